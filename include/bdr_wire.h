@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ * bdr_wire.h
+ *		Frame layout: what bdr_output writes and a writer reads.
+ *
+ * NOTES
+ *		docs/protocol.md has the same, byte by byte; gosrc/wire is the Go
+ *		reader, which sees frames and transaction boundaries but never rows.
+ *
+ *		frame   := uint8 'B', uint8 protocol version, uint16 0 (reserved for
+ *		           per-transaction key hashes), message*
+ *		message := uint8 kind, uint32 length of body, body
+ *		Integers are big-endian except inside values in internal form.  A name
+ *		is uint16 length + bytes.  Timestamps are TimestampTz microseconds.
+ *
+ *		STARTUP 'S'  uint16 protocol, uint32 server version number, uint8
+ *		             formats ('i' internal, 'b' send/recv allowed; 't' only
+ *		             text), name encoding
+ *		RELATION 'R' uint32 remote relid, uint8 replica identity (d n f i),
+ *		             name schema, name relation, uint16 ncolumns, then per
+ *		             column: uint8 flags (1 = part of replica identity),
+ *		             uint8 format (i b t), uint32 type oid, int32 typmod,
+ *		             int16 attlen, name column, name type schema, name type
+ *		BEGIN 'B'    uint32 xid, uint64 commit LSN, uint64 end LSN, int64
+ *		             commit timestamp, uint32 origin node id (0: the sender),
+ *		             uint64 origin LSN (end LSN at the origin; the sender's
+ *		             own end LSN when the origin is the sender)
+ *		COMMIT 'C'   uint64 commit LSN, uint64 end LSN, uint32 nchanges
+ *		INSERT 'I'   uint32 relid, tuple new
+ *		UPDATE 'U'   uint32 relid, uint8 old ('n' none, 'k' key, 'f' full),
+ *		             [tuple old], tuple new
+ *		DELETE 'D'   uint32 relid, uint8 old ('k' or 'f'), tuple old
+ *		TRUNCATE 'T' uint8 flags (1 cascade, 2 restart identity), uint32 n,
+ *		             n x uint32 relid
+ *		MESSAGE 'M'  uint8 transactional, uint64 LSN, name prefix, rest content
+ *
+ *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
+ *		'n' NULL; 'u' unchanged TOAST value, not sent; 'f' attlen bytes of a
+ *		fixed-length type in internal form (format i; native byte order);
+ *		's' uint8 length + bytes; 'l' uint32 length + bytes.  Under format i
+ *		the bytes of 's' and 'l' are the whole varlena with its header (short
+ *		header allowed, never compressed or external), cstrings without the
+ *		terminator; under b and t they are the send or output function's
+ *		result.
+ *		In an old key tuple the columns outside the key are 'n'.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_WIRE_H
+#define BDR_WIRE_H
+
+#define BDR_WIRE_MAGIC			'B'
+#define BDR_WIRE_VERSION_MIN	1
+#define BDR_WIRE_VERSION_MAX	1
+#define BDR_WIRE_HEADER_BYTES	4
+#define BDR_WIRE_MESSAGE_HEADER_BYTES 5
+
+/* A frame is closed when it reaches this size; one row may exceed it. */
+#define BDR_FRAME_BYTES_TARGET	(32 * 1024)
+
+/* Pending bytes wait no longer than this while there is WAL to decode. */
+#define BDR_FRAME_DELAY_MS_MAX	10
+
+#define BDR_WIRE_STARTUP		'S'
+#define BDR_WIRE_RELATION		'R'
+#define BDR_WIRE_BEGIN			'B'
+#define BDR_WIRE_COMMIT			'C'
+#define BDR_WIRE_INSERT			'I'
+#define BDR_WIRE_UPDATE			'U'
+#define BDR_WIRE_DELETE			'D'
+#define BDR_WIRE_TRUNCATE		'T'
+#define BDR_WIRE_MESSAGE		'M'
+
+#define BDR_FORMAT_INTERNAL		'i'
+#define BDR_FORMAT_BINARY		'b'
+#define BDR_FORMAT_TEXT			't'
+
+#define BDR_COLUMN_KEY			1
+
+#define BDR_VALUE_NULL			'n'
+#define BDR_VALUE_UNCHANGED		'u'
+#define BDR_VALUE_FIXED			'f'
+#define BDR_VALUE_SHORT			's'
+#define BDR_VALUE_LONG			'l'
+
+#define BDR_OLD_NONE			'n'
+#define BDR_OLD_KEY				'k'
+#define BDR_OLD_FULL			'f'
+
+#define BDR_TRUNCATE_CASCADE	1
+#define BDR_TRUNCATE_RESTART	2
+
+/* Prefix of logical messages that belong to us. */
+#define BDR_MESSAGE_PREFIX		"bdr"
+
+/* Replication origins and slots: bdr_<local database oid>_<peer node id>. */
+#define BDR_ORIGIN_FORMAT		"bdr_%u_%u"
+
+#endif							/* BDR_WIRE_H */
