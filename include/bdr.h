@@ -8,7 +8,7 @@
 
 #include "postgres.h"
 
-#include "storage/latch.h"
+#include "lib/stringinfo.h"
 
 #define BDR_VERSION				"0.1.0"
 #define BDR_VERSION_NUM			100 /* major * 10000 + minor * 100 + patch */
@@ -22,6 +22,7 @@ extern bool bdr_debug_faults;
 extern int	bdr_min_worker_backoff_delay;	/* ms */
 extern int	bdr_max_worker_backoff_delay;	/* ms */
 extern void bdr_guc_define(void);
+extern void bdr_guc_pack(StringInfo buf);	/* a SETTINGS message */
 
 /* bdr_shmem.c: managers that are wanted or run, one slot per database */
 extern void bdr_shmem_init(void);
@@ -37,7 +38,13 @@ extern PGDLLEXPORT void bdr_manager_main(Datum arg);
 extern void bdr_run_directory(Oid dboid, char *path, Size size);
 extern void bdr_socket_path(Oid dboid, char *path, Size size);
 
-/* bdr_writer.c */
+/* bdr_writer.c; bgw_main_arg is the database's oid, bgw_extra a BdrWriterExtra */
+typedef struct BdrWriterExtra
+{
+	Oid			dboid;
+	uint64		token;			/* for HELLO, from LAUNCH */
+} BdrWriterExtra;
+
 extern PGDLLEXPORT void bdr_writer_main(Datum arg);
 
 /*

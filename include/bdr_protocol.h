@@ -58,6 +58,12 @@ typedef struct BdrMessage
 } BdrMessage;
 
 extern BdrSocket *bdr_socket_connect(const char *path, char role, uint64 token);
+
+/*
+ * As above, but returns NULL when nobody listens or no welcome comes within
+ * timeout_ms.
+ */
+extern BdrSocket *bdr_socket_try_connect(const char *path, char role, uint64 token, int timeout_ms);
 extern BdrSocket *bdr_socket_adopt(int fd);
 extern void bdr_socket_close(BdrSocket *sock);
 extern int	bdr_socket_fd(BdrSocket *sock);
@@ -78,7 +84,13 @@ extern void bdr_message_text(StringInfo buf, const char *value);	/* NULL allowed
 extern void bdr_message_bytes(StringInfo buf, const void *data, Size len);
 extern void bdr_socket_send(BdrSocket *sock, StringInfo buf);	/* fills in the length */
 
-/* Returns NULL for NULL; palloc'd and terminated otherwise. */
+/*
+ * Returns NULL for NULL; palloc'd and terminated otherwise.  The bytes may be
+ * of any encoding: bdr_message_get_valid_text refuses what the database's
+ * encoding does not have, bdr_message_get_shown_text replaces it.
+ */
+extern char *bdr_message_get_valid_text(StringInfo body);
+extern char *bdr_message_get_shown_text(StringInfo body);
 extern char *bdr_message_get_text(StringInfo body);
 extern char *bdr_message_get_bytes(StringInfo body, int *len);	/* len -1: NULL */
 

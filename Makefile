@@ -1,0 +1,100 @@
+#-------------------------------------------------------------------------
+# Makefile
+#		Builds three modules and one script; `make help` lists the targets.
+#
+# NOTES
+#		bdr.so         the extension: workers, SQL functions, hooks
+#		bdr_output.so  the output plugin and nothing else
+#		bdr_go.so      the Go part, loaded by the manager only
+#		V=1 shows the commands.  PG_CONFIG picks the server.
+#-------------------------------------------------------------------------
+BDR_VERSION = 0.1.0
+
+EXTENSION = bdr
+MODULE_big = bdr
+OUTPUT_OBJS = extension/bdr_output.o extension/bdr_wire.o
+OBJS = $(filter-out $(OUTPUT_OBJS),$(patsubst %.c,%.o,$(sort $(wildcard extension/*.c))))
+DATA_built = bdr--$(BDR_VERSION).sql
+PG_CPPFLAGS = -I$(srcdir)/include
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+EXTRA_CLEAN = $(OUTPUT_OBJS) bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+override with_llvm = no
+
+GO ?= go
+GO_LDFLAGS = -X runtime.godebugDefault=asyncpreemptoff=1
+GO_BUILD = GOFLAGS=-buildvcs=false $(GO) build -buildmode=c-shared -tags netgo,osusergo -trimpath -ldflags "$(GO_LDFLAGS)"
+GO_SOURCES = $(shell find gosrc -name '*.go' ! -name '*_test.go') go.mod go.sum include/bdr_boundary.h
+
+ifndef V
+.SILENT:
+endif
+
+all: bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX)
+
+$(OBJS) $(OUTPUT_OBJS): $(wildcard include/*.h)
+
+bdr_output$(DLSUFFIX): $(OUTPUT_OBJS)
+	$(CC) $(CFLAGS) $(OUTPUT_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
+
+# cgo writes a header beside the library; nothing of ours reads it.
+bdr_go$(DLSUFFIX): $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./gosrc/bdrgo
+	rm -f bdr_go.h
+
+bdr--$(BDR_VERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
+	cat $^ > $@
+
+# install(1) replaces a file, so running servers keep the one they mapped.
+install: install-modules
+install-modules: all installdirs
+	$(INSTALL_SHLIB) bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX) '$(DESTDIR)$(pkglibdir)/'
+
+uninstall: uninstall-modules
+uninstall-modules:
+	rm -f '$(DESTDIR)$(pkglibdir)/bdr_output$(DLSUFFIX)' '$(DESTDIR)$(pkglibdir)/bdr_go$(DLSUFFIX)'
+
+help:
+	@echo 'make                 build bdr.so, bdr_output.so, bdr_go.so (V=1: show commands)'
+	@echo 'make install         install them into the server of PG_CONFIG'
+	@echo 'make setup           install what building and testing needs (apt)'
+	@echo 'make demo            three nodes on loopback; make demo-stop ends them'
+	@echo 'make test            everything below, on a fresh checkout too'
+	@echo 'make check-go        Go: vet and unit tests, race detector on'
+	@echo 'make installcheck    one server: regression and isolation tests'
+	@echo 'make check-cluster   several servers'
+	@echo 'make bench           throughput against native logical replication'
+	@echo 'make fmt | lint      layout; static checks'
+	@echo 'make clean | uninstall'
+
+fmt:
+	gofmt -w gosrc regress $(wildcard *.go)
+	if command -v pgindent >/dev/null; then pgindent extension include; fi
+
+lint:
+	test -z "$$(gofmt -l gosrc regress $(wildcard *.go))" || { gofmt -l gosrc regress $(wildcard *.go); exit 1; }
+	GOFLAGS=-buildvcs=false $(GO) vet ./...
+	if command -v golangci-lint >/dev/null; then golangci-lint run; fi
+	! grep -nE ' +$$|^ +[^ *]' extension/*.c include/*.h
+	! grep -n PG_VERSION_NUM extension/*.c $(filter-out include/bdr_compat.h,$(wildcard include/*.h))
+
+check-go:
+	GOFLAGS=-buildvcs=false $(GO) vet ./gosrc/... .
+	GOFLAGS=-buildvcs=false $(GO) test -race ./gosrc/... .
+
+installcheck check-cluster test bench: %:
+	PG_CONFIG='$(PG_CONFIG)' regress/$(if $(filter bench,$@),bench.sh,run-tests.sh) $(filter-out test bench,$@)
+
+setup:
+	PG_CONFIG='$(PG_CONFIG)' regress/setup.sh
+
+demo:
+	PG_CONFIG='$(PG_CONFIG)' regress/demo.sh start
+
+demo-stop:
+	PG_CONFIG='$(PG_CONFIG)' regress/demo.sh stop
+
+.PHONY: help fmt lint check-go installcheck check-cluster test bench setup demo demo-stop install-modules uninstall-modules

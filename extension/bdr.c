@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ * bdr.c
+ *		Module start: the order in which the parts of bdr.so are set up.
+ *
+ * NOTES
+ *		When bdr is not in shared_preload_libraries, a session that loads it
+ *		gets the settings and the guard, and every function that needs the
+ *		manager says what is missing.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "bdr.h"
+#include "bdr_guard.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	bdr_guc_define();
+	bdr_guard_init();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	bdr_shmem_init();
+	/* pg_upgrade must find a quiet server. */
+	if (!IsBinaryUpgrade)
+		bdr_supervisor_register();
+}

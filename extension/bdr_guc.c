@@ -1,0 +1,65 @@
+/*-------------------------------------------------------------------------
+ * bdr_guc.c
+ *		Every setting, with its bounds, in alphabetical order.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "libpq/pqformat.h"
+#include "utils/guc.h"
+
+#include "bdr.h"
+#include "bdr_protocol.h"
+
+bool		bdr_debug_faults = false;
+int			bdr_max_worker_backoff_delay = 60000;
+int			bdr_min_worker_backoff_delay = 1000;
+
+static const char *const setting_names[] = {
+	"bdr.debug_faults",
+	"bdr.max_worker_backoff_delay",
+	"bdr.min_worker_backoff_delay",
+};
+
+void
+bdr_guc_define(void)
+{
+	DefineCustomBoolVariable("bdr.debug_faults",
+							 "Lets tests make the manager fail.",
+							 NULL,
+							 &bdr_debug_faults,
+							 false,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.max_worker_backoff_delay",
+							"Longest time between two attempts of a subscription that fails.",
+							NULL,
+							&bdr_max_worker_backoff_delay,
+							60000, 10, 24 * 60 * 60 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.min_worker_backoff_delay",
+							"Time before the second attempt of a subscription that fails.",
+							"It doubles with each further failure, up to bdr.max_worker_backoff_delay.",
+							&bdr_min_worker_backoff_delay,
+							1000, 10, 24 * 60 * 60 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	MarkGUCPrefixReserved("bdr");
+}
+
+/* Packs every setting, in its base unit and without it, as SETTINGS. */
+void
+bdr_guc_pack(StringInfo buf)
+{
+	bdr_message_begin(buf, BDR_MSG_SETTINGS);
+	pq_sendint16(buf, lengthof(setting_names));
+	for (int i = 0; i < lengthof(setting_names); i++)
+	{
+		bdr_message_text(buf, setting_names[i]);
+		bdr_message_text(buf, GetConfigOption(setting_names[i], false, false));
+	}
+}

@@ -1,0 +1,106 @@
+package hand
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Bytes that are read at once, and the largest body that is allocated before
+// any of it has come.
+const (
+	readBytes     = 64 * 1024
+	allocBytesMax = 1 << 20
+)
+
+// A conn frames messages on one socket. One goroutine may read while others
+// write.
+type conn struct {
+	socket net.Conn
+	in     *bufio.Reader
+	mu     sync.Mutex // one writer at a time
+}
+
+func newConn(socket net.Conn) *conn {
+	return &conn{socket: socket, in: bufio.NewReaderSize(socket, readBytes)}
+}
+
+// message is one received message. Its body is not used again by the conn.
+type message struct {
+	kind kind
+	body []byte
+}
+
+// read returns io.EOF only between messages.
+func (c *conn) read() (message, error) {
+	var header [5]byte
+	if _, err := io.ReadFull(c.in, header[:]); err != nil {
+		return message{}, err
+	}
+	length := binary.BigEndian.Uint32(header[:4])
+	if length < 1 || length-1 > messageBytesMax {
+		return message{}, violation("message of %d bytes", length)
+	}
+	m := message{kind: kind(header[4])}
+	if _, known := kindNames[m.kind]; !known {
+		return message{}, violation("unknown kind %q", header[4])
+	}
+	body, err := readBody(c.in, int(length-1))
+	m.body = body
+	return m, err
+}
+
+// readBody does not trust n: large bodies grow with what has come.
+func readBody(in io.Reader, n int) ([]byte, error) {
+	body := make([]byte, min(n, allocBytesMax))
+	for got := 0; ; {
+		more, err := io.ReadFull(in, body[got:])
+		got += more
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil || got == n {
+			return body[:got], err
+		}
+		body = append(body, make([]byte, min(n-got, got))...)
+	}
+}
+
+// write sends one message. payload, which may be nil, follows body.
+func (c *conn) write(k kind, body, payload []byte) error {
+	size := len(body) + len(payload)
+	if size > messageBytesMax {
+		return violation("%s of %d bytes is too large", k, size)
+	}
+	header := make([]byte, 5, 5+len(body))
+	binary.BigEndian.PutUint32(header, uint32(size+1))
+	header[4] = byte(k)
+	buffers := net.Buffers{append(header, body...)}
+	if len(payload) > 0 {
+		buffers = append(buffers, payload)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := buffers.WriteTo(c.socket)
+	return err
+}
+
+// closeWrite ends the direction to the peer, and a write that waits.
+func (c *conn) closeWrite() error {
+	err := c.socket.SetWriteDeadline(time.Unix(1, 0))
+	if half, ok := c.socket.(interface{ CloseWrite() error }); ok {
+		err = errors.Join(err, half.CloseWrite())
+	}
+	return err
+}
+
+func (c *conn) close() error { return c.socket.Close() }
+
+func violation(format string, args ...any) error {
+	return fmt.Errorf("socket protocol violation: "+format, args...)
+}

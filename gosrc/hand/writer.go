@@ -1,0 +1,234 @@
+package hand
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+)
+
+// Mode says which changes win in a writer.
+type Mode byte
+
+// The modes.
+const (
+	ModeNormal Mode = 'n'
+	ModeMirror Mode = 'm' // a copy of the source is being completed: it always wins
+)
+
+// Setup says whom a writer serves.
+type Setup struct {
+	Subscription uint32
+	PeerNode     uint32
+	LocalNode    uint32
+	Mode         Mode
+	PeerName     string
+	First        lsn.LSN
+}
+
+// Progress is how far a writer is, and its counters since it started.
+type Progress struct {
+	Applied    lsn.LSN // end of the last transaction that is applied
+	Flushed    lsn.LSN // end of the last one that is on disk here
+	CommitTime int64   // of the last applied, microseconds since 2000-01-01
+	Commits    uint64
+	Inserts    uint64
+	Updates    uint64
+	Deletes    uint64
+	Truncates  uint64
+	Conflicts  uint64
+	Skipped    uint64 // transactions that had been applied before
+	Rows       uint64 // of the transaction in progress
+}
+
+// Version is who wrote a row and when.
+type Version struct {
+	Known bool
+	Time  int64
+	Node  uint32
+}
+
+// Conflict holds the facts of a conflict; Type is as in docs/protocol.md.
+type Conflict struct {
+	Type     uint8
+	Local    Version
+	Remote   Version
+	Complete bool // the incoming row has every column
+}
+
+const conflictComplete = 1
+
+// Decision is what to do about a conflict.
+type Decision struct {
+	Action     uint8
+	Resolution string
+	Rule       string
+}
+
+// Writer is both connections of one writer process. Setup and Apply, Receive,
+// and the pair of ReadConflict and Decide may run side by side.
+type Writer struct {
+	server *Server
+	pid    uint32
+	data   *conn
+	decide *conn
+}
+
+// A pair collects the two connections of a token.
+type pair struct {
+	writer  Writer
+	welcome int           // connections that have had their WELCOME
+	ready   chan struct{} // closed when both have
+}
+
+// ExpectWriter admits the connections of a writer that is about to be launched
+// with this token.
+func (s *Server) ExpectWriter(token uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writers[token] = &pair{writer: Writer{server: s}, ready: make(chan struct{})}
+}
+
+// WaitWriter waits for both connections of an expected writer. When ctx ends
+// first, the token is not valid any more.
+func (s *Server) WaitWriter(ctx context.Context, token uint64) (*Writer, error) {
+	s.mu.Lock()
+	expected := s.writers[token]
+	s.mu.Unlock()
+	if expected == nil {
+		return nil, pgerr.New(pgerr.InternalError, "writer is not expected")
+	}
+	select {
+	case <-expected.ready:
+		s.forget(token)
+		return &expected.writer, nil
+	case <-ctx.Done():
+		s.forget(token)
+		expected.writer.Close()
+		return nil, ctx.Err()
+	case <-s.ctx.Done():
+		return nil, errMainGone
+	}
+}
+
+func (s *Server) forget(token uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.writers, token)
+}
+
+// acceptWriter gives a connection to the pair that waits for it.
+func (s *Server) acceptWriter(c *conn, greeting hello) {
+	if err := s.claim(c, greeting); err != nil {
+		s.refuse(c, err)
+		return
+	}
+	if c.write(kindWelcome, nil, nil) != nil {
+		s.drop(c)
+		return
+	}
+	if !s.welcomed(greeting.token) {
+		s.drop(c)
+	}
+}
+
+// welcomed counts; false when nobody waits for this writer any more.
+func (s *Server) welcomed(token uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.writers[token]
+	if p == nil {
+		return false
+	}
+	if p.welcome++; p.welcome == 2 {
+		close(p.ready)
+	}
+	return true
+}
+
+func (s *Server) claim(c *conn, greeting hello) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.writers[greeting.token]
+	if p == nil {
+		return pgerr.New(pgerr.WrongState, "this writer is not expected")
+	}
+	place := &p.writer.data
+	if greeting.role == roleDecider {
+		place = &p.writer.decide
+	}
+	if *place != nil {
+		return violation("second connection of role %q", greeting.role)
+	}
+	*place = c
+	p.writer.pid = greeting.pid
+	return nil
+}
+
+// PID is the writer's process id.
+func (w *Writer) PID() uint32 { return w.pid }
+
+// Setup tells the writer whom it serves; the first message on its connection.
+func (w *Writer) Setup(s Setup) error { return w.data.write(kindSetup, encodeSetup(s), nil) }
+
+// Apply sends one frame. It blocks while the writer is behind; Close ends it.
+func (w *Writer) Apply(frame []byte) error { return w.data.write(kindApply, nil, frame) }
+
+// Receive returns the next progress, the writer's fault as *pgerr.Error, or
+// io.EOF when the writer ended.
+func (w *Writer) Receive() (Progress, error) {
+	m, err := w.data.read()
+	if err != nil {
+		return Progress{}, endAsEOF(err)
+	}
+	switch m.kind {
+	case kindProgress:
+		return decodeProgress(m.body)
+	case kindFault:
+		return Progress{}, decodeFault(m.body)
+	}
+	return Progress{}, violation("%s from a writer", m.kind)
+}
+
+// ReadConflict waits for the next conflict; io.EOF when the writer ended.
+func (w *Writer) ReadConflict() (Conflict, error) {
+	m, err := w.decide.read()
+	if err != nil {
+		return Conflict{}, endAsEOF(err)
+	}
+	if m.kind != kindConflict {
+		return Conflict{}, violation("%s from a writer", m.kind)
+	}
+	return decodeConflict(m.body)
+}
+
+// Decide answers the conflict that was read last.
+func (w *Writer) Decide(d Decision) error {
+	return w.decide.write(kindDecision, encodeDecision(d), nil)
+}
+
+// Finish tells the writer that nothing more comes, and ends an Apply that waits.
+// The writer rolls back what is unfinished and ends; Receive goes on until then.
+func (w *Writer) Finish() error { return errors.Join(w.data.closeWrite(), w.decide.closeWrite()) }
+
+// Close gives the writer up, whatever it is doing.
+func (w *Writer) Close() error {
+	w.server.mu.Lock()
+	conns := []*conn{w.data, w.decide}
+	w.server.mu.Unlock()
+	for _, c := range conns {
+		if c != nil {
+			w.server.drop(c)
+		}
+	}
+	return nil
+}
+
+func endAsEOF(err error) error {
+	if isEnd(err) {
+		return io.EOF
+	}
+	return err
+}

@@ -1,0 +1,171 @@
+/*-------------------------------------------------------------------------
+ * bdr_compat.h
+ *		Every test of PG_VERSION_NUM in the project.
+ *
+ * NOTES
+ *		PostgreSQL 15 is the oldest version that is supported.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_COMPAT_H
+#define BDR_COMPAT_H
+
+#include "postgres.h"
+
+#include "executor/executor.h"
+#if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
+#endif
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM < 150000
+#error "bdr needs PostgreSQL 15 or newer"
+#endif
+
+/* A wait event set that lives as long as the process. */
+#if PG_VERSION_NUM >= 170000
+#define BdrCreateWaitEventSet(nevents) CreateWaitEventSet(NULL, (nevents))
+#else
+#define BdrCreateWaitEventSet(nevents) CreateWaitEventSet(TopMemoryContext, (nevents))
+#endif
+
+/* ---------------------------------------------------------------------
+ * Applying rows (bdr_relation.c, bdr_tuple.c, bdr_apply.c)
+ * ---------------------------------------------------------------------
+ */
+
+/* What a table update says about the indexes that need new entries. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes BdrUpdateIndexes;
+
+#define bdr_updates_indexes(u)		((u) != TU_None)
+#define bdr_insert_index_tuples(result, slot, estate, u) \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, (u) == TU_Summarizing)
+#define bdr_insert_new_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
+#else
+typedef bool BdrUpdateIndexes;
+
+#define bdr_updates_indexes(u)		(u)
+#define bdr_insert_index_tuples(result, slot, estate, u) \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL)
+#define bdr_insert_new_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define bdr_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#define bdr_primary_key_index(rel)	RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define bdr_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#define bdr_primary_key_index(rel)	RelationGetPrimaryKeyIndex(rel)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define bdr_index_insert_cleanup(index, info)	index_insert_cleanup(index, info)
+#else
+#define bdr_index_insert_cleanup(index, info)	((void) 0)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define bdr_epq_init(epq, estate)	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL)
+#define bdr_truncate_guts(rels, relids, logged, behavior, restart) \
+	ExecuteTruncateGuts(rels, relids, logged, behavior, restart, false)
+#define bdr_origin_session_setup(origin)	replorigin_session_setup(origin, 0)
+#define bdr_before_update_triggers(estate, epq, result, tid, slot) \
+	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL, NULL)
+#define bdr_before_delete_triggers(estate, epq, result, tid) \
+	ExecBRDeleteTriggers(estate, epq, result, tid, NULL, NULL, NULL, NULL)
+#else
+#define bdr_epq_init(epq, estate)	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
+#define bdr_truncate_guts(rels, relids, logged, behavior, restart) \
+	ExecuteTruncateGuts(rels, relids, logged, behavior, restart)
+#define bdr_origin_session_setup(origin)	replorigin_session_setup(origin)
+#define bdr_before_update_triggers(estate, epq, result, tid, slot) \
+	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL)
+#define bdr_before_delete_triggers(estate, epq, result, tid) \
+	ExecBRDeleteTriggers(estate, epq, result, tid, NULL, NULL)
+#endif
+
+/*
+ * Give *estate one range table entry for rel, with these updated columns
+ * (offset as in pg_attribute bitmaps).  The caller owns the lock.
+ */
+static inline void
+bdr_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+	RTEPermissionInfo *info;
+#endif
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel);
+	rte->relkind = rel->rd_rel->relkind;
+	rte->rellockmode = AccessShareLock;
+#if PG_VERSION_NUM >= 180000
+	info = addRTEPermissionInfo(&permissions, rte);
+	info->updatedCols = updated;
+	ExecInitRangeTable(estate, list_make1(rte), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	info = addRTEPermissionInfo(&permissions, rte);
+	info->updatedCols = updated;
+	ExecInitRangeTable(estate, list_make1(rte), permissions);
+#else
+	rte->updatedCols = updated;
+	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+/*
+ * The old and new row of a decoded change are bare HeapTuples since 17.
+ * The argument is change->data.tp.oldtuple or .newtuple, which may be NULL.
+ */
+#if PG_VERSION_NUM >= 170000
+#define BDR_DECODED_TUPLE(field) (field)
+#else
+#define BDR_DECODED_TUPLE(field) ((field) != NULL ? &(field)->tuple : NULL)
+#endif
+
+/* The xid argument went away in 16; it was never looked at. */
+#if PG_VERSION_NUM >= 160000
+#define BDR_DECODING_SNAPSHOT(builder) SnapBuildGetOrBuildSnapshot(builder)
+#else
+#define BDR_DECODING_SNAPSHOT(builder) \
+	SnapBuildGetOrBuildSnapshot((builder), InvalidTransactionId)
+#endif
+
+/*
+ * Until 15 an output plugin must report progress itself during a transaction
+ * of which it sends little, or the receiver times out.
+ */
+#define BDR_PLUGIN_REPORTS_PROGRESS (PG_VERSION_NUM < 160000)
+
+/* Varlena macros have a header of their own since 16. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#ifdef WORDS_BIGENDIAN
+#define BDR_BYTE_ORDER "be"
+#else
+#define BDR_BYTE_ORDER "le"
+#endif
+
+/*
+ * What internal form of values depends on, besides the server's major version;
+ * bdr.internal_architecture() and the output plugin compare it.
+ */
+static inline const char *
+bdr_architecture(char *text, Size size)
+{
+	snprintf(text, size, "%s:datum%d:float8%s:maxalign%d:toast%dk:blcksz%d:namedata%d",
+			 BDR_BYTE_ORDER, (int) sizeof(Datum),
+			 FLOAT8PASSBYVAL ? "byval" : "byref",
+			 MAXIMUM_ALIGNOF, BLCKSZ / 4 / 1024, BLCKSZ, NAMEDATALEN);
+	return text;
+}
+
+#endif							/* BDR_COMPAT_H */

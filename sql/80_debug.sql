@@ -1,0 +1,14 @@
+-- For tests; both refuse to work unless bdr.debug_faults is on.
+CREATE FUNCTION bdr.internal_debug_fault(kind text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_internal_debug_fault'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_debug_fault(text) IS 'internal: make the manager fail, for tests';
+REVOKE ALL ON FUNCTION bdr.internal_debug_fault(text) FROM PUBLIC;
+
+CREATE FUNCTION bdr.internal_latch_stress(n integer)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'bdr_internal_latch_stress'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_latch_stress(integer) IS 'internal: count wake-ups that the manager loses, for tests';
+REVOKE ALL ON FUNCTION bdr.internal_latch_stress(integer) FROM PUBLIC;
