@@ -1,0 +1,1105 @@
+/*-------------------------------------------------------------------------
+ * bdr_output.c
+ *		Output plugin: stream options, what is sent, and in which form.
+ *
+ * NOTES
+ *		bdr_output.so is this file and bdr_wire.c, and references nothing of
+ *		bdr.so: trusting it as an output plugin trusts nothing else.
+ *
+ *		Large transactions are not streamed while in progress and two-phase
+ *		ones arrive at COMMIT PREPARED, so every callback below runs for
+ *		transactions that have committed.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "replication/origin.h"
+#include "replication/output_plugin.h"
+#include "replication/snapbuild.h"
+#include "replication/walsender.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "bdr_compat.h"
+#include "bdr_output.h"
+
+PG_MODULE_MAGIC;
+
+#define BDR_SCHEMA				"bdr"
+#define CHANGES_PER_REPORT		100
+
+/* A stream option; parse gets its value and throws what is wrong with it. */
+typedef struct StreamOption
+{
+	const char *name;
+	void		(*parse) (BdrOutput *output, const char *name, const char *value);
+	bool		required;
+} StreamOption;
+
+/* Who applied a transaction here. */
+typedef enum OriginKind
+{
+	ORIGIN_UNKNOWN,				/* not looked up yet */
+	ORIGIN_ABSENT,				/* looked up, no such origin in that snapshot */
+	ORIGIN_FOREIGN,				/* not us: its changes count as made here */
+	ORIGIN_COPY,				/* a join of this node copied the rows */
+	ORIGIN_PEER					/* a peer's changes */
+} OriginKind;
+
+typedef struct Origin
+{
+	RepOriginId id;				/* hash key */
+	OriginKind	kind;
+	uint32		node_id;		/* of a peer */
+} Origin;
+
+/* What a change callback is doing, for error messages. */
+typedef struct ChangeContext
+{
+	const char *action;
+	const BdrSentRelation *sent;
+} ChangeContext;
+
+extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks *callbacks);
+
+static void output_startup(LogicalDecodingContext *decoding,
+						   OutputPluginOptions *options, bool is_init);
+static void output_shutdown(LogicalDecodingContext *decoding);
+static void output_begin(LogicalDecodingContext *decoding, ReorderBufferTXN *txn);
+static void output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+						  Relation relation, ReorderBufferChange *change);
+static void output_truncate(LogicalDecodingContext *decoding,
+							ReorderBufferTXN *txn, int nrelations,
+							Relation relations[], ReorderBufferChange *change);
+static void output_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+						   XLogRecPtr lsn, bool transactional, const char *prefix,
+						   Size size, const char *content);
+static void output_commit(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+						  XLogRecPtr commit_lsn);
+static bool output_filter_origin(LogicalDecodingContext *decoding, RepOriginId id);
+
+static void parse_options(BdrOutput *output, List *options);
+static const StreamOption *find_option(const char *name);
+static void parse_number(BdrOutput *output, const char *name, const char *value);
+static void parse_architecture(BdrOutput *output, const char *name, const char *value);
+static void parse_encoding(BdrOutput *output, const char *name, const char *value);
+static void parse_origins(BdrOutput *output, const char *name, const char *value);
+static void negotiate(BdrOutput *output);
+static void pin_settings(BdrOutput *output);
+static void session_end(void *arg);
+static void create_caches(BdrOutput *output);
+static void register_invalidations(void);
+
+static bool ready_to_write(BdrOutput *output, ReorderBufferTXN *txn);
+static void report_progress(BdrOutput *output);
+static void write_change(BdrOutput *output, BdrSentRelation *sent,
+						 TupleDesc desc, ReorderBufferChange *change);
+static const char *action_name(ReorderBufferChangeType action);
+static void describe_change(void *arg);
+static bool is_identifiable(BdrSentRelation *sent, const char *action);
+
+static Origin *origin_find(BdrOutput *output, RepOriginId id);
+static void origin_look_up(Origin *origin);
+static void origin_look_up_while_reading(BdrOutput *output, Origin *origin);
+static bool origin_is_dropped(const BdrOutput *output, const Origin *origin);
+
+static BdrSentRelation *relation_find(BdrOutput *output, Relation relation);
+static void relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation);
+static void relation_build_columns(BdrOutput *output, BdrSentRelation *sent,
+								   Relation relation);
+static void relation_build_column(BdrOutput *output, BdrSentRelation *sent,
+								  Form_pg_attribute att);
+static void relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf);
+static void relation_announce(BdrOutput *output, BdrSentRelation *sent);
+static char column_format(const BdrOutput *output, Oid base_type);
+static bool holds_oids(Oid type);
+static void remember_type(BdrSentRelation *sent, Oid type);
+
+static void origins_changed(Datum arg, int cache, uint32 hash);
+static void relation_changed(Datum arg, Oid relid);
+static void type_changed(Datum arg, int cache, uint32 hash);
+static void schema_changed(Datum arg, int cache, uint32 hash);
+
+/* The session whose caches invalidations concern; there is never a second. */
+static BdrOutput *current_session = NULL;
+
+static const StreamOption stream_options[] = {
+	{"architecture", parse_architecture, true},
+	{"encoding", parse_encoding, true},
+	{"node_id", parse_number, true},
+	{"origins", parse_origins, true},
+	{"proto_max", parse_number, true},
+	{"proto_min", parse_number, true},
+	{"server_version", parse_number, true},
+};
+
+/*
+ * Settings that the text form of values depends on.  search_path is among them
+ * because a reg* type is written with its schema only where it is needed.
+ */
+static const char *const pinned_settings[][2] = {
+	{"DateStyle", "ISO"},
+	{"IntervalStyle", "postgres"},
+	{"TimeZone", "GMT"},
+	{"bytea_output", "hex"},
+	{"extra_float_digits", "3"},
+	{"lc_monetary", "C"},
+	{"search_path", ""},
+	{"xmlbinary", "base64"},
+};
+
+void
+_PG_output_plugin_init(OutputPluginCallbacks *callbacks)
+{
+	callbacks->startup_cb = output_startup;
+	callbacks->shutdown_cb = output_shutdown;
+	callbacks->begin_cb = output_begin;
+	callbacks->change_cb = output_change;
+	callbacks->truncate_cb = output_truncate;
+	callbacks->message_cb = output_message;
+	callbacks->commit_cb = output_commit;
+	callbacks->filter_by_origin_cb = output_filter_origin;
+}
+
+/*-------------------------------------------------------------------------
+ * Start and end of a session.
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * While a slot is being created nothing is sent and there are no options.
+ */
+static void
+output_startup(LogicalDecodingContext *decoding, OutputPluginOptions *options,
+			   bool is_init)
+{
+	BdrOutput  *output;
+	MemoryContextCallback *at_end;
+
+	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
+	options->receive_rewrites = false;
+	decoding->output_plugin_private = NULL;
+	if (is_init)
+		return;
+
+	output = palloc0(sizeof(BdrOutput));
+	output->decoding = decoding;
+	output->cache_context = AllocSetContextCreate(decoding->context, "bdr output cache",
+												  ALLOCSET_DEFAULT_SIZES);
+	output->change_context = AllocSetContextCreate(decoding->context, "bdr output change",
+												   ALLOCSET_DEFAULT_SIZES);
+	parse_options(output, decoding->output_plugin_options);
+	negotiate(output);
+
+	create_caches(output);
+
+	/* An error ends the session without a call of output_shutdown. */
+	at_end = palloc0(sizeof(MemoryContextCallback));
+	at_end->func = session_end;
+	at_end->arg = output;
+	MemoryContextRegisterResetCallback(decoding->context, at_end);
+	current_session = output;
+	register_invalidations();
+
+	pin_settings(output);
+	bdr_wire_init(output);
+	bdr_wire_write_startup(output);
+
+	/* The SQL functions have no progress to report; they cannot wait. */
+	if (am_walsender && decoding->update_progress != NULL &&
+		!IsTransactionOrTransactionBlock())
+		bdr_wire_attach(output);
+	decoding->output_plugin_private = output;
+}
+
+static void
+output_shutdown(LogicalDecodingContext *decoding)
+{
+	BdrOutput  *output = decoding->output_plugin_private;
+
+	if (output != NULL && output->settings_level != 0)
+		AtEOXact_GUC(true, output->settings_level);
+	if (output != NULL)
+		session_end(output);
+}
+
+static void
+session_end(void *arg)
+{
+	bdr_wire_detach(arg);
+	if (current_session == arg)
+		current_session = NULL;
+}
+
+static void
+create_caches(BdrOutput *output)
+{
+	HASHCTL		control = {.hcxt = output->cache_context};
+
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(BdrSentRelation);
+	output->relations = hash_create("bdr sent relations", 128, &control,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	control.keysize = sizeof(RepOriginId);
+	control.entrysize = sizeof(Origin);
+	output->origins = hash_create("bdr origins", 16, &control,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Callbacks cannot be taken back, so each is registered once per process. */
+static void
+register_invalidations(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	registered = true;
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
+}
+
+/*
+ * In a walsender the settings last as long as the connection, which does
+ * nothing else; in a SQL function they are undone at its end or error.
+ */
+static void
+pin_settings(BdrOutput *output)
+{
+	bool		in_transaction = IsTransactionState();
+
+	if (in_transaction)
+		output->settings_level = NewGUCNestLevel();
+	for (int i = 0; i < lengthof(pinned_settings); i++)
+		(void) set_config_option(pinned_settings[i][0], pinned_settings[i][1],
+								 PGC_USERSET, PGC_S_SESSION,
+								 in_transaction ? GUC_ACTION_SAVE : GUC_ACTION_SET,
+								 true, 0, false);
+}
+
+/*-------------------------------------------------------------------------
+ * Stream options.
+ *-------------------------------------------------------------------------
+ */
+
+static void
+parse_options(BdrOutput *output, List *options)
+{
+	uint32		given = 0;
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *element = lfirst_node(DefElem, lc);
+		const StreamOption *option = find_option(element->defname);
+		uint32		bit = 1U << (option - stream_options);
+
+		if (given & bit)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is given twice", option->name)));
+		given |= bit;
+		option->parse(output, option->name,
+					  element->arg != NULL ? strVal(element->arg) : "");
+	}
+
+	for (int i = 0; i < lengthof(stream_options); i++)
+		if (stream_options[i].required && !(given & (1U << i)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is missing", stream_options[i].name),
+					 errhint("Streams of bdr_output are opened by bdr itself.")));
+}
+
+static const StreamOption *
+find_option(const char *name)
+{
+	StringInfoData names;
+
+	for (int i = 0; i < lengthof(stream_options); i++)
+		if (strcmp(stream_options[i].name, name) == 0)
+			return &stream_options[i];
+
+	initStringInfo(&names);
+	for (int i = 0; i < lengthof(stream_options); i++)
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", stream_options[i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized option \"%s\"", name),
+			 errhint("Options of bdr_output are: %s.", names.data)));
+}
+
+static void
+parse_number(BdrOutput *output, const char *name, const char *value)
+{
+	char	   *end;
+	uint64		number;
+
+	errno = 0;
+	number = strtoull(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 ||
+		number > PG_UINT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"", name, value),
+				 errhint("The value is a number from 0 to %u.", PG_UINT32_MAX)));
+
+	if (strcmp(name, "node_id") == 0)
+		output->node_id = number;
+	else if (strcmp(name, "proto_min") == 0)
+		output->proto_min = Min(number, INT_MAX);
+	else if (strcmp(name, "proto_max") == 0)
+		output->proto_max = Min(number, INT_MAX);
+	else
+		output->server_version = Min(number, INT_MAX);
+}
+
+static void
+parse_architecture(BdrOutput *output, const char *name, const char *value)
+{
+	output->architecture = pstrdup(value);
+}
+
+static void
+parse_encoding(BdrOutput *output, const char *name, const char *value)
+{
+	int			encoding = pg_char_to_encoding(value);
+
+	if (encoding != GetDatabaseEncoding())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("encoding \"%s\" of the subscriber differs from encoding \"%s\" of this database",
+						value, GetDatabaseEncodingName()),
+				 errhint("All nodes must use the same encoding.")));
+}
+
+static void
+parse_origins(BdrOutput *output, const char *name, const char *value)
+{
+	if (strcmp(value, "all") != 0 && strcmp(value, "none") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"", name, value),
+				 errhint("The value is \"none\" or \"all\".")));
+	output->all_origins = strcmp(value, "all") == 0;
+}
+
+/*
+ * Choose the protocol version and the best form of values that both ends know.
+ */
+static void
+negotiate(BdrOutput *output)
+{
+	char		own_architecture[128];
+
+	output->protocol = Min(output->proto_max, BDR_WIRE_VERSION_MAX);
+	if (output->protocol < Max(output->proto_min, BDR_WIRE_VERSION_MIN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no common protocol version"),
+				 errdetail("The subscriber reads versions %d to %d, this server writes %d to %d.",
+						   output->proto_min, output->proto_max,
+						   BDR_WIRE_VERSION_MIN, BDR_WIRE_VERSION_MAX),
+				 errhint("Upgrade the older of the two nodes.")));
+
+	bdr_architecture(own_architecture, sizeof(own_architecture));
+	if (output->server_version / 10000 == PG_VERSION_NUM / 10000 &&
+		strcmp(output->architecture, own_architecture) == 0)
+		output->best_format = BDR_FORMAT_INTERNAL;
+	else
+		output->best_format = BDR_FORMAT_BINARY;
+}
+
+/*-------------------------------------------------------------------------
+ * Transactions and changes.
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * BEGIN is written with the first change that is sent.  A transaction that was
+ * spilled to disk takes its time, so what is pending does not wait for it.
+ */
+static void
+output_begin(LogicalDecodingContext *decoding, ReorderBufferTXN *txn)
+{
+	BdrOutput  *output = decoding->output_plugin_private;
+
+	output->origin_checked = false;
+	output->is_dropped = false;
+	output->begun = false;
+	output->origin_node = 0;
+	output->nchanges = 0;
+	output->unreported = 0;
+	if (rbtxn_is_serialized(txn))
+		bdr_wire_close_frame(output, false);
+}
+
+/*
+ * To be called with a change at hand.  Returns false if the transaction is not
+ * for this subscriber; writes BEGIN if it is due.
+ *
+ * The origin is checked here and not in output_begin, because a transaction
+ * may have created the origin that it was applied under, and sees it from the
+ * next command on.
+ */
+static bool
+ready_to_write(BdrOutput *output, ReorderBufferTXN *txn)
+{
+	if (!output->origin_checked && txn->origin_id != InvalidRepOriginId)
+	{
+		Origin	   *origin = origin_find(output, txn->origin_id);
+
+		if (origin->kind == ORIGIN_UNKNOWN || origin->kind == ORIGIN_ABSENT)
+			origin_look_up(origin);
+		output->is_dropped = origin_is_dropped(output, origin);
+		if (origin->kind == ORIGIN_PEER)
+			output->origin_node = origin->node_id;
+	}
+	output->origin_checked = true;
+	if (output->is_dropped)
+		return false;
+
+	if (!output->begun)
+		bdr_wire_write_begin(output, txn);
+	output->begun = true;
+	return true;
+}
+
+static void
+output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+			  Relation relation, ReorderBufferChange *change)
+{
+	BdrOutput  *output = decoding->output_plugin_private;
+	BdrSentRelation *sent = relation_find(output, relation);
+	MemoryContext previous;
+	ChangeContext arg = {action_name(change->action), sent};
+	ErrorContextCallback callback = {error_context_stack, describe_change, &arg};
+
+	if (BDR_PLUGIN_REPORTS_PROGRESS && ++output->unreported >= CHANGES_PER_REPORT)
+		report_progress(output);
+	if (!sent->is_sent)
+		return;
+
+	error_context_stack = &callback;
+	previous = MemoryContextSwitchTo(output->change_context);
+	if ((change->action == REORDER_BUFFER_CHANGE_INSERT ||
+		 is_identifiable(sent, arg.action)) &&
+		ready_to_write(output, txn))
+	{
+		relation_announce(output, sent);
+		write_change(output, sent, RelationGetDescr(relation), change);
+	}
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(output->change_context);
+	error_context_stack = callback.previous;
+
+	bdr_wire_finish_change(output);
+}
+
+/*
+ * A transaction of which little is sent may be long: answer the receiver, and
+ * do not let a pending frame wait for its end.
+ */
+static void
+report_progress(BdrOutput *output)
+{
+	output->unreported = 0;
+	bdr_wire_check_delay(output);
+	OutputPluginUpdateProgress(output->decoding, false);
+}
+
+static void
+write_change(BdrOutput *output, BdrSentRelation *sent, TupleDesc desc,
+			 ReorderBufferChange *change)
+{
+	HeapTuple	old_tuple = BDR_DECODED_TUPLE(change->data.tp.oldtuple);
+	HeapTuple	new_tuple = BDR_DECODED_TUPLE(change->data.tp.newtuple);
+
+	switch (change->action)
+	{
+		case REORDER_BUFFER_CHANGE_INSERT:
+			bdr_wire_write_insert(output, sent, desc, new_tuple);
+			break;
+		case REORDER_BUFFER_CHANGE_UPDATE:
+			bdr_wire_write_update(output, sent, desc, old_tuple, new_tuple);
+			break;
+		default:
+			Assert(change->action == REORDER_BUFFER_CHANGE_DELETE);
+			if (old_tuple == NULL)
+				return;
+			bdr_wire_write_delete(output, sent, desc, old_tuple);
+			break;
+	}
+	output->nchanges++;
+}
+
+static const char *
+action_name(ReorderBufferChangeType action)
+{
+	switch (action)
+	{
+		case REORDER_BUFFER_CHANGE_INSERT:
+			return "INSERT";
+		case REORDER_BUFFER_CHANGE_UPDATE:
+			return "UPDATE";
+		default:
+			return "DELETE";
+	}
+}
+
+static void
+describe_change(void *arg)
+{
+	ChangeContext *context = (ChangeContext *) arg;
+
+	errcontext("sending %s of table \"%s.%s\"", context->action,
+			   context->sent->schema, context->sent->name);
+}
+
+/*
+ * Without a replica identity no node could find the row, so the change stays
+ * here.  The log says so once per stream and table.
+ */
+static bool
+is_identifiable(BdrSentRelation *sent, const char *action)
+{
+	if (!sent->has_identity && !sent->complained)
+	{
+		sent->complained = true;
+		ereport(LOG,
+				(errmsg("%s of table \"%s.%s\" is not replicated",
+						action, sent->schema, sent->name),
+				 errdetail("The table has no replica identity."),
+				 errhint("Add a primary key, or use ALTER TABLE ... REPLICA IDENTITY.")));
+	}
+	return sent->has_identity;
+}
+
+static void
+output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+				int nrelations, Relation relations[], ReorderBufferChange *change)
+{
+	BdrOutput  *output = decoding->output_plugin_private;
+	Oid		   *relids = palloc(nrelations * sizeof(Oid));
+	int			nrelids = 0;
+	uint8		flags = 0;
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		BdrSentRelation *sent = relation_find(output, relations[i]);
+
+		if (!sent->is_sent || !ready_to_write(output, txn))
+			continue;
+		relation_announce(output, sent);
+		relids[nrelids++] = sent->relid;
+	}
+	if (nrelids > 0)
+	{
+		if (change->data.truncate.cascade)
+			flags |= BDR_TRUNCATE_CASCADE;
+		if (change->data.truncate.restart_seqs)
+			flags |= BDR_TRUNCATE_RESTART;
+		bdr_wire_write_truncate(output, flags, nrelids, relids);
+		output->nchanges++;
+		bdr_wire_finish_change(output);
+	}
+	pfree(relids);
+}
+
+/*
+ * A message outside a transaction has no commit that would send it, so it
+ * closes its frame.  Its origin was looked at by output_filter_origin.
+ */
+static void
+output_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+			   XLogRecPtr lsn, bool transactional, const char *prefix,
+			   Size size, const char *content)
+{
+	BdrOutput  *output = decoding->output_plugin_private;
+
+	if (strcmp(prefix, BDR_MESSAGE_PREFIX) != 0)
+		return;
+	if (!transactional)
+	{
+		bdr_wire_write_message(output, false, lsn, prefix, size, content);
+		bdr_wire_close_frame(output, true);
+	}
+	else if (ready_to_write(output, txn))
+	{
+		bdr_wire_write_message(output, true, lsn, prefix, size, content);
+		output->nchanges++;
+		bdr_wire_finish_change(output);
+	}
+}
+
+static void
+output_commit(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+			  XLogRecPtr commit_lsn)
+{
+	BdrOutput  *output = decoding->output_plugin_private;
+
+	if (output->begun)
+	{
+		bdr_wire_write_commit(output, txn);
+		bdr_wire_finish_transaction(output, txn->end_lsn);
+	}
+	OutputPluginUpdateProgress(decoding, !output->begun);
+}
+
+/*-------------------------------------------------------------------------
+ * Origins: what came from a peer is not sent on.
+ *
+ * A wrong answer here is either a change that goes round for ever or one that
+ * is lost, so the name of an origin is read as it was at that point of the
+ * WAL, not as it is now: ids are reused after an origin has been dropped.
+ *
+ * The filter callback runs for each WAL record, while the transaction is still
+ * being collected, outside any transaction of ours and without a snapshot.
+ * Catalogs are readable there only the way the server itself arranges it for
+ * messages: with the snapshot of the WAL position.  Where even that one does
+ * not know the origin yet (the transaction in progress may have created it)
+ * the change is kept, and ready_to_write() decides before anything is sent.
+ *-------------------------------------------------------------------------
+ */
+
+static bool
+output_filter_origin(LogicalDecodingContext *decoding, RepOriginId id)
+{
+	BdrOutput  *output = decoding->output_plugin_private;
+	Origin	   *origin;
+
+	if (id == InvalidRepOriginId || output == NULL)
+		return false;
+	if (id == DoNotReplicateId)
+		return true;
+	origin = origin_find(output, id);
+	if (origin->kind == ORIGIN_UNKNOWN &&
+		SnapBuildCurrentState(decoding->snapshot_builder) == SNAPBUILD_CONSISTENT)
+		origin_look_up_while_reading(output, origin);
+	return origin_is_dropped(output, origin);
+}
+
+static Origin *
+origin_find(BdrOutput *output, RepOriginId id)
+{
+	bool		found;
+	Origin	   *origin = hash_search(output->origins, &id, HASH_ENTER, &found);
+
+	if (!found)
+		origin->kind = ORIGIN_UNKNOWN;
+	return origin;
+}
+
+/*
+ * Look an origin up between two WAL records.  The server does the same around
+ * the callback for a non-transactional message, except for the transaction,
+ * which catalog access needs.
+ */
+static void
+origin_look_up_while_reading(BdrOutput *output, Origin *origin)
+{
+	Snapshot	snapshot = BDR_DECODING_SNAPSHOT(output->decoding->snapshot_builder);
+	bool		in_transaction = IsTransactionState();
+	MemoryContext previous = CurrentMemoryContext;
+
+	SetupHistoricSnapshot(snapshot, NULL);
+	PG_TRY();
+	{
+		if (!in_transaction)
+			StartTransactionCommand();
+		origin_look_up(origin);
+	}
+	PG_CATCH();
+	{
+		TeardownHistoricSnapshot(true);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	TeardownHistoricSnapshot(false);
+	if (!in_transaction)
+		AbortCurrentTransaction();
+	MemoryContextSwitchTo(previous);
+}
+
+/*
+ * Classify an origin by its name; needs catalog access.  An invalidation while
+ * we look makes the answer unknown again, but it still is the right one for
+ * the snapshot at hand.
+ */
+static void
+origin_look_up(Origin *origin)
+{
+	char	   *name;
+	char		prefix[64];
+	char	   *end;
+	unsigned long node_id;
+	OriginKind	kind = ORIGIN_FOREIGN;
+
+	if (!replorigin_by_oid(origin->id, true, &name))
+	{
+		origin->kind = ORIGIN_ABSENT;
+		return;
+	}
+
+	snprintf(prefix, sizeof(prefix), "bdr_%u_", MyDatabaseId);
+	if (strncmp(name, prefix, strlen(prefix)) == 0)
+	{
+		node_id = strtoul(name + strlen(prefix), &end, 10);
+		kind = *end == '\0' && end[-1] != '_' ? ORIGIN_PEER : ORIGIN_COPY;
+		origin->node_id = node_id;
+	}
+	origin->kind = kind;
+	pfree(name);
+}
+
+/*
+ * origins=all sends what came from peers too, but never back to where it came
+ * from.  Rows that were copied by a join are everywhere already.
+ */
+static bool
+origin_is_dropped(const BdrOutput *output, const Origin *origin)
+{
+	switch (origin->kind)
+	{
+		case ORIGIN_PEER:
+			return !output->all_origins || origin->node_id == output->node_id;
+		case ORIGIN_COPY:
+			return !output->all_origins;
+		default:
+			return false;
+	}
+}
+
+/* Any change to origins: ids may mean something else from here on. */
+static void
+origins_changed(Datum arg, int cache, uint32 hash)
+{
+	HASH_SEQ_STATUS status;
+	Origin	   *origin;
+
+	if (current_session == NULL)
+		return;
+	hash_seq_init(&status, current_session->origins);
+	while ((origin = hash_seq_search(&status)) != NULL)
+		origin->kind = ORIGIN_UNKNOWN;
+}
+
+/*-------------------------------------------------------------------------
+ * Relations.
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * What is known about a relation, up to date with respect to the snapshot of
+ * the change at hand.  The answer lives until the session ends, its contents
+ * until the next call.
+ */
+static BdrSentRelation *
+relation_find(BdrOutput *output, Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+	BdrSentRelation *sent = output->last_relation;
+	bool		found;
+
+	if (sent != NULL && sent->relid == relid && sent->valid)
+		return sent;
+
+	sent = hash_search(output->relations, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(sent, 0, sizeof(BdrSentRelation));
+		sent->relid = relid;
+	}
+	if (!sent->valid)
+		relation_build(output, sent, relation);
+	output->last_relation = sent;
+	return sent;
+}
+
+/*
+ * valid is set first, so that an invalidation during the work makes the next
+ * change do it again.
+ */
+static void
+relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
+{
+	MemoryContext previous;
+	Form_pg_class form = relation->rd_rel;
+
+	if (sent->context == NULL)
+		sent->context = AllocSetContextCreate(output->cache_context, "bdr sent relation",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(sent->context);
+	previous = MemoryContextSwitchTo(sent->context);
+
+	sent->valid = true;
+	sent->schema = get_namespace_name(form->relnamespace);
+	if (sent->schema == NULL)
+		elog(ERROR, "cache lookup failed for schema %u", form->relnamespace);
+	sent->schema_hash = GetSysCacheHashValue1(NAMESPACEOID,
+											  ObjectIdGetDatum(form->relnamespace));
+	sent->name = pstrdup(NameStr(form->relname));
+	sent->identity = form->relreplident;
+	sent->is_sent = form->relkind == RELKIND_RELATION &&
+		form->relpersistence == RELPERSISTENCE_PERMANENT &&
+		strcmp(sent->schema, BDR_SCHEMA) != 0;
+	sent->ncolumns = 0;
+	sent->ntypes = 0;
+	if (sent->is_sent)
+		relation_build_columns(output, sent, relation);
+	MemoryContextSwitchTo(previous);
+}
+
+static void
+relation_build_columns(BdrOutput *output, BdrSentRelation *sent, Relation relation)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+	Bitmapset  *key = RelationGetIdentityKeyBitmap(relation);
+	bool		is_full = sent->identity == REPLICA_IDENTITY_FULL;
+	StringInfoData described;
+
+	sent->columns = palloc0(desc->natts * sizeof(BdrSentColumn));
+	sent->type_hashes = palloc(2 * desc->natts * sizeof(uint32));
+	sent->has_identity = is_full;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		BdrSentColumn *column = &sent->columns[sent->ncolumns];
+
+		if (att->attisdropped || att->attgenerated != '\0')
+			continue;
+		relation_build_column(output, sent, att);
+		column->is_key = is_full ||
+			bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, key);
+		sent->has_identity |= column->is_key;
+	}
+
+	initStringInfo(&described);
+	relation_describe(sent, desc, &described);
+	if (sent->described == NULL)
+	{
+		MemoryContextSwitchTo(output->cache_context);
+		sent->described = makeStringInfo();
+		MemoryContextSwitchTo(sent->context);
+	}
+	if (sent->described->len == described.len &&
+		memcmp(sent->described->data, described.data, described.len) == 0)
+		return;
+	resetStringInfo(sent->described);
+	appendBinaryStringInfo(sent->described, described.data, described.len);
+	sent->announced = false;
+}
+
+/*
+ * Append one column, with its form chosen.
+ */
+static void
+relation_build_column(BdrOutput *output, BdrSentRelation *sent,
+					  Form_pg_attribute att)
+{
+	BdrSentColumn *column = &sent->columns[sent->ncolumns++];
+	Oid			base_type = getBaseType(att->atttypid);
+	Oid			function = InvalidOid;
+	bool		is_varlena;
+
+	column->index = att->attnum - 1;
+	column->byval = att->attbyval;
+	column->length = att->attlen;
+	column->format = column_format(output, base_type);
+	if (column->format == BDR_FORMAT_BINARY)
+		getTypeBinaryOutputInfo(base_type, &function, &is_varlena);
+	else if (column->format == BDR_FORMAT_TEXT)
+		getTypeOutputInfo(base_type, &function, &is_varlena);
+	if (OidIsValid(function))
+		fmgr_info_cxt(function, &column->function, sent->context);
+	remember_type(sent, att->atttypid);
+	remember_type(sent, base_type);
+}
+
+/*
+ * The form in which a column travels.  Internal and send/recv form are for
+ * types that are the same object on every server; a value that holds OIDs of
+ * anything else means nothing elsewhere and goes as text, with names.
+ */
+static char
+column_format(const BdrOutput *output, Oid base_type)
+{
+	Oid			element = get_element_type(base_type);
+	Oid			pinned_max;
+	HeapTuple	tuple;
+	Form_pg_type form;
+	bool		is_plain;
+	bool		has_send;
+
+	if (!OidIsValid(element))
+		element = base_type;
+
+	/* OIDs above FirstGenbkiObjectId are drawn anew in each major version. */
+	pinned_max = output->best_format == BDR_FORMAT_INTERNAL ?
+		FirstUnpinnedObjectId : FirstGenbkiObjectId;
+	if (base_type >= pinned_max || element >= pinned_max || holds_oids(element))
+		return BDR_FORMAT_TEXT;
+
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base_type));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", base_type);
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	is_plain = form->typtype == TYPTYPE_BASE || form->typtype == TYPTYPE_RANGE ||
+		form->typtype == TYPTYPE_MULTIRANGE;
+	has_send = OidIsValid(form->typsend) && OidIsValid(form->typreceive);
+	ReleaseSysCache(tuple);
+
+	if (!is_plain || (output->best_format == BDR_FORMAT_BINARY && !has_send))
+		return BDR_FORMAT_TEXT;
+	return output->best_format;
+}
+
+static bool
+holds_oids(Oid type)
+{
+	switch (type)
+	{
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGCLASSOID:
+		case REGCOLLATIONOID:
+		case REGTYPEOID:
+		case REGROLEOID:
+		case REGNAMESPACEOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case ACLITEMOID:
+		case PG_NODE_TREEOID:
+		case PG_NDISTINCTOID:
+		case PG_DEPENDENCIESOID:
+		case PG_MCV_LISTOID:
+		case PG_BRIN_BLOOM_SUMMARYOID:
+		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* The server's own types never change. */
+static void
+remember_type(BdrSentRelation *sent, Oid type)
+{
+	if (type >= FirstUnpinnedObjectId)
+		sent->type_hashes[sent->ntypes++] =
+			GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
+}
+
+/*
+ * The body of RELATION.  A domain is described as its base type: that is what
+ * the form of its values depends on.
+ */
+static void
+relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf)
+{
+	pq_sendint32(buf, sent->relid);
+	pq_sendbyte(buf, sent->identity);
+	bdr_wire_append_name(buf, sent->schema);
+	bdr_wire_append_name(buf, sent->name);
+	pq_sendint16(buf, sent->ncolumns);
+	for (int i = 0; i < sent->ncolumns; i++)
+	{
+		BdrSentColumn *column = &sent->columns[i];
+		Form_pg_attribute att = TupleDescAttr(desc, column->index);
+		int32		typmod = att->atttypmod;
+		Oid			type = getBaseTypeAndTypmod(att->atttypid, &typmod);
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+		Form_pg_type form;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for type %u", type);
+		form = (Form_pg_type) GETSTRUCT(tuple);
+		pq_sendbyte(buf, column->is_key ? BDR_COLUMN_KEY : 0);
+		pq_sendbyte(buf, column->format);
+		pq_sendint32(buf, type);
+		pq_sendint32(buf, typmod);
+		pq_sendint16(buf, column->length);
+		bdr_wire_append_name(buf, NameStr(att->attname));
+		bdr_wire_append_name(buf, get_namespace_name(form->typnamespace));
+		bdr_wire_append_name(buf, NameStr(form->typname));
+		ReleaseSysCache(tuple);
+	}
+}
+
+static void
+relation_announce(BdrOutput *output, BdrSentRelation *sent)
+{
+	if (sent->announced)
+		return;
+	bdr_wire_write_relation(output, sent);
+	sent->announced = true;
+}
+
+/* relid may be InvalidOid: every relation. */
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	BdrSentRelation *sent;
+
+	if (current_session == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		sent = hash_search(current_session->relations, &relid, HASH_FIND, NULL);
+		if (sent != NULL)
+			sent->valid = false;
+		return;
+	}
+	hash_seq_init(&status, current_session->relations);
+	while ((sent = hash_seq_search(&status)) != NULL)
+		sent->valid = false;
+}
+
+/* A hash of 0 means every type. */
+static void
+type_changed(Datum arg, int cache, uint32 hash)
+{
+	HASH_SEQ_STATUS status;
+	BdrSentRelation *sent;
+
+	if (current_session == NULL)
+		return;
+	hash_seq_init(&status, current_session->relations);
+	while ((sent = hash_seq_search(&status)) != NULL)
+		for (int i = 0; i < sent->ntypes; i++)
+			if (hash == 0 || sent->type_hashes[i] == hash)
+				sent->valid = false;
+}
+
+static void
+schema_changed(Datum arg, int cache, uint32 hash)
+{
+	HASH_SEQ_STATUS status;
+	BdrSentRelation *sent;
+
+	if (current_session == NULL)
+		return;
+	hash_seq_init(&status, current_session->relations);
+	while ((sent = hash_seq_search(&status)) != NULL)
+		if (hash == 0 || sent->schema_hash == hash)
+			sent->valid = false;
+}

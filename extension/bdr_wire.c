@@ -1,0 +1,629 @@
+/*-------------------------------------------------------------------------
+ * bdr_wire.c
+ *		Bytes of each change, writing side; frames and when they leave.
+ *
+ * NOTES
+ *		Messages collect in one frame.  It leaves through the plugin's writer
+ *		when it is full, and between transactions as late as is harmless: while
+ *		there is WAL to decode, many small transactions share a frame.  What
+ *		makes that safe is in the last section.
+ *
+ *		This is the sender's hot path: nothing here allocates per value unless
+ *		the value has to be converted or detoasted.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+/*
+ * libpq.h asks for the headers of these libraries, for members of struct Port
+ * that nothing here looks at.  Building should not need them.
+ */
+#undef ENABLE_GSS
+#undef USE_OPENSSL
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "access/xlogreader.h"
+#include "libpq/libpq.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "replication/walsender.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "bdr_compat.h"
+#include "bdr_output.h"
+
+/* What a walsender puts in front of data: 'w', two LSNs, the time. */
+#define COPY_HEADER_BYTES		(1 + 3 * 8)
+#define EMPTY_FRAME_BYTES		(COPY_HEADER_BYTES + BDR_WIRE_HEADER_BYTES)
+
+/* A buffer that one large row has blown up further than this is given back. */
+#define BUFFER_BYTES_KEPT		(1024 * 1024)
+
+static void frame_reset(BdrFrame *frame);
+static bool frame_is_empty(const BdrFrame *frame);
+static bool is_overdue(const BdrFrame *frame);
+static StringInfo message_begin(BdrOutput *output, char kind);
+static void message_end(BdrOutput *output);
+static void append_row(BdrOutput *output, const BdrSentRelation *sent,
+					   const BdrRow *row, const BdrRow *fallback);
+static void append_value(StringInfo buf, const BdrSentColumn *column, Datum value);
+static void append_fixed(StringInfo buf, const BdrSentColumn *column, Datum value);
+static void append_varlena(StringInfo buf, Datum value);
+static void append_converted(StringInfo buf, const BdrSentColumn *column, Datum value);
+static void append_sized(StringInfo buf, const char *data, Size size);
+static char *reserve(StringInfo buf, Size size);
+static void deform(HeapTuple tuple, TupleDesc desc, BdrRow *row);
+static bool is_unsent(Datum value);
+static void send_pending(void);
+static void lazy_putmessage_noblock(char type, const char *data, size_t size);
+static int	lazy_flush_if_writable(void);
+static int	watched_read_page(XLogReaderState *reader, XLogRecPtr page, int length,
+							  XLogRecPtr target, char *buffer);
+
+/* The session that leaves frames pending, and what it stands in front of. */
+static struct
+{
+	BdrOutput  *output;			/* NULL: pass everything through */
+	bool		reading_wal;	/* the decoder waits for WAL, or is about to */
+	PQcommMethods methods;		/* ours */
+	const PQcommMethods *original_methods;
+	XLogPageReadCB original_read_page;
+}			lazy;
+
+/*
+ * Prepare an empty frame and room for rows.  The caller is in the memory
+ * context of the decoding session.
+ */
+void
+bdr_wire_init(BdrOutput *output)
+{
+	initStringInfo(&output->frame.bytes);
+	enlargeStringInfo(&output->frame.bytes, 2 * BDR_FRAME_BYTES_TARGET);
+	appendStringInfoSpaces(&output->frame.bytes, COPY_HEADER_BYTES);
+	pq_sendbyte(&output->frame.bytes, BDR_WIRE_MAGIC);
+	pq_sendbyte(&output->frame.bytes, output->protocol);
+	pq_sendint16(&output->frame.bytes, 0);
+
+	output->old_row.values = palloc(MaxTupleAttributeNumber * sizeof(Datum));
+	output->old_row.nulls = palloc(MaxTupleAttributeNumber * sizeof(bool));
+	output->new_row.values = palloc(MaxTupleAttributeNumber * sizeof(Datum));
+	output->new_row.nulls = palloc(MaxTupleAttributeNumber * sizeof(bool));
+}
+
+/*
+ * One change has been written: send the frame if it is full.
+ */
+void
+bdr_wire_finish_change(BdrOutput *output)
+{
+	if (output->frame.bytes.len >= BDR_FRAME_BYTES_TARGET)
+		bdr_wire_close_frame(output, false);
+}
+
+/*
+ * One transaction has been written, up to end_lsn.  Without a walsender that
+ * calls us again (see below) its frame has to leave now.
+ */
+void
+bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn)
+{
+	output->frame.commit_end = end_lsn;
+	if (lazy.output != output ||
+		output->frame.bytes.len >= BDR_FRAME_BYTES_TARGET)
+		bdr_wire_close_frame(output, true);
+}
+
+/*
+ * Send the frame if it has waited too long, in the middle of a transaction
+ * that writes nothing.
+ */
+void
+bdr_wire_check_delay(BdrOutput *output)
+{
+	if (is_overdue(&output->frame))
+		bdr_wire_close_frame(output, false);
+}
+
+/*
+ * Send the frame, if there is anything in it.  To be called from a callback
+ * that may write, between messages.
+ *
+ * ends_transaction: the CopyData header may name the callback's LSN, because
+ * everything up to it is in this frame or has left before.
+ */
+void
+bdr_wire_close_frame(BdrOutput *output, bool ends_transaction)
+{
+	LogicalDecodingContext *decoding = output->decoding;
+	BdrFrame   *frame = &output->frame;
+
+	Assert(frame->open_at == 0);
+	if (frame_is_empty(frame))
+		return;
+
+	OutputPluginPrepareWrite(decoding, ends_transaction);
+	appendBinaryStringInfo(decoding->out, frame->bytes.data + COPY_HEADER_BYTES,
+						   frame->bytes.len - COPY_HEADER_BYTES);
+
+	/* Before the write: it may answer the receiver, and so send_pending(). */
+	frame_reset(frame);
+	OutputPluginWrite(decoding, ends_transaction);
+}
+
+static void
+frame_reset(BdrFrame *frame)
+{
+	frame->bytes.len = EMPTY_FRAME_BYTES;
+	frame->commit_end = InvalidXLogRecPtr;
+	if (frame->bytes.maxlen > BUFFER_BYTES_KEPT)
+	{
+		frame->bytes.data = repalloc(frame->bytes.data, 2 * BDR_FRAME_BYTES_TARGET);
+		frame->bytes.maxlen = 2 * BDR_FRAME_BYTES_TARGET;
+	}
+}
+
+static bool
+frame_is_empty(const BdrFrame *frame)
+{
+	return frame->bytes.len == EMPTY_FRAME_BYTES;
+}
+
+static bool
+is_overdue(const BdrFrame *frame)
+{
+	return !frame_is_empty(frame) &&
+		TimestampDifferenceExceeds(frame->since, GetCurrentTimestamp(),
+								   BDR_FRAME_DELAY_MS_MAX);
+}
+
+/*
+ * Begin a message.  It ends with message_end(); nothing in between may let the
+ * walsender send.
+ */
+static StringInfo
+message_begin(BdrOutput *output, char kind)
+{
+	BdrFrame   *frame = &output->frame;
+
+	Assert(frame->open_at == 0);
+	if (frame_is_empty(frame))
+		frame->since = GetCurrentTimestamp();
+	frame->open_at = frame->bytes.len;
+	pq_sendbyte(&frame->bytes, kind);
+	pq_sendint32(&frame->bytes, 0);
+	return &frame->bytes;
+}
+
+static void
+message_end(BdrOutput *output)
+{
+	BdrFrame   *frame = &output->frame;
+	uint32		length = pg_hton32(frame->bytes.len - frame->open_at -
+								   BDR_WIRE_MESSAGE_HEADER_BYTES);
+
+	memcpy(frame->bytes.data + frame->open_at + 1, &length, sizeof(length));
+	frame->open_at = 0;
+}
+
+/*-------------------------------------------------------------------------
+ * Messages.  bdr_wire.h has their layout.
+ *-------------------------------------------------------------------------
+ */
+
+void
+bdr_wire_write_startup(BdrOutput *output)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_STARTUP);
+
+	pq_sendint16(buf, output->protocol);
+	pq_sendint32(buf, PG_VERSION_NUM);
+	pq_sendbyte(buf, output->best_format);
+	bdr_wire_append_name(buf, pg_encoding_to_char(GetDatabaseEncoding()));
+	message_end(output);
+}
+
+void
+bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_RELATION);
+
+	appendBinaryStringInfo(buf, sent->described->data, sent->described->len);
+	message_end(output);
+}
+
+void
+bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_BEGIN);
+
+	pq_sendint32(buf, txn->xid);
+	pq_sendint64(buf, txn->final_lsn);
+	pq_sendint64(buf, txn->end_lsn);
+	pq_sendint64(buf, txn->xact_time.commit_time);
+	pq_sendint32(buf, output->origin_node);
+	pq_sendint64(buf, output->origin_node != 0 ? txn->origin_lsn : txn->end_lsn);
+	message_end(output);
+}
+
+void
+bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_COMMIT);
+
+	pq_sendint64(buf, txn->final_lsn);
+	pq_sendint64(buf, txn->end_lsn);
+	pq_sendint32(buf, output->nchanges);
+	message_end(output);
+}
+
+void
+bdr_wire_write_insert(BdrOutput *output, BdrSentRelation *sent,
+					  TupleDesc desc, HeapTuple new_tuple)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_INSERT);
+
+	pq_sendint32(buf, sent->relid);
+	deform(new_tuple, desc, &output->new_row);
+	append_row(output, sent, &output->new_row, NULL);
+	message_end(output);
+}
+
+/*
+ * old_tuple is NULL when the key did not change and the replica identity is
+ * not FULL.
+ */
+void
+bdr_wire_write_update(BdrOutput *output, BdrSentRelation *sent,
+					  TupleDesc desc, HeapTuple old_tuple, HeapTuple new_tuple)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_UPDATE);
+	bool		is_full = sent->identity == REPLICA_IDENTITY_FULL;
+
+	pq_sendint32(buf, sent->relid);
+	if (old_tuple == NULL)
+		pq_sendbyte(buf, BDR_OLD_NONE);
+	else
+	{
+		pq_sendbyte(buf, is_full ? BDR_OLD_FULL : BDR_OLD_KEY);
+		deform(old_tuple, desc, &output->old_row);
+		append_row(output, sent, &output->old_row, NULL);
+	}
+	deform(new_tuple, desc, &output->new_row);
+	append_row(output, sent, &output->new_row,
+			   old_tuple != NULL && is_full ? &output->old_row : NULL);
+	message_end(output);
+}
+
+void
+bdr_wire_write_delete(BdrOutput *output, BdrSentRelation *sent,
+					  TupleDesc desc, HeapTuple old_tuple)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_DELETE);
+
+	pq_sendint32(buf, sent->relid);
+	pq_sendbyte(buf, sent->identity == REPLICA_IDENTITY_FULL ?
+				BDR_OLD_FULL : BDR_OLD_KEY);
+	deform(old_tuple, desc, &output->old_row);
+	append_row(output, sent, &output->old_row, NULL);
+	message_end(output);
+}
+
+void
+bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int nrelids,
+						const Oid *relids)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_TRUNCATE);
+
+	pq_sendbyte(buf, flags);
+	pq_sendint32(buf, nrelids);
+	for (int i = 0; i < nrelids; i++)
+		pq_sendint32(buf, relids[i]);
+	message_end(output);
+}
+
+void
+bdr_wire_write_message(BdrOutput *output, bool transactional, XLogRecPtr lsn,
+					   const char *prefix, Size size, const char *content)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_MESSAGE);
+
+	pq_sendbyte(buf, transactional ? 1 : 0);
+	pq_sendint64(buf, lsn);
+	bdr_wire_append_name(buf, prefix);
+	appendBinaryStringInfo(buf, content, size);
+	message_end(output);
+}
+
+/* Names are identifiers, type names and encodings: never long. */
+void
+bdr_wire_append_name(StringInfo buf, const char *name)
+{
+	Size		length = strlen(name);
+
+	Assert(length <= PG_UINT16_MAX);
+	pq_sendint16(buf, length);
+	appendBinaryStringInfo(buf, name, length);
+}
+
+/*-------------------------------------------------------------------------
+ * Rows and values.
+ *-------------------------------------------------------------------------
+ */
+
+static void
+deform(HeapTuple tuple, TupleDesc desc, BdrRow *row)
+{
+	heap_deform_tuple(tuple, desc, row->values, row->nulls);
+}
+
+/*
+ * Append a tuple.  A value that the change left in its TOAST table is taken
+ * from fallback, the complete old row, where there is one.
+ */
+static void
+append_row(BdrOutput *output, const BdrSentRelation *sent, const BdrRow *row,
+		   const BdrRow *fallback)
+{
+	StringInfo	buf = &output->frame.bytes;
+
+	pq_sendint16(buf, sent->ncolumns);
+	for (int i = 0; i < sent->ncolumns; i++)
+	{
+		const BdrSentColumn *column = &sent->columns[i];
+		int			at = column->index;
+		Datum		value = row->values[at];
+
+		if (row->nulls[at])
+			appendStringInfoCharMacro(buf, BDR_VALUE_NULL);
+		else if (column->length > 0 && column->format == BDR_FORMAT_INTERNAL)
+			append_fixed(buf, column, value);
+		else if (column->length != -1 || !is_unsent(value))
+			append_value(buf, column, value);
+		else if (fallback != NULL && !fallback->nulls[at] &&
+				 !is_unsent(fallback->values[at]))
+			append_value(buf, column, fallback->values[at]);
+		else
+			pq_sendbyte(buf, BDR_VALUE_UNCHANGED);
+	}
+}
+
+/*
+ * Does the value still lie in the TOAST table?  Those that the change wrote
+ * have been put together by the reorder buffer: they are pointers into memory.
+ */
+static bool
+is_unsent(Datum value)
+{
+	return VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+}
+
+static void
+append_value(StringInfo buf, const BdrSentColumn *column, Datum value)
+{
+	if (column->format != BDR_FORMAT_INTERNAL)
+		append_converted(buf, column, value);
+	else if (column->length == -1)
+		append_varlena(buf, value);
+	else
+		append_sized(buf, DatumGetCString(value), strlen(DatumGetCString(value)));
+}
+
+/*
+ * Fixed length in internal form.  The copies have constant sizes so that they
+ * compile to single moves.
+ */
+static void
+append_fixed(StringInfo buf, const BdrSentColumn *column, Datum value)
+{
+	char	   *to = reserve(buf, column->length + 1);
+
+	*to++ = BDR_VALUE_FIXED;
+	if (!column->byval)
+		memcpy(to, DatumGetPointer(value), column->length);
+	else if (column->length == sizeof(int32))
+	{
+		int32		word = DatumGetInt32(value);
+
+		memcpy(to, &word, sizeof(word));
+	}
+	else if (column->length == sizeof(Datum))
+		memcpy(to, &value, sizeof(Datum));
+	else if (column->length == sizeof(int16))
+	{
+		int16		half = DatumGetInt16(value);
+
+		memcpy(to, &half, sizeof(half));
+	}
+	else
+		*to = DatumGetChar(value);
+	buf->len += column->length + 1;
+}
+
+static void
+append_varlena(StringInfo buf, Datum value)
+{
+	struct varlena *data = (struct varlena *) DatumGetPointer(value);
+
+	if (VARATT_IS_EXTERNAL(data) || VARATT_IS_COMPRESSED(data))
+		data = detoast_attr(data);
+	append_sized(buf, (const char *) data, VARSIZE_ANY(data));
+}
+
+static void
+append_converted(StringInfo buf, const BdrSentColumn *column, Datum value)
+{
+	FmgrInfo   *function = unconstify(FmgrInfo *, &column->function);
+
+	if (column->format == BDR_FORMAT_BINARY)
+	{
+		bytea	   *sent = SendFunctionCall(function, value);
+
+		append_sized(buf, VARDATA(sent), VARSIZE(sent) - VARHDRSZ);
+	}
+	else
+	{
+		char	   *text = OutputFunctionCall(function, value);
+
+		append_sized(buf, text, strlen(text));
+	}
+}
+
+static void
+append_sized(StringInfo buf, const char *data, Size size)
+{
+	char	   *to = reserve(buf, size + 5);
+
+	if (size <= PG_UINT8_MAX)
+	{
+		*to++ = BDR_VALUE_SHORT;
+		*to++ = (char) size;
+	}
+	else
+	{
+		uint32		length = pg_hton32((uint32) size);
+
+		*to++ = BDR_VALUE_LONG;
+		memcpy(to, &length, sizeof(length));
+		to += sizeof(length);
+	}
+	memcpy(to, data, size);
+	buf->len = to + size - buf->data;
+}
+
+/* Room for size bytes at the end; most of the time it is there. */
+static char *
+reserve(StringInfo buf, Size size)
+{
+	if (unlikely(size >= (Size) (buf->maxlen - buf->len)))
+		enlargeStringInfo(buf, Min(size, MaxAllocSize));
+	return buf->data + buf->len;
+}
+
+/*-------------------------------------------------------------------------
+ * Pending frames.
+ *
+ * A frame with complete transactions may wait while the walsender decodes the
+ * WAL behind them.  Three rules make that invisible but for the speed:
+ *
+ * 1. It leaves before the walsender waits for WAL: that wait is inside the
+ *    reader's page_read callback, which we wrap, and its loop flushes before it
+ *    sleeps.  So the last transaction before a pause leaves at once.
+ * 2. It leaves when it is older than BDR_FRAME_DELAY_MS_MAX.  The walsender
+ *    flushes after each WAL record, so this holds while it reads WAL that
+ *    decodes to nothing.
+ * 3. It leaves before every keepalive.  A keepalive promises that all that was
+ *    committed before its position has been sent; the receiver confirms that
+ *    position and the server may forget those transactions.  The same goes for
+ *    the end of the stream.  At shutdown the walsender does not sleep, but it
+ *    does not exit before the receiver has answered a keepalive either.
+ *
+ * Rules 2 and 3 need two functions of the walsender's connection, which we
+ * replace by ours for as long as the stream lasts.
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * Let frames of this session wait.  To be called when a walsender starts to
+ * stream; elsewhere each transaction is written when it ends.
+ */
+void
+bdr_wire_attach(BdrOutput *output)
+{
+	XLogReaderState *reader = output->decoding->reader;
+
+	Assert(am_walsender && lazy.output == NULL);
+	if (PqCommMethods != &lazy.methods)
+	{
+		if (PqCommMethods->putmessage_noblock == NULL ||
+			PqCommMethods->flush_if_writable == NULL)
+			return;
+		lazy.original_methods = PqCommMethods;
+		lazy.methods = *PqCommMethods;
+		lazy.methods.putmessage_noblock = lazy_putmessage_noblock;
+		lazy.methods.flush_if_writable = lazy_flush_if_writable;
+		PqCommMethods = &lazy.methods;
+	}
+	lazy.original_read_page = reader->routine.page_read;
+	reader->routine.page_read = watched_read_page;
+	lazy.reading_wal = false;
+	lazy.output = output;
+}
+
+/*
+ * The session is over, perhaps by an error: what is pending is given up; the
+ * subscriber has not confirmed it and will ask for it again.
+ */
+void
+bdr_wire_detach(BdrOutput *output)
+{
+	if (lazy.output != output)
+		return;
+	lazy.output = NULL;
+	if (PqCommMethods == &lazy.methods)
+		PqCommMethods = lazy.original_methods;
+}
+
+/*
+ * Send what is pending as a message of its own, between two of the walsender.
+ * The header names the last transaction that is complete in it, if any.
+ */
+static void
+send_pending(void)
+{
+	BdrFrame   *frame;
+	StringInfoData header;
+	char		space[COPY_HEADER_BYTES + 1];
+
+	if (lazy.output == NULL || frame_is_empty(&lazy.output->frame) ||
+		lazy.output->frame.open_at != 0)
+		return;
+	frame = &lazy.output->frame;
+
+	header.data = space;
+	header.len = header.cursor = 0;
+	header.maxlen = sizeof(space);
+	pq_sendbyte(&header, 'w');
+	pq_sendint64(&header, frame->commit_end);
+	pq_sendint64(&header, frame->commit_end);
+	pq_sendint64(&header, GetCurrentTimestamp());
+	memcpy(frame->bytes.data, space, COPY_HEADER_BYTES);
+
+	lazy.original_methods->putmessage_noblock('d', frame->bytes.data, frame->bytes.len);
+	frame_reset(frame);
+}
+
+/* Rule 3. */
+static void
+lazy_putmessage_noblock(char type, const char *data, size_t size)
+{
+	bool		is_keepalive = type == 'd' && size > 0 && data[0] == 'k';
+	bool		is_copy_done = type == 'c';
+
+	if (is_keepalive || is_copy_done)
+		send_pending();
+	lazy.original_methods->putmessage_noblock(type, data, size);
+}
+
+/* Rules 1 and 2. */
+static int
+lazy_flush_if_writable(void)
+{
+	if (lazy.output != NULL &&
+		(lazy.reading_wal || is_overdue(&lazy.output->frame)))
+		send_pending();
+	return lazy.original_methods->flush_if_writable();
+}
+
+static int
+watched_read_page(XLogReaderState *reader, XLogRecPtr page, int length,
+				  XLogRecPtr target, char *buffer)
+{
+	int			result;
+
+	lazy.reading_wal = true;
+	result = lazy.original_read_page(reader, page, length, target, buffer);
+	lazy.reading_wal = false;
+	return result;
+}

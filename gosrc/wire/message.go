@@ -1,0 +1,110 @@
+package wire
+
+import (
+	"fmt"
+
+	"bdr/gosrc/lsn"
+)
+
+// Kind is the first byte of a message; include/bdr_wire.h has the same list.
+type Kind uint8
+
+// Kinds of messages.
+const (
+	KindStartup  Kind = 'S'
+	KindRelation Kind = 'R'
+	KindBegin    Kind = 'B'
+	KindCommit   Kind = 'C'
+	KindInsert   Kind = 'I'
+	KindUpdate   Kind = 'U'
+	KindDelete   Kind = 'D'
+	KindTruncate Kind = 'T'
+	KindMessage  Kind = 'M'
+)
+
+// bodyBytesMin is the length of each kind's body without its variable parts.
+var bodyBytesMin = map[Kind]int{
+	KindStartup:  2 + 4 + 1 + 2,
+	KindRelation: 4 + 1 + 2 + 2 + 2,
+	KindBegin:    4 + 8 + 8 + 8 + 4 + 8,
+	KindCommit:   8 + 8 + 4,
+	KindInsert:   4 + 2,
+	KindUpdate:   4 + 1 + 2,
+	KindDelete:   4 + 1 + 2,
+	KindTruncate: 1 + 4,
+	KindMessage:  1 + 8 + 2,
+}
+
+// isChange reports whether a message of this kind counts in COMMIT.
+func (k Kind) isChange() bool {
+	switch k {
+	case KindInsert, KindUpdate, KindDelete, KindTruncate:
+		return true
+	}
+	return false
+}
+
+// An Event is a message that matters to more than the table it changes:
+// Startup, Begin, Commit or Message.
+type Event interface{ event() }
+
+// Startup is the sender's answer to the stream options.
+type Startup struct {
+	Protocol      uint16
+	ServerVersion uint32
+	Formats       uint8 // best form of values that may occur: i, b or t
+	Encoding      string
+}
+
+// Begin opens a transaction.
+type Begin struct {
+	XID        uint32
+	CommitLSN  lsn.LSN // start of the commit record
+	EndLSN     lsn.LSN // end of the commit record; progress is measured in these
+	CommitTime int64   // microseconds since 2000
+	OriginNode uint32  // node that made the changes; zero: the sender
+	OriginLSN  lsn.LSN // EndLSN of the transaction at that node
+}
+
+// Commit closes the transaction in progress.
+type Commit struct {
+	CommitLSN lsn.LSN
+	EndLSN    lsn.LSN
+	Changes   uint32 // rows, truncations and messages since BEGIN
+}
+
+// Message is a logical message of ours. Content aliases the frame.
+type Message struct {
+	Transactional bool
+	LSN           lsn.LSN // end of its record
+	Prefix        string
+	Content       []byte
+}
+
+func (Startup) event() {}
+func (Begin) event()   {}
+func (Commit) event()  {}
+func (Message) event() {}
+
+// decode returns the event that a message is, or nil for a message about rows.
+func decode(kind Kind, body []byte) (Event, error) {
+	r := reader{rest: body}
+	var e Event
+	switch kind {
+	case KindStartup:
+		e = Startup{Protocol: r.uint16(), ServerVersion: r.uint32(), Formats: r.uint8(), Encoding: r.name()}
+	case KindBegin:
+		e = Begin{XID: r.uint32(), CommitLSN: r.lsn(), EndLSN: r.lsn(), CommitTime: int64(r.uint64()),
+			OriginNode: r.uint32(), OriginLSN: r.lsn()}
+	case KindCommit:
+		e = Commit{CommitLSN: r.lsn(), EndLSN: r.lsn(), Changes: r.uint32()}
+	case KindMessage:
+		e = Message{Transactional: r.uint8() != 0, LSN: r.lsn(), Prefix: r.name(), Content: r.remainder()}
+	default:
+		return nil, nil
+	}
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("message %q: %w", kind, err)
+	}
+	return e, nil
+}

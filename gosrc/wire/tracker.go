@@ -1,0 +1,98 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Tracker follows transactions across the frames of one stream and refuses
+// what cannot be: a row outside a transaction, a COMMIT of something else than
+// what was begun, a count that says that rows are missing. Its zero value
+// stands before the first frame.
+type Tracker struct {
+	started bool
+	open    bool
+	begin   Begin
+	changes uint32 // of the transaction in progress
+}
+
+// InTransaction reports whether the frames so far end inside a transaction.
+func (t *Tracker) InTransaction() bool { return t.open }
+
+// Track follows one frame and calls visit with each of its events, after the
+// check of it. The first error ends it; the tracker is of no use then.
+func (t *Tracker) Track(f Frame, visit func(Event) error) error {
+	return f.each(func(kind Kind, body []byte) error {
+		e, err := decode(kind, body)
+		if err != nil {
+			return err
+		}
+		if err := t.step(kind, e); err != nil {
+			return err
+		}
+		if e == nil {
+			return nil
+		}
+		return visit(e)
+	})
+}
+
+// step moves by one message. e is nil for a message about rows.
+func (t *Tracker) step(kind Kind, e Event) error {
+	if _, isStartup := e.(Startup); isStartup == t.started {
+		return fmt.Errorf("unexpected message %q: STARTUP comes first, and once", kind)
+	}
+	t.started = true
+	switch e := e.(type) {
+	case Begin:
+		return t.beginTransaction(e)
+	case Commit:
+		return t.commitTransaction(e)
+	case Message:
+		return t.message(e)
+	}
+	if !kind.isChange() {
+		return nil
+	}
+	return t.change()
+}
+
+func (t *Tracker) beginTransaction(b Begin) error {
+	if t.open {
+		return fmt.Errorf("transaction %d begins inside transaction %d", b.XID, t.begin.XID)
+	}
+	t.open, t.begin, t.changes = true, b, 0
+	return nil
+}
+
+func (t *Tracker) commitTransaction(c Commit) error {
+	switch {
+	case !t.open:
+		return fmt.Errorf("commit at %s of a transaction that did not begin", c.CommitLSN)
+	case c.CommitLSN != t.begin.CommitLSN || c.EndLSN != t.begin.EndLSN:
+		return fmt.Errorf("transaction %d ends at %s, expected %s", t.begin.XID, c.CommitLSN, t.begin.CommitLSN)
+	case c.Changes != t.changes:
+		return fmt.Errorf("transaction %d has %d changes, expected %d", t.begin.XID, t.changes, c.Changes)
+	}
+	t.open = false
+	return nil
+}
+
+// message counts a transactional one as a change of its transaction.
+func (t *Tracker) message(m Message) error {
+	if m.Transactional {
+		return t.change()
+	}
+	if t.open {
+		return fmt.Errorf("non-transactional message at %s inside transaction %d", m.LSN, t.begin.XID)
+	}
+	return nil
+}
+
+func (t *Tracker) change() error {
+	if !t.open {
+		return errors.New("change outside a transaction")
+	}
+	t.changes++
+	return nil
+}

@@ -1,0 +1,137 @@
+/*-------------------------------------------------------------------------
+ * bdr_output.h
+ *		What the two files of the output plugin share.
+ *
+ * NOTES
+ *		bdr_output.c decides what is sent and in which form; bdr_wire.c turns
+ *		it into bytes and hands frames to the walsender.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_OUTPUT_H
+#define BDR_OUTPUT_H
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "replication/logical.h"
+#include "replication/reorderbuffer.h"
+#include "utils/hsearch.h"
+#include "utils/rel.h"
+
+#include "bdr_wire.h"
+
+/* One column as it is sent. */
+typedef struct BdrSentColumn
+{
+	int			index;			/* in tuple descriptor, from 0 */
+	char		format;			/* BDR_FORMAT_* */
+	bool		is_key;			/* part of the replica identity */
+	bool		byval;
+	int16		length;			/* pg_attribute.attlen */
+	FmgrInfo	function;		/* output or send; unused in internal form */
+} BdrSentColumn;
+
+/*
+ * One relation as it is sent.  The fields below context live in it and are
+ * rebuilt after an invalidation; described survives, so that the subscriber
+ * hears of real changes only.
+ */
+typedef struct BdrSentRelation
+{
+	Oid			relid;			/* hash key */
+	bool		valid;			/* false: rebuild before use */
+	bool		announced;		/* the subscriber has what described says */
+	bool		complained;		/* about a missing replica identity */
+	StringInfo	described;		/* body of the last RELATION message */
+	MemoryContext context;
+	bool		is_sent;		/* false: of no interest to peers */
+	bool		has_identity;
+	char		identity;		/* pg_class.relreplident */
+	char	   *schema;
+	char	   *name;
+	int			ncolumns;
+	BdrSentColumn *columns;
+	uint32		schema_hash;	/* syscache hash of the schema */
+	int			ntypes;
+	uint32	   *type_hashes;	/* syscache hashes of the types that users may alter */
+} BdrSentRelation;
+
+/* Bytes on their way to the subscriber. */
+typedef struct BdrFrame
+{
+	StringInfoData bytes;		/* room for a CopyData header, then the frame */
+	int			open_at;		/* where the message being written begins, or 0 */
+	TimestampTz since;			/* when the first message was written */
+	XLogRecPtr	commit_end;		/* end of the last transaction completed in it */
+} BdrFrame;
+
+/* A row taken apart. */
+typedef struct BdrRow
+{
+	Datum	   *values;
+	bool	   *nulls;
+} BdrRow;
+
+/* State of one decoding session. */
+typedef struct BdrOutput
+{
+	LogicalDecodingContext *decoding;
+	MemoryContext cache_context;	/* relations and origins */
+	MemoryContext change_context;	/* reset after each change */
+	int			settings_level; /* GUC nest level to undo, or 0 */
+
+	/* stream options, and what follows from them */
+	int			proto_min;
+	int			proto_max;
+	int			protocol;		/* the one in use */
+	int			server_version;
+	const char *architecture;
+	bool		all_origins;
+	uint32		node_id;		/* the subscriber */
+	char		best_format;	/* BDR_FORMAT_INTERNAL or _BINARY */
+
+	HTAB	   *relations;		/* of BdrSentRelation */
+	HTAB	   *origins;
+	BdrSentRelation *last_relation;
+
+	/* transaction in progress */
+	bool		origin_checked; /* filter decision is final */
+	bool		is_dropped;		/* came from a peer that does not want it */
+	bool		begun;			/* BEGIN was written */
+	uint32		origin_node;
+	uint32		nchanges;
+	int			unreported;		/* changes since progress was reported */
+
+	BdrFrame	frame;
+	BdrRow		old_row;
+	BdrRow		new_row;
+} BdrOutput;
+
+/* bdr_wire.c: frames */
+extern void bdr_wire_init(BdrOutput *output);
+extern void bdr_wire_attach(BdrOutput *output);
+extern void bdr_wire_detach(BdrOutput *output);
+extern void bdr_wire_check_delay(BdrOutput *output);
+extern void bdr_wire_finish_change(BdrOutput *output);
+extern void bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn);
+extern void bdr_wire_close_frame(BdrOutput *output, bool ends_transaction);
+
+/* bdr_wire.c: one function per kind of message */
+extern void bdr_wire_write_startup(BdrOutput *output);
+extern void bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent);
+extern void bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn);
+extern void bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn);
+extern void bdr_wire_write_insert(BdrOutput *output, BdrSentRelation *sent,
+								  TupleDesc desc, HeapTuple new_tuple);
+extern void bdr_wire_write_update(BdrOutput *output, BdrSentRelation *sent,
+								  TupleDesc desc, HeapTuple old_tuple,
+								  HeapTuple new_tuple);
+extern void bdr_wire_write_delete(BdrOutput *output, BdrSentRelation *sent,
+								  TupleDesc desc, HeapTuple old_tuple);
+extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int nrelids,
+									const Oid *relids);
+extern void bdr_wire_write_message(BdrOutput *output, bool transactional,
+								   XLogRecPtr lsn, const char *prefix,
+								   Size size, const char *content);
+extern void bdr_wire_append_name(StringInfo buf, const char *name);
+
+#endif							/* BDR_OUTPUT_H */
