@@ -1,0 +1,699 @@
+/*-------------------------------------------------------------------------
+ * bdr_apply.c
+ *		Writes changes to local tables: one function per kind of change.
+ *
+ * NOTES
+ *		Inserts into one table that follow each other are gathered into a
+ *		run and written with one multi-insert.  A run ends with its frame at
+ *		the latest, since its values lie in the frame.
+ *
+ *		Nothing is looked up before an insert.  When a unique index objects,
+ *		the writer starts the unit over with bdr_xact.careful set
+ *		(bdr_transaction.c), and then every row is checked first.
+ *
+ *		A row that another transaction changes between our finding and our
+ *		writing is found again.  The command counter moves only where a
+ *		transaction changes a row for the second time.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "commands/tablecmds.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "bdr.h"
+#include "bdr_apply.h"
+#include "bdr_compat.h"
+#include "bdr_wire.h"
+
+/* Limits of a run; the frame is another one. */
+#define BDR_RUN_ROWS_MAX		1000
+
+typedef struct BdrRun
+{
+	BdrRelation *rel;			/* NULL: no run */
+	int			count;
+	uint32		first_change;
+} BdrRun;
+
+/* The change being applied, for the functions that may have to start over. */
+typedef struct BdrUpdate
+{
+	BdrRelation *rel;
+	BdrLookup  *lookup;
+	TupleTableSlot *key;		/* to look up by */
+	TupleTableSlot *row;		/* the new row; NULL: delete */
+} BdrUpdate;
+
+BdrRelation *bdr_apply_relation;
+
+static BdrRun run;
+
+static TupleTableSlot *next_run_slot(BdrRelation *rel);
+static void insert_run(BdrRelation *rel, int count, uint32 first_change);
+static void insert_row(BdrRelation *rel, TupleTableSlot *slot);
+static void insert_carefully(BdrRelation *rel, TupleTableSlot *slot);
+static bool resolve_insert(BdrRelation *rel, TupleTableSlot *slot, Oid index);
+static void check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
+static void find_and_update(BdrUpdate *update);
+static void update_missing(BdrUpdate *update);
+static bool update_found(BdrUpdate *update);
+static void check_key_is_free(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
+static bool update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
+static void find_and_delete(BdrUpdate *update);
+static void delete_missing(BdrUpdate *update);
+static bool delete_found(BdrUpdate *update);
+static bool delete_row(BdrRelation *rel, TupleTableSlot *found);
+static void make_writable(TupleTableSlot *found);
+static bool is_written(TM_Result result);
+static void begin_change(BdrRelation *rel);
+static void end_change(BdrRelation *rel);
+static uint8 read_old(BdrReader *reader, BdrRelation *rel);
+
+void
+bdr_apply_init(void)
+{
+	run.rel = NULL;
+}
+
+/* After an abort. */
+void
+bdr_apply_forget(void)
+{
+	run.rel = NULL;
+	run.count = 0;
+	bdr_apply_relation = NULL;
+}
+
+/* ---------------------------------------------------------------------
+ * INSERT
+ * ---------------------------------------------------------------------
+ */
+void
+bdr_apply_insert(BdrReader *reader)
+{
+	BdrRelation *rel;
+	TupleTableSlot *slot;
+
+	rel = bdr_relation_open(bdr_read_uint32(reader));
+	if (run.rel != NULL && (run.rel != rel || run.count == BDR_RUN_ROWS_MAX))
+	{
+		bdr_apply_flush();
+		bdr_apply_relation = rel;
+	}
+	slot = next_run_slot(rel);
+	bdr_tuple_read(reader, rel, slot);
+	if (rel->nunchanged > 0)
+		bdr_frame_error("An inserted row has an unchanged value.");
+	bdr_xact.counters.inserts++;
+
+	if (rel->batchable && !bdr_xact.careful)
+	{
+		if (run.rel == NULL)
+			run.first_change = bdr_xact.change_nr;
+		run.rel = rel;
+		run.count++;
+		return;
+	}
+	begin_change(rel);
+	bdr_tuple_fill_defaults(rel, slot);
+	if (bdr_xact.careful)
+		insert_carefully(rel, slot);
+	else
+		insert_row(rel, slot);
+	end_change(rel);
+}
+
+/*
+ * Slots are made as they are needed and stay with the mapping.
+ */
+static TupleTableSlot *
+next_run_slot(BdrRelation *rel)
+{
+	int			i = run.rel != NULL ? run.count : 0;
+	MemoryContext old;
+
+	if (likely(i < rel->nrun_slots))
+		return rel->run_slots[i];
+	old = MemoryContextSwitchTo(rel->map_context);
+	if (rel->run_slots == NULL)
+		rel->run_slots = palloc0(BDR_RUN_ROWS_MAX * sizeof(TupleTableSlot *));
+	rel->run_slots[i] = MakeSingleTupleTableSlot(rel->desc, &TTSOpsVirtual);
+	rel->run_slots[i]->tts_tableOid = rel->local_relid;
+	rel->nrun_slots = i + 1;
+	MemoryContextSwitchTo(old);
+	return rel->run_slots[i];
+}
+
+/*
+ * Write the run, if there is one.
+ */
+void
+bdr_apply_flush(void)
+{
+	BdrRelation *rel = run.rel;
+	int			count = run.count;
+	uint32		change_nr = bdr_xact.change_nr;
+
+	if (rel == NULL)
+		return;
+	run.rel = NULL;
+	run.count = 0;
+	bdr_apply_relation = rel;
+	bdr_xact.change_nr = run.first_change;
+	if (count == 1)
+		insert_row(rel, rel->run_slots[0]);
+	else
+		insert_run(rel, count, run.first_change);
+	bdr_xact.change_nr = change_nr;
+	bdr_apply_relation = NULL;
+	ResetPerTupleExprContext(rel->estate);
+	MemoryContextReset(bdr_change_context);
+}
+
+static void
+insert_run(BdrRelation *rel, int count, uint32 first_change)
+{
+	for (int i = 0; i < count; i++)
+	{
+		bdr_xact.change_nr = first_change + i;
+		check_row(rel, rel->run_slots[i], CMD_INSERT);
+	}
+	table_multi_insert(rel->rel, rel->run_slots, count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; rel->result->ri_NumIndices > 0 && i < count; i++)
+	{
+		bdr_xact.change_nr = first_change + i;
+		list_free(bdr_insert_new_index_tuples(rel->result, rel->run_slots[i], rel->estate));
+	}
+}
+
+/*
+ * One row, with triggers if there are any that fire here.
+ */
+static void
+insert_row(BdrRelation *rel, TupleTableSlot *slot)
+{
+	List	   *recheck = NIL;
+
+	if (rel->fires_before && rel->result->ri_TrigDesc->trig_insert_before_row &&
+		!ExecBRInsertTriggers(rel->estate, rel->result, slot))
+		return;
+	check_row(rel, slot, CMD_INSERT);
+	table_tuple_insert(rel->rel, slot, GetCurrentCommandId(true), 0, NULL);
+	if (rel->result->ri_NumIndices > 0)
+		recheck = bdr_insert_new_index_tuples(rel->result, slot, rel->estate);
+	if (rel->fires_triggers)
+		ExecARInsertTriggers(rel->estate, rel->result, slot, recheck, NULL);
+	list_free(recheck);
+}
+
+/*
+ * Insert, unless a row is in the way; then ask.
+ */
+static void
+insert_carefully(BdrRelation *rel, TupleTableSlot *slot)
+{
+	for (;;)
+	{
+		Oid			index = InvalidOid;
+		int			count = bdr_tuple_find_duplicates(rel, slot, NULL, rel->found_slot, &index);
+		bool		done;
+
+		CHECK_FOR_INTERRUPTS();
+		if (count == 0)
+		{
+			insert_row(rel, slot);
+			return;
+		}
+		if (count > 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 errmsg("row of node \"%s\" collides with %d rows of table \"%s.%s\"",
+							bdr_peer.name, count, rel->schema, rel->name),
+					 errdetail("They are found by different unique indexes."),
+					 errhint("Remove or change the local rows that are in the way; replication then continues by itself.")));
+		done = resolve_insert(rel, slot, index);
+		ExecClearTuple(rel->found_slot);
+		if (done)
+			return;
+	}
+}
+
+/*
+ * The row in found_slot is in the way.  Returns false when it has changed
+ * meanwhile.
+ */
+static bool
+resolve_insert(BdrRelation *rel, TupleTableSlot *slot, Oid index)
+{
+	BdrConflict conflict = {BDR_INSERT_EXISTS, rel};
+
+	conflict.remote = slot;
+	conflict.local = rel->found_slot;
+	conflict.complete = true;
+	conflict.index = index;
+	if (bdr_conflict_decide(&conflict) != BDR_ACTION_APPLY)
+	{
+		bdr_conflict_log(&conflict, NULL);
+		return true;
+	}
+	/* columns that the peer does not know keep the local value */
+	rel->nunchanged = 0;
+	bdr_tuple_fill_from(rel, slot, rel->found_slot);
+	if (!update_row(rel, rel->found_slot, slot))
+		return false;
+	bdr_conflict_log(&conflict, slot);
+	return true;
+}
+
+/*
+ * What the executor does with a new row before it stores it.
+ */
+static void
+check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
+{
+	if (rel->has_generated)
+		ExecComputeStoredGenerated(rel->result, rel->estate, slot, command);
+	if (rel->has_constraints)
+		ExecConstraints(rel->result, slot, rel->estate);
+	if (rel->is_partition)
+		ExecPartitionCheck(rel->result, slot, rel->estate, true);
+}
+
+/* ---------------------------------------------------------------------
+ * UPDATE
+ * ---------------------------------------------------------------------
+ */
+void
+bdr_apply_update(BdrReader *reader)
+{
+	BdrUpdate	update;
+	uint8		old;
+
+	bdr_apply_flush();
+	update.rel = bdr_relation_open(bdr_read_uint32(reader));
+	update.row = update.rel->new_slot;
+	old = read_old(reader, update.rel);
+	bdr_tuple_read(reader, update.rel, update.row);
+	if (old == BDR_OLD_FULL)
+		bdr_tuple_complete_from_old(update.rel, update.row, update.rel->key_slot);
+	update.key = old == BDR_OLD_NONE ? update.row : update.rel->key_slot;
+	update.lookup = old == BDR_OLD_FULL ? &update.rel->by_row : &update.rel->by_key;
+	for (int i = 0; old == BDR_OLD_NONE && update.rel->nunchanged > 0 && i < update.rel->desc->natts; i++)
+	{
+		if (update.rel->unchanged[i] && update.lookup->compare[i])
+			bdr_frame_error("An updated row has an unchanged value in its key.");
+	}
+
+	bdr_xact.counters.updates++;
+	begin_change(update.rel);
+	find_and_update(&update);
+	end_change(update.rel);
+}
+
+/*
+ * Which old row comes next; a key or a full one is read into key_slot.
+ */
+static uint8
+read_old(BdrReader *reader, BdrRelation *rel)
+{
+	uint8		old = bdr_read_uint8(reader);
+
+	if (old == BDR_OLD_KEY || old == BDR_OLD_FULL)
+		bdr_tuple_read(reader, rel, rel->key_slot);
+	else if (old != BDR_OLD_NONE)
+		bdr_frame_error("An old row has the unknown kind %u.", old);
+	return old;
+}
+
+static void
+find_and_update(BdrUpdate *update)
+{
+	BdrRelation *rel = update->rel;
+	bool		done = false;
+
+	while (!done)
+	{
+		if (!bdr_tuple_find(rel, update->lookup, update->key, rel->found_slot))
+		{
+			update_missing(update);
+			return;
+		}
+		done = update_found(update);
+		ExecClearTuple(rel->found_slot);
+	}
+}
+
+/*
+ * Nothing to update.  If it is decided so, the row is inserted, which may
+ * meet a conflict of its own.
+ */
+static void
+update_missing(BdrUpdate *update)
+{
+	BdrRelation *rel = update->rel;
+	BdrConflict conflict = {BDR_UPDATE_MISSING, rel};
+
+	conflict.key = update->key;
+	conflict.remote = update->row;
+	conflict.complete = rel->nunchanged == 0;
+	if (bdr_conflict_decide(&conflict) != BDR_ACTION_INSERT)
+	{
+		bdr_conflict_log(&conflict, NULL);
+		return;
+	}
+	if (!conflict.complete)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("cannot insert the row of an update into table \"%s.%s\"", rel->schema, rel->name),
+				 errdetail("The row does not exist here, and its unchanged large values were not sent."),
+				 errhint("Use REPLICA IDENTITY FULL on all nodes, or copy the row by hand.")));
+	bdr_tuple_fill_defaults(rel, update->row);
+	insert_carefully(rel, update->row);
+	bdr_conflict_log(&conflict, update->row);
+}
+
+/*
+ * Returns false when the row in found_slot has changed meanwhile.
+ */
+static bool
+update_found(BdrUpdate *update)
+{
+	BdrRelation *rel = update->rel;
+	BdrConflict conflict = {BDR_UPDATE_ORIGIN_CHANGE, rel};
+	TransactionId xmin = bdr_conflict_xmin(rel->found_slot);
+	BdrVersion	version;
+
+	bdr_conflict_local_version(xmin, &version);
+	if (version.known && version.node != bdr_xact.origin_node && !bdr_peer.mirror)
+	{
+		conflict.key = update->key;
+		conflict.remote = update->row;
+		conflict.local = rel->found_slot;
+		conflict.complete = rel->nunchanged == 0;
+		conflict.index = update->lookup->index;
+		if (bdr_conflict_decide(&conflict) != BDR_ACTION_APPLY)
+		{
+			bdr_conflict_log(&conflict, NULL);
+			return true;
+		}
+	}
+	bdr_tuple_fill_from(rel, update->row, rel->found_slot);
+	if (bdr_xact.careful)
+		check_key_is_free(rel, rel->found_slot, update->row);
+	if (!update_row(rel, rel->found_slot, update->row))
+		return false;
+	if (conflict.local != NULL)
+		bdr_conflict_log(&conflict, update->row);
+	return true;
+}
+
+/*
+ * An update may move a row onto the key of another one.  There is no
+ * resolver for that yet.
+ */
+static void
+check_key_is_free(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
+{
+	TupleTableSlot *other = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
+	Oid			index = InvalidOid;
+
+	if (bdr_tuple_find_duplicates(rel, slot, &found->tts_tid, other, &index) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("update of node \"%s\" gives a row of table \"%s.%s\" the key of another row",
+						bdr_peer.name, rel->schema, rel->name),
+				 errdetail("The other row is found by index \"%s\".",
+						   RelationGetRelationName(bdr_relation_index(rel, index))),
+				 errhint("Remove or change the local row that is in the way; replication then continues by itself.")));
+	ExecDropSingleTupleTableSlot(other);
+}
+
+/*
+ * Replace found by slot.  Returns false when found is not the newest version
+ * any more.
+ */
+static bool
+update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
+{
+	ItemPointerData tid = found->tts_tid;
+	BdrUpdateIndexes update_indexes;
+	TM_FailureData failure;
+	LockTupleMode lockmode;
+	EPQState	epq;
+	List	   *recheck = NIL;
+
+	if (rel->fires_before && rel->result->ri_TrigDesc->trig_update_before_row)
+	{
+		bdr_epq_init(&epq, rel->estate);
+		if (!bdr_before_update_triggers(rel->estate, &epq, rel->result, &tid, slot))
+			return true;
+	}
+	check_row(rel, slot, CMD_UPDATE);
+	make_writable(found);
+	if (!is_written(table_tuple_update(rel->rel, &tid, slot, GetCurrentCommandId(true),
+									   GetActiveSnapshot(), InvalidSnapshot, true,
+									   &failure, &lockmode, &update_indexes)))
+		return false;
+	if (rel->result->ri_NumIndices > 0 && bdr_updates_indexes(update_indexes))
+		recheck = bdr_insert_index_tuples(rel->result, slot, rel->estate, update_indexes);
+	if (rel->fires_triggers)
+		ExecARUpdateTriggers(rel->estate, rel->result, NULL, NULL, &tid, NULL, slot,
+							 recheck, NULL, false);
+	list_free(recheck);
+	return true;
+}
+
+/* ---------------------------------------------------------------------
+ * DELETE
+ * ---------------------------------------------------------------------
+ */
+void
+bdr_apply_delete(BdrReader *reader)
+{
+	BdrUpdate	update;
+	uint8		old;
+
+	bdr_apply_flush();
+	update.rel = bdr_relation_open(bdr_read_uint32(reader));
+	update.row = NULL;
+	old = read_old(reader, update.rel);
+	if (old == BDR_OLD_NONE)
+		bdr_frame_error("A delete has no old row.");
+	update.key = update.rel->key_slot;
+	update.lookup = old == BDR_OLD_FULL ? &update.rel->by_row : &update.rel->by_key;
+
+	bdr_xact.counters.deletes++;
+	begin_change(update.rel);
+	find_and_delete(&update);
+	end_change(update.rel);
+}
+
+static void
+find_and_delete(BdrUpdate *update)
+{
+	BdrRelation *rel = update->rel;
+	bool		done = false;
+
+	while (!done)
+	{
+		if (!bdr_tuple_find(rel, update->lookup, update->key, rel->found_slot))
+		{
+			delete_missing(update);
+			return;
+		}
+		done = delete_found(update);
+		ExecClearTuple(rel->found_slot);
+	}
+}
+
+static void
+delete_missing(BdrUpdate *update)
+{
+	BdrConflict conflict = {BDR_DELETE_MISSING, update->rel};
+
+	conflict.key = update->key;
+	(void) bdr_conflict_decide(&conflict);
+	bdr_conflict_log(&conflict, NULL);
+}
+
+/*
+ * Returns false when the row in found_slot has changed meanwhile.
+ *
+ * Older versions of other nodes are deleted without asking.
+ */
+static bool
+delete_found(BdrUpdate *update)
+{
+	BdrRelation *rel = update->rel;
+	BdrConflict conflict = {BDR_DELETE_RECENTLY_UPDATED, rel};
+	BdrVersion	version;
+
+	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
+	if (version.known && version.node != bdr_xact.origin_node &&
+		version.time >= bdr_xact.commit_time && !bdr_peer.mirror)
+	{
+		conflict.key = update->key;
+		conflict.local = rel->found_slot;
+		conflict.index = update->lookup->index;
+		if (bdr_conflict_decide(&conflict) != BDR_ACTION_APPLY)
+		{
+			bdr_conflict_log(&conflict, NULL);
+			return true;
+		}
+	}
+	if (!delete_row(rel, rel->found_slot))
+		return false;
+	if (conflict.local != NULL)
+		bdr_conflict_log(&conflict, NULL);
+	return true;
+}
+
+/*
+ * Returns false when found is not the newest version any more.
+ */
+static bool
+delete_row(BdrRelation *rel, TupleTableSlot *found)
+{
+	ItemPointerData tid = found->tts_tid;
+	TM_FailureData failure;
+	EPQState	epq;
+
+	if (rel->fires_before && rel->result->ri_TrigDesc->trig_delete_before_row)
+	{
+		bdr_epq_init(&epq, rel->estate);
+		if (!bdr_before_delete_triggers(rel->estate, &epq, rel->result, &tid))
+			return true;
+	}
+	make_writable(found);
+	if (!is_written(table_tuple_delete(rel->rel, &tid, GetCurrentCommandId(true),
+									   GetActiveSnapshot(), InvalidSnapshot, true,
+									   &failure, false)))
+		return false;
+	if (rel->fires_triggers)
+		ExecARDeleteTriggers(rel->estate, rel->result, &tid, NULL, NULL, false);
+	return true;
+}
+
+/*
+ * A row that this transaction wrote is writable from the next command on.
+ */
+static void
+make_writable(TupleTableSlot *found)
+{
+	if (TransactionIdIsCurrentTransactionId(bdr_conflict_xmin(found)))
+		CommandCounterIncrement();
+}
+
+/*
+ * False: find the row again.
+ */
+static bool
+is_written(TM_Result result)
+{
+	switch (result)
+	{
+		case TM_Ok:
+			return true;
+		case TM_SelfModified:
+			CommandCounterIncrement();
+			return false;
+		case TM_Updated:
+		case TM_Deleted:
+			CHECK_FOR_INTERRUPTS();
+			return false;
+		default:
+			elog(ERROR, "unexpected result %u of a table change", result);
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * TRUNCATE
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * The tables are locked and emptied together, with no table of ours open.
+ */
+void
+bdr_apply_truncate(BdrReader *reader)
+{
+	uint8		flags = bdr_read_uint8(reader);
+	uint32		n = bdr_read_uint32(reader);
+	DropBehavior behavior = (flags & BDR_TRUNCATE_CASCADE) ? DROP_CASCADE : DROP_RESTRICT;
+	List	   *rels = NIL;
+	List	   *relids = NIL;
+	List	   *logged = NIL;
+	ListCell   *lc;
+
+	bdr_apply_flush();
+	bdr_relation_close_all();
+	if (flags & ~(BDR_TRUNCATE_CASCADE | BDR_TRUNCATE_RESTART))
+		bdr_frame_error("A truncate has the unknown flags %u.", flags);
+	if (n == 0 || n > bdr_reader_left(reader) / sizeof(uint32))
+		bdr_frame_error("A truncate claims to have %u tables.", n);
+	for (uint32 i = 0; i < n; i++)
+	{
+		Relation	rel = bdr_relation_open_exclusive(bdr_read_uint32(reader));
+
+		if (list_member_oid(relids, RelationGetRelid(rel)))
+		{
+			table_close(rel, NoLock);
+			continue;
+		}
+		rels = lappend(rels, rel);
+		relids = lappend_oid(relids, RelationGetRelid(rel));
+		if (RelationIsLogicallyLogged(rel))
+			logged = lappend_oid(logged, RelationGetRelid(rel));
+	}
+	bdr_truncate_guts(rels, relids, logged, behavior, (flags & BDR_TRUNCATE_RESTART) != 0);
+	foreach(lc, rels)
+		table_close((Relation) lfirst(lc), NoLock);
+	CommandCounterIncrement();
+	bdr_xact.counters.truncates++;
+}
+
+/* ---------------------------------------------------------------------
+ * Around a change
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Triggers see what came before them.
+ */
+static void
+begin_change(BdrRelation *rel)
+{
+	if (!rel->fires_triggers)
+		return;
+	CommandCounterIncrement();
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	rel->estate->es_snapshot = GetActiveSnapshot();
+	rel->estate->es_output_cid = GetCurrentCommandId(true);
+	AfterTriggerBeginQuery();
+}
+
+static void
+end_change(BdrRelation *rel)
+{
+	ExecClearTuple(rel->found_slot);
+	if (rel->fires_triggers)
+	{
+		AfterTriggerEndQuery(rel->estate);
+		CommandCounterIncrement();
+	}
+	ResetPerTupleExprContext(rel->estate);
+	MemoryContextReset(bdr_change_context);
+}

@@ -1,0 +1,632 @@
+/*-------------------------------------------------------------------------
+ * bdr_tuple.c
+ *		Frame bytes to a slot; finding the local row for a remote one.
+ *
+ * NOTES
+ *		Values in internal form are used where they lie in the frame when
+ *		their alignment allows, so a slot that was read is valid until the
+ *		frame or bdr_change_context goes away.
+ *
+ *		Nothing here trusts the bytes: lengths are checked against the
+ *		frame, headers against lengths.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "bdr.h"
+#include "bdr_apply.h"
+#include "bdr_compat.h"
+#include "bdr_wire.h"
+
+static void read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlot *slot, bool is_new);
+static Datum convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
+static Datum internal_value(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
+static Datum fixed_value(BdrColumn *column, const char *bytes);
+static Datum varlena_value(BdrColumn *column, const char *bytes, uint32 len);
+static void check_varlena(BdrColumn *column, const struct varlena *value);
+static Datum receive_value(BdrColumn *column, const char *bytes, uint32 len, int32 typmod);
+static Datum input_text(BdrColumn *column, char *text);
+static char *copy_text(BdrColumn *column, const char *bytes, uint32 len);
+static bool find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
+static bool set_keys(BdrLookup *lookup, TupleTableSlot *key);
+static bool find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found);
+static bool find_by_scan(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
+static bool scan_table(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found,
+					   Snapshot snapshot, TypeCacheEntry **equal);
+static bool slots_equal(BdrRelation *rel, const bool *compare, TupleTableSlot *a, TupleTableSlot *b,
+						TypeCacheEntry **equal);
+static bool must_wait(SnapshotData *dirty);
+static bool find_duplicate(BdrRelation *rel, int i, TupleTableSlot *slot, ItemPointer except, TupleTableSlot *found);
+static bool duplicate_keys(BdrRelation *rel, int i, TupleTableSlot *slot, ScanKey keys);
+
+/* ---------------------------------------------------------------------
+ * Reading
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Read a tuple into slot: the new row, or the old one (rel->key_slot).
+ *
+ * Local columns that the peer does not send are NULL afterwards, unchanged
+ * TOAST values too; the latter are marked in rel->unchanged.
+ */
+void
+bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot)
+{
+	uint16		ncolumns = bdr_read_uint16(reader);
+	bool		is_new = slot != rel->key_slot;
+
+	if (ncolumns != rel->ncolumns)
+		bdr_frame_error("A row of relation \"%s.%s\" has %u columns instead of %d.",
+						rel->schema, rel->name, ncolumns, rel->ncolumns);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, rel->desc->natts);
+	if (rel->nunchanged > 0)
+	{
+		memset(rel->unchanged, false, rel->desc->natts);
+		rel->nunchanged = 0;
+	}
+	for (int i = 0; i < ncolumns; i++)
+		read_value(reader, rel, &rel->columns[i], slot, is_new);
+	ExecStoreVirtualTuple(slot);
+}
+
+static void
+read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlot *slot, bool is_new)
+{
+	int			att = column->attnum - 1;
+	uint8		kind = bdr_read_uint8(reader);
+	uint32		len = 0;
+	const char *bytes;
+
+	switch (kind)
+	{
+		case BDR_VALUE_NULL:
+			return;
+		case BDR_VALUE_UNCHANGED:
+			if (!is_new)
+				bdr_frame_error("An old row has an unchanged value.");
+			if (att >= 0)
+			{
+				rel->unchanged[att] = true;
+				rel->nunchanged++;
+			}
+			return;
+		case BDR_VALUE_FIXED:
+			if (column->format != BDR_FORMAT_INTERNAL || column->attlen <= 0)
+				bdr_frame_error("Column \"%s\" has no fixed length.", column->name);
+			len = column->attlen;
+			break;
+		case BDR_VALUE_SHORT:
+			len = bdr_read_uint8(reader);
+			break;
+		case BDR_VALUE_LONG:
+			len = bdr_read_uint32(reader);
+			break;
+		default:
+			bdr_frame_error("Column \"%s\" has a value of unknown kind %u.", column->name, kind);
+	}
+	bytes = bdr_read_bytes(reader, len);
+	if (att < 0)
+	{
+		if (is_new && column->conversion == BDR_CONVERT_MISSING)
+			bdr_relation_missing_column(rel, column);
+		return;
+	}
+	slot->tts_values[att] = convert(column, kind, bytes, len);
+	slot->tts_isnull[att] = false;
+}
+
+static Datum
+convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
+{
+	Datum		value;
+
+	switch (column->conversion)
+	{
+		case BDR_CONVERT_NONE:
+			return internal_value(column, kind, bytes, len);
+		case BDR_CONVERT_INTERNAL_TEXT:
+			value = internal_value(column, kind, bytes, len);
+			return input_text(column, OutputFunctionCall(&column->output, value));
+		case BDR_CONVERT_RECEIVE:
+			return receive_value(column, bytes, len, column->local_typmod);
+		case BDR_CONVERT_RECEIVE_TEXT:
+			value = receive_value(column, bytes, len, -1);
+			return input_text(column, OutputFunctionCall(&column->output, value));
+		default:
+			return input_text(column, copy_text(column, bytes, len));
+	}
+}
+
+static Datum
+internal_value(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
+{
+	if ((kind == BDR_VALUE_FIXED) != (column->typlen > 0))
+		bdr_frame_error("Column \"%s\" has a value of kind %u.", column->name, kind);
+	if (kind == BDR_VALUE_FIXED)
+		return fixed_value(column, bytes);
+	if (column->typlen == -1)
+		return varlena_value(column, bytes, len);
+	return CStringGetDatum(copy_text(column, bytes, len));
+}
+
+static Datum
+fixed_value(BdrColumn *column, const char *bytes)
+{
+	char	   *copy;
+
+	if (column->typbyval)
+	{
+		int16		v2;
+		int32		v4;
+		int64		v8;
+
+		switch (column->typlen)
+		{
+			case 1:
+				if (column->typeid == BOOLOID && (uint8) *bytes > 1)
+					bdr_frame_error("Column \"%s\" has the truth value %u.",
+									column->name, (uint8) *bytes);
+				return CharGetDatum(*bytes);
+			case 2:
+				memcpy(&v2, bytes, sizeof(v2));
+				return Int16GetDatum(v2);
+			case 4:
+				memcpy(&v4, bytes, sizeof(v4));
+				return Int32GetDatum(v4);
+			default:
+				memcpy(&v8, bytes, sizeof(v8));
+				return Int64GetDatum(v8);
+		}
+	}
+	if (column->typeid == NAMEOID && memchr(bytes, '\0', NAMEDATALEN) == NULL)
+		bdr_frame_error("Column \"%s\" has a name without an end.", column->name);
+	if ((char *) att_align_nominal(bytes, column->typalign) == bytes)
+		return PointerGetDatum(bytes);
+	copy = palloc(column->typlen);
+	memcpy(copy, bytes, column->typlen);
+	return PointerGetDatum(copy);
+}
+
+/*
+ * A value with a one-byte header needs no alignment and is used in place.
+ */
+static Datum
+varlena_value(BdrColumn *column, const char *bytes, uint32 len)
+{
+	struct varlena *value;
+
+	if (len >= 1 && VARATT_IS_1B(bytes))
+	{
+		if (VARATT_IS_1B_E(bytes) || VARSIZE_1B(bytes) != len)
+			bdr_frame_error("Column \"%s\" has a value of %u bytes with another length inside.",
+							column->name, len);
+		value = (struct varlena *) bytes;
+	}
+	else
+	{
+		if (len < VARHDRSZ || len > MaxAllocSize)
+			bdr_frame_error("Column \"%s\" has a value of %u bytes.", column->name, len);
+		if ((char *) att_align_nominal(bytes, TYPALIGN_DOUBLE) == bytes)
+			value = (struct varlena *) bytes;
+		else
+		{
+			value = palloc(len);
+			memcpy(value, bytes, len);
+		}
+		if (!VARATT_IS_4B_U(value) || VARSIZE_4B(value) != len)
+			bdr_frame_error("Column \"%s\" has a value of %u bytes with another length inside.",
+							column->name, len);
+	}
+	check_varlena(column, value);
+	return PointerGetDatum(value);
+}
+
+/*
+ * The inside of the types that are read by length without a look at it.
+ */
+static void
+check_varlena(BdrColumn *column, const struct varlena *value)
+{
+	Size		len = VARSIZE_ANY_EXHDR(value);
+	const unsigned char *inside = (const unsigned char *) VARDATA_ANY(value);
+	uint16		header;
+
+	if (column->typeid == NUMERICOID)
+	{
+		if (len < sizeof(uint16))
+			bdr_frame_error("Column \"%s\" has a number of %zu bytes.", column->name, len);
+		memcpy(&header, inside, sizeof(header));
+		/* the two high bits are set in the form without a separate weight */
+		if ((header & 0x8000) == 0 && len < 2 * sizeof(uint16))
+			bdr_frame_error("Column \"%s\" has a number of %zu bytes.", column->name, len);
+	}
+}
+
+/*
+ * Receive functions may look one byte past the end, so they get a copy.
+ */
+static Datum
+receive_value(BdrColumn *column, const char *bytes, uint32 len, int32 typmod)
+{
+	StringInfoData buf;
+	Datum		value;
+
+	buf.data = copy_text(NULL, bytes, len);
+	buf.len = len;
+	buf.maxlen = len + 1;
+	buf.cursor = 0;
+	value = ReceiveFunctionCall(&column->receive, &buf, column->receive_param, typmod);
+	if (buf.cursor != buf.len)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("incorrect binary data format in column \"%s\"", column->name)));
+	return value;
+}
+
+static Datum
+input_text(BdrColumn *column, char *text)
+{
+	return InputFunctionCall(&column->input, text, column->input_param, column->local_typmod);
+}
+
+/*
+ * A terminated copy.  With a column it is text: checked for zero bytes and
+ * for the encoding.
+ */
+static char *
+copy_text(BdrColumn *column, const char *bytes, uint32 len)
+{
+	char	   *copy;
+
+	if (column != NULL)
+	{
+		if (memchr(bytes, '\0', len) != NULL)
+			bdr_frame_error("Column \"%s\" has text with a zero byte.", column->name);
+		(void) pg_verifymbstr(bytes, len, false);
+	}
+	if (len >= MaxAllocSize)
+		bdr_frame_error("A value has %u bytes.", len);
+	copy = palloc((Size) len + 1);
+	memcpy(copy, bytes, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+/*
+ * Defaults for the columns that the peer does not have.
+ */
+void
+bdr_tuple_fill_defaults(BdrRelation *rel, TupleTableSlot *slot)
+{
+	if (!rel->has_defaults)
+		return;
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		if (rel->defaults[i] != NULL)
+			slot->tts_values[i] = ExecEvalExpr(rel->defaults[i], GetPerTupleExprContext(rel->estate),
+											   &slot->tts_isnull[i]);
+	}
+}
+
+/*
+ * What the peer did not send stays as it is in the local row.
+ */
+void
+bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *local)
+{
+	if (rel->all_supplied && rel->nunchanged == 0)
+		return;
+	slot_getallattrs(local);
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		if (rel->supplied[i] && !rel->unchanged[i])
+			continue;
+		slot->tts_values[i] = local->tts_values[i];
+		slot->tts_isnull[i] = local->tts_isnull[i];
+	}
+}
+
+/*
+ * An old row that was sent as a whole has what the new one leaves out.
+ */
+void
+bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old)
+{
+	for (int i = 0; rel->nunchanged > 0 && i < rel->desc->natts; i++)
+	{
+		if (!rel->unchanged[i] || old->tts_isnull[i])
+			continue;
+		slot->tts_values[i] = old->tts_values[i];
+		slot->tts_isnull[i] = false;
+		rel->unchanged[i] = false;
+		rel->nunchanged--;
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Finding
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Find the row that has key's values in the columns of lookup.
+ *
+ * The newest version is wanted, so the search uses a dirty snapshot and waits
+ * for whoever is writing the row.  Such a search can miss a row whose next
+ * version was added behind it meanwhile; an ordinary snapshot has the last
+ * word on a miss.
+ */
+bool
+bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+{
+	if (!lookup->usable)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("cannot find rows of table \"%s.%s\" by the replica identity of node \"%s\"",
+						rel->schema, rel->name, bdr_peer.name),
+				 errdetail("It has no column, or a column that this node does not have."),
+				 errhint("Give the table the same columns and replica identity on all nodes.")));
+	if (OidIsValid(lookup->index) && set_keys(lookup, key))
+		return find_by_index(rel, lookup, key, found);
+	return find_by_scan(rel, lookup, key, found);
+}
+
+static bool
+find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+{
+	IndexScanDesc scan = bdr_relation_scan(rel, lookup);
+
+	for (;;)
+	{
+		/* what the scan allocates on the way lives as long as the scan */
+		MemoryContext old = MemoryContextSwitchTo(rel->exec_context);
+		bool		hit;
+
+		index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
+		hit = index_getnext_slot(scan, ForwardScanDirection, found);
+		MemoryContextSwitchTo(old);
+		if (!hit)
+			return find_by_index_mvcc(rel, lookup, found);
+		if (likely(!TransactionIdIsValid(lookup->dirty.xmin) &&
+				   !TransactionIdIsValid(lookup->dirty.xmax)))
+			return true;
+		ExecClearTuple(found);
+		index_rescan(scan, NULL, lookup->nkeys, NULL, 0);
+		must_wait(&lookup->dirty);
+	}
+}
+
+/*
+ * Returns false when a key is NULL, which an index does not find by "=".
+ */
+static bool
+set_keys(BdrLookup *lookup, TupleTableSlot *key)
+{
+	for (int i = 0; i < lookup->nkeys; i++)
+	{
+		int			att = lookup->attnums[i] - 1;
+
+		if (key->tts_isnull[att])
+			return false;
+		lookup->keys[i].sk_argument = key->tts_values[att];
+	}
+	return true;
+}
+
+static bool
+find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = bdr_index_beginscan(rel->rel, bdr_relation_index(rel, lookup->index),
+											 snapshot, lookup->nkeys);
+	bool		hit;
+
+	index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
+	hit = index_getnext_slot(scan, ForwardScanDirection, found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return hit;
+}
+
+static bool
+find_by_scan(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+{
+	TypeCacheEntry **equal = palloc0(rel->desc->natts * sizeof(TypeCacheEntry *) + 1);
+	SnapshotData dirty;
+	Snapshot	snapshot;
+	bool		hit;
+
+	InitDirtySnapshot(dirty);
+	for (;;)
+	{
+		if (!scan_table(rel, lookup, key, found, &dirty, equal))
+			break;
+		if (!TransactionIdIsValid(dirty.xmin) && !TransactionIdIsValid(dirty.xmax))
+			return true;
+		ExecClearTuple(found);
+		must_wait(&dirty);
+	}
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	hit = scan_table(rel, lookup, key, found, snapshot, equal);
+	UnregisterSnapshot(snapshot);
+	return hit;
+}
+
+static bool
+scan_table(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found,
+		   Snapshot snapshot, TypeCacheEntry **equal)
+{
+	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
+	bool		hit = false;
+
+	while (!hit && table_scan_getnextslot(scan, ForwardScanDirection, found))
+	{
+		CHECK_FOR_INTERRUPTS();
+		hit = slots_equal(rel, lookup->compare, found, key, equal);
+	}
+	if (hit)
+		ExecMaterializeSlot(found);
+	table_endscan(scan);
+	return hit;
+}
+
+static bool
+slots_equal(BdrRelation *rel, const bool *compare, TupleTableSlot *a, TupleTableSlot *b,
+			TypeCacheEntry **equal)
+{
+	slot_getallattrs(a);
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+
+		if (!compare[i])
+			continue;
+		if (a->tts_isnull[i] != b->tts_isnull[i])
+			return false;
+		if (a->tts_isnull[i])
+			continue;
+		if (equal[i] == NULL)
+			equal[i] = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR_FINFO);
+		if (!OidIsValid(equal[i]->eq_opr_finfo.fn_oid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_FUNCTION),
+					 errmsg("cannot find rows of table \"%s.%s\" by their columns", rel->schema, rel->name),
+					 errdetail("Type %s of column \"%s\" has no equality operator.",
+							   format_type_be(att->atttypid), NameStr(att->attname)),
+					 errhint("Give the table a primary key.")));
+		if (!DatumGetBool(FunctionCall2Coll(&equal[i]->eq_opr_finfo, att->attcollation,
+											a->tts_values[i], b->tts_values[i])))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Wait for the transaction that the dirty snapshot met, if any.
+ */
+static bool
+must_wait(SnapshotData *dirty)
+{
+	TransactionId xid = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!TransactionIdIsValid(xid))
+		return false;
+	XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	return true;
+}
+
+/*
+ * Count the rows that collide with slot in any unique index, other than
+ * except.  The first is left in found, with its index.
+ *
+ * Deferrable constraints are not looked at: their collisions may pass.
+ */
+int
+bdr_tuple_find_duplicates(BdrRelation *rel, TupleTableSlot *slot, ItemPointer except,
+						  TupleTableSlot *found, Oid *index)
+{
+	TupleTableSlot *candidate = found;
+	int			count = 0;
+
+	for (int i = 0; i < rel->result->ri_NumIndices; i++)
+	{
+		if (!find_duplicate(rel, i, slot, except, candidate))
+			continue;
+		if (count == 0)
+		{
+			*index = rel->index_oids[i];
+			candidate = rel->other_slot;
+			count = 1;
+		}
+		else if (!ItemPointerEquals(&found->tts_tid, &candidate->tts_tid))
+			count++;
+	}
+	if (count > 0)
+		ExecClearTuple(rel->other_slot);
+	return count;
+}
+
+static bool
+find_duplicate(BdrRelation *rel, int i, TupleTableSlot *slot, ItemPointer except, TupleTableSlot *found)
+{
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	Relation	index = rel->result->ri_IndexRelationDescs[i];
+	int			nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	IndexScanDesc scan;
+	SnapshotData dirty;
+	bool		hit;
+
+	if (!duplicate_keys(rel, i, slot, keys))
+		return false;
+	InitDirtySnapshot(dirty);
+	scan = bdr_index_beginscan(rel->rel, index, &dirty, nkeys);
+	do
+	{
+		index_rescan(scan, keys, nkeys, NULL, 0);
+		do
+			hit = index_getnext_slot(scan, ForwardScanDirection, found);
+		while (hit && except != NULL && ItemPointerEquals(except, &found->tts_tid));
+		if (hit && (TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax)))
+		{
+			ExecClearTuple(found);
+			index_rescan(scan, NULL, nkeys, NULL, 0);
+		}
+		else
+			break;
+	} while (must_wait(&dirty));
+	index_endscan(scan);
+	return hit;
+}
+
+/*
+ * Returns false when index i cannot have a duplicate of slot.
+ */
+static bool
+duplicate_keys(BdrRelation *rel, int i, TupleTableSlot *slot, ScanKey keys)
+{
+	Relation	index = rel->result->ri_IndexRelationDescs[i];
+	IndexInfo  *info = rel->result->ri_IndexRelationInfo[i];
+	ExprContext *econtext = GetPerTupleExprContext(rel->estate);
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+
+	if (!info->ii_Unique || !info->ii_ReadyForInserts || !index->rd_index->indimmediate)
+		return false;
+	econtext->ecxt_scantuple = slot;
+	if (info->ii_Predicate != NIL)
+	{
+		if (info->ii_PredicateState == NULL)
+			info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, rel->estate);
+		if (!ExecQual(info->ii_PredicateState, econtext))
+			return false;
+	}
+	FormIndexDatum(info, slot, rel->estate, values, isnull);
+	for (int k = 0; k < IndexRelationGetNumberOfKeyAttributes(index); k++)
+	{
+		if (isnull[k] && !info->ii_NullsNotDistinct)
+			return false;
+		if (!bdr_index_scan_key(&keys[k], index, k))
+			return false;
+		keys[k].sk_argument = values[k];
+		if (isnull[k])
+			keys[k].sk_flags |= SK_ISNULL | SK_SEARCHNULL;
+	}
+	return true;
+}

@@ -1,0 +1,552 @@
+/*-------------------------------------------------------------------------
+ * bdr_writer.c
+ *		The life of a writer: connect, read frames, apply them, report.
+ *
+ * NOTES
+ *		A writer is a dynamic background worker that the manager starts for
+ *		one peer.  It has two connections to the manager's socket: frames
+ *		come in and progress goes out on the data connection, conflicts are
+ *		asked on the other, so that a decision never queues behind frames.
+ *		It is pure C and knows no peer address.
+ *
+ *		It ends on SIGTERM, when the postmaster dies, when the manager closes
+ *		the data connection and after any error, which it reports in a FAULT
+ *		first.  Trying again is the manager's business.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "postmaster/walwriter.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "bdr.h"
+#include "bdr_apply.h"
+#include "bdr_compat.h"
+#include "bdr_protocol.h"
+#include "bdr_wire.h"
+
+MemoryContext bdr_change_context;
+
+static BdrSocket *data;			/* frames in, progress out */
+static BdrSocket *decider;		/* conflicts out, decisions in */
+static XLogRecPtr reported_flushed;
+
+static void pin_settings(void);
+static void read_setup(BdrMessage *msg);
+static void writer_loop(void);
+static bool wait_for_message(BdrMessage *msg);
+static bool wait_for_socket(void);
+static void apply_frame(StringInfo body);
+static void apply_messages(BdrReader *reader);
+static void apply_message(uint8 kind, BdrReader *body);
+static void apply_row_message(uint8 kind, BdrReader *body);
+static void read_logical_message(BdrReader *body);
+static void read_startup(BdrReader *body);
+static void check_frame_header(BdrReader *reader);
+static void report_progress(void);
+static void report_activity(BackendState state);
+static void report_fault(void);
+static void error_context(void *arg);
+
+/*
+ * Entry point of the background worker; bgw_extra holds a BdrWriterExtra.
+ */
+void
+bdr_writer_main(Datum arg)
+{
+	BdrWriterExtra extra;
+	BdrMessage	msg;
+	char		path[MAXPGPATH];
+	sigjmp_buf	on_error;
+
+	memcpy(&extra, MyBgworkerEntry->bgw_extra, sizeof(extra));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(extra.dboid, InvalidOid, 0);
+	pin_settings();
+	bdr_change_context = AllocSetContextCreate(TopMemoryContext, "bdr change",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	if (sigsetjmp(on_error, 1) != 0)
+	{
+		report_fault();
+		proc_exit(0);
+	}
+	PG_exception_stack = &on_error;
+
+	bdr_socket_path(extra.dboid, path, sizeof(path));
+	MemoryContextSwitchTo(TopMemoryContext);
+	data = bdr_socket_connect(path, BDR_ROLE_WRITER, extra.token);
+	decider = bdr_socket_connect(path, BDR_ROLE_DECIDER, extra.token);
+	MemoryContextSwitchTo(bdr_change_context);
+	if (!bdr_socket_read(data, &msg))
+		proc_exit(0);
+	read_setup(&msg);
+	bdr_relation_init();
+	bdr_apply_init();
+	bdr_conflict_init(decider);
+	bdr_xact_init();
+	writer_loop();
+	bdr_xact_abort();
+	proc_exit(0);
+}
+
+/*
+ * Settings of the database, the role or the server must not change what a
+ * row becomes or keep us from writing it.
+ */
+static void
+pin_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"session_replication_role", "replica"},
+		{"synchronous_commit", "off"},
+		{"search_path", "pg_catalog"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+		{"transaction_timeout", "0"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"row_security", "off"},
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"lc_monetary", "C"},
+		{"lc_numeric", "C"},
+		{"lc_time", "C"},
+		{"array_nulls", "on"},
+		{"xmloption", "content"},
+		{"jit", "off"},
+	};
+
+	SetClientEncoding(GetDatabaseEncoding());
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		/* transaction_timeout is not in every version */
+		if (GetConfigOption(settings[i][0], true, false) == NULL)
+			continue;
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
+}
+
+/*
+ * SETUP, the first message.
+ */
+static void
+read_setup(BdrMessage *msg)
+{
+	StringInfo	body = &msg->body;
+	MemoryContext old;
+	char		mode;
+
+	if (msg->kind != BDR_MSG_SETUP)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("unexpected message from the bdr manager"),
+				 errdetail("A writer was sent \"%c\" instead of its setup.", msg->kind)));
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	bdr_peer.subscription_id = pq_getmsgint(body, 4);
+	bdr_peer.node_id = pq_getmsgint(body, 4);
+	bdr_peer.local_node_id = pq_getmsgint(body, 4);
+	mode = pq_getmsgbyte(body);
+	bdr_peer.name = bdr_message_get_text(body);
+	bdr_peer.first_lsn = pq_getmsgint64(body);
+	pq_getmsgend(body);
+	MemoryContextSwitchTo(old);
+
+	if ((mode != 'n' && mode != 'm') || bdr_peer.name == NULL ||
+		bdr_peer.node_id == 0 || bdr_peer.local_node_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("invalid setup from the bdr manager")));
+	bdr_peer.mirror = (mode == 'm');
+}
+
+/*
+ * Apply frames until the manager closes the connection.
+ */
+static void
+writer_loop(void)
+{
+	BdrMessage	msg;
+
+	reported_flushed = bdr_peer.first_lsn;
+	report_activity(STATE_IDLE);
+	while (wait_for_message(&msg))
+	{
+		if (msg.kind != BDR_MSG_APPLY)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("unexpected message from the bdr manager"),
+					 errdetail("A writer was sent \"%c\".", msg.kind)));
+		apply_frame(&msg.body);
+		MemoryContextReset(bdr_change_context);
+	}
+}
+
+/*
+ * Wait for the next message.  Meanwhile report what got flushed, and hand
+ * the statistics on.  Returns false at the end of the stream.
+ */
+static bool
+wait_for_message(BdrMessage *msg)
+{
+	for (;;)
+	{
+		int			got;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		got = bdr_socket_try_read(data, msg);
+		if (got != 0)
+			return got > 0;
+		report_activity(STATE_IDLE);
+		if (!wait_for_socket())
+		{
+			/* nothing came for a while */
+			if (bdr_progress_flushed() != reported_flushed)
+				report_progress();
+			if (!bdr_xact.started)
+				pgstat_report_stat(true);
+		}
+	}
+}
+
+/*
+ * Returns false on a timeout.  There is one while commits wait for their
+ * flush; the WAL writer does that within its delay.
+ */
+static bool
+wait_for_socket(void)
+{
+	int			events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_EXIT_ON_PM_DEATH;
+	bool		pending = bdr_progress_pending();
+	long		timeout = pending ? WalWriterDelay : -1;
+
+	if (pending)
+		events |= WL_TIMEOUT;
+	events = WaitLatchOrSocket(MyLatch, events, bdr_socket_fd(data), timeout,
+							   PG_WAIT_EXTENSION);
+	if (events & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	return (events & WL_TIMEOUT) == 0;
+}
+
+/*
+ * APPLY.  When a conflict shows up, the unit that it belongs to is rolled
+ * back and applied again carefully; see bdr_transaction.c.
+ */
+static void
+apply_frame(StringInfo body)
+{
+	const char *start = body->data + body->cursor;
+	Size		len = body->len - body->cursor;
+	uint64		commits = bdr_counters.commits + bdr_counters.skipped;
+	ErrorContextCallback callback = {error_context_stack, error_context, NULL};
+	BdrReader	reader = {start, start + len};
+	volatile bool redo;
+
+	error_context_stack = &callback;
+	check_frame_header(&reader);
+	do
+	{
+		redo = false;
+		PG_TRY();
+		{
+			apply_messages(&reader);
+			bdr_apply_flush();
+		}
+		PG_CATCH();
+		{
+			if (!bdr_unit_may_redo())
+				PG_RE_THROW();
+			FlushErrorState();
+			redo = true;
+		}
+		PG_END_TRY();
+		if (redo)
+		{
+			const char *at = bdr_unit_redo(apply_messages);
+
+			reader.at = at != NULL ? at : start + BDR_WIRE_HEADER_BYTES;
+			reader.end = start + len;
+		}
+	} while (redo);
+
+	if (bdr_xact.open)
+	{
+		bdr_relation_release_pins();
+		bdr_unit_keep(start, len, BDR_WIRE_HEADER_BYTES);
+	}
+	error_context_stack = callback.previous;
+	if (bdr_counters.commits + bdr_counters.skipped != commits)
+		report_progress();
+}
+
+static void
+check_frame_header(BdrReader *reader)
+{
+	uint8		magic = bdr_read_uint8(reader);
+	uint8		version = bdr_read_uint8(reader);
+	uint16		reserved = bdr_read_uint16(reader);
+
+	if (magic != BDR_WIRE_MAGIC)
+		bdr_frame_error("It does not start as a frame does.");
+	if (version < BDR_WIRE_VERSION_MIN || version > BDR_WIRE_VERSION_MAX)
+		bdr_frame_error("Its version %u is not known.", version);
+	if (reserved != 0)
+		bdr_frame_error("Its header has an unknown part of %u bytes.", reserved);
+}
+
+/*
+ * Every message from reader->at to the end.
+ */
+static void
+apply_messages(BdrReader *reader)
+{
+	while (reader->at < reader->end)
+	{
+		uint8		kind = bdr_read_uint8(reader);
+		uint32		len = bdr_read_uint32(reader);
+		BdrReader	body;
+
+		CHECK_FOR_INTERRUPTS();
+		if (len > bdr_reader_left(reader))
+			bdr_frame_error("A message of kind %u claims %u bytes, but %zu are left.",
+							kind, len, bdr_reader_left(reader));
+		body.at = reader->at;
+		body.end = reader->at + len;
+		reader->at = body.end;
+		apply_message(kind, &body);
+		if (body.at != body.end)
+			bdr_frame_error("A message of kind %u is %zu bytes too long.",
+							kind, bdr_reader_left(&body));
+		if (kind == BDR_WIRE_BEGIN)
+		{
+			bdr_unit_start(reader->at);
+			report_activity(STATE_RUNNING);
+		}
+	}
+}
+
+static void
+apply_message(uint8 kind, BdrReader *body)
+{
+	switch (kind)
+	{
+		case BDR_WIRE_INSERT:
+		case BDR_WIRE_UPDATE:
+		case BDR_WIRE_DELETE:
+		case BDR_WIRE_TRUNCATE:
+			apply_row_message(kind, body);
+			break;
+		case BDR_WIRE_BEGIN:
+			bdr_xact_begin(body);
+			break;
+		case BDR_WIRE_COMMIT:
+			bdr_xact_commit(body);
+			break;
+		case BDR_WIRE_RELATION:
+			bdr_relation_define(body);
+			break;
+		case BDR_WIRE_MESSAGE:
+			read_logical_message(body);
+			break;
+		case BDR_WIRE_STARTUP:
+			read_startup(body);
+			break;
+		default:
+			bdr_frame_error("It has a message of unknown kind %u.", kind);
+	}
+}
+
+static void
+apply_row_message(uint8 kind, BdrReader *body)
+{
+	if (!bdr_xact.open)
+		bdr_frame_error("A change came outside a transaction.");
+	if (bdr_xact.skip)
+	{
+		body->at = body->end;
+		return;
+	}
+	bdr_xact_start_local();
+	bdr_xact.change_nr++;
+	switch (kind)
+	{
+		case BDR_WIRE_INSERT:
+			bdr_apply_insert(body);
+			break;
+		case BDR_WIRE_UPDATE:
+			bdr_apply_update(body);
+			break;
+		case BDR_WIRE_DELETE:
+			bdr_apply_delete(body);
+			break;
+		default:
+			bdr_apply_truncate(body);
+			break;
+	}
+	bdr_apply_relation = NULL;
+}
+
+/*
+ * Logical messages are for the manager, which has read this one already.  One
+ * of a transaction counts as a change of it.
+ */
+static void
+read_logical_message(BdrReader *body)
+{
+	if (bdr_read_uint8(body) != 0)
+	{
+		if (!bdr_xact.open)
+			bdr_frame_error("A transactional message came outside a transaction.");
+		bdr_xact.change_nr++;
+	}
+	(void) bdr_read_uint64(body);
+	(void) bdr_read_bytes(body, bdr_read_uint16(body));
+	body->at = body->end;
+}
+
+static void
+read_startup(BdrReader *body)
+{
+	uint16		version = bdr_read_uint16(body);
+
+	if (version < BDR_WIRE_VERSION_MIN || version > BDR_WIRE_VERSION_MAX)
+		bdr_frame_error("Protocol version %u is not known.", version);
+	(void) bdr_read_uint32(body);
+	(void) bdr_read_uint8(body);
+	(void) bdr_read_bytes(body, bdr_read_uint16(body));
+}
+
+/* ---------------------------------------------------------------------
+ * Reports
+ * ---------------------------------------------------------------------
+ */
+static void
+report_progress(void)
+{
+	StringInfoData buf;
+	const uint64 *counter = (const uint64 *) &bdr_counters;
+
+	StaticAssertStmt(sizeof(BdrCounters) == 7 * sizeof(uint64),
+					 "PROGRESS has seven counters");
+	reported_flushed = bdr_progress_flushed();
+	bdr_message_begin(&buf, BDR_MSG_PROGRESS);
+	pq_sendint64(&buf, bdr_progress_applied());
+	pq_sendint64(&buf, reported_flushed);
+	pq_sendint64(&buf, bdr_progress_time());
+	for (int i = 0; i < 7; i++)
+		pq_sendint64(&buf, counter[i]);
+	pq_sendint64(&buf, bdr_xact.open ? bdr_xact.change_nr : 0);
+	bdr_socket_send(data, &buf);
+	pfree(buf.data);
+	if (!bdr_xact.started)
+		pgstat_report_stat(false);
+}
+
+/*
+ * What pg_stat_activity shows: the first transaction of each frame is enough.
+ */
+static void
+report_activity(BackendState state)
+{
+	static BackendState shown = STATE_UNDEFINED;
+	char		text[NAMEDATALEN + 64];
+
+	if (state == shown)
+		return;
+	shown = state;
+	if (state == STATE_RUNNING)
+		snprintf(text, sizeof(text), "apply transaction %u of node \"%s\"",
+				 bdr_xact.xid, bdr_peer.name);
+	else
+		snprintf(text, sizeof(text), "wait for node \"%s\"", bdr_peer.name);
+	pgstat_report_activity(state, text);
+}
+
+/*
+ * The error goes to the server log and to the manager; then we end.
+ */
+static void
+report_fault(void)
+{
+	ErrorData  *edata;
+	StringInfoData buf;
+	sigjmp_buf	give_up;
+
+	error_context_stack = NULL;
+	HOLD_INTERRUPTS();
+	bdr_xact_reset_origin();
+	EmitErrorReport();
+	MemoryContextSwitchTo(TopMemoryContext);
+	edata = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	RESUME_INTERRUPTS();
+	if (data == NULL || sigsetjmp(give_up, 1) != 0)
+		return;
+	PG_exception_stack = &give_up;
+	MemoryContextSwitchTo(TopMemoryContext);
+	bdr_fault_pack(&buf, edata);
+	bdr_socket_send(data, &buf);
+}
+
+void
+bdr_frame_error(const char *fmt,...)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	for (;;)
+	{
+		va_list		args;
+		int			needed;
+
+		va_start(args, fmt);
+		needed = appendStringInfoVA(&detail, fmt, args);
+		va_end(args);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&detail, needed);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("malformed frame from node \"%s\"", bdr_peer.name),
+			 errdetail_internal("%s", detail.data)));
+}
+
+static void
+error_context(void *arg)
+{
+	if (!bdr_xact.open)
+		return;
+	if (bdr_apply_relation != NULL)
+		errcontext("replication target relation \"%s.%s\", change %u of remote transaction %u finished at %X/%X",
+				   bdr_apply_relation->schema, bdr_apply_relation->name,
+				   bdr_xact.change_nr, bdr_xact.xid, LSN_FORMAT_ARGS(bdr_xact.end_lsn));
+	else
+		errcontext("change %u of remote transaction %u finished at %X/%X",
+				   bdr_xact.change_nr, bdr_xact.xid, LSN_FORMAT_ARGS(bdr_xact.end_lsn));
+}

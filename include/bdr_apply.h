@@ -1,0 +1,372 @@
+/*-------------------------------------------------------------------------
+ * bdr_apply.h
+ *		What the files of a writer share.
+ *
+ * NOTES
+ *		bdr_writer.c reads messages and frames, bdr_transaction.c maps remote
+ *		transactions to local ones, bdr_relation.c remote tables to local
+ *		ones, bdr_tuple.c bytes to rows.  bdr_apply.c writes the rows and
+ *		bdr_conflict.c asks what to do where two nodes disagree.
+ *
+ *		A writer serves one peer and applies one transaction at a time, so
+ *		the peer, the transaction and the counters are process-wide.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_APPLY_H
+#define BDR_APPLY_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "executor/tuptable.h"
+#include "lib/ilist.h"
+#include "nodes/execnodes.h"
+#include "port/pg_bswap.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "bdr_protocol.h"
+
+/* ---------------------------------------------------------------------
+ * The peer, the transaction, the counters
+ * ---------------------------------------------------------------------
+ */
+
+/* Whom this writer serves; SETUP. */
+typedef struct BdrPeer
+{
+	uint32		subscription_id;
+	uint32		node_id;
+	uint32		local_node_id;
+	bool		mirror;			/* incoming changes always win */
+	char	   *name;
+	XLogRecPtr	first_lsn;
+} BdrPeer;
+
+/* Sent in PROGRESS, in this order. */
+typedef struct BdrCounters
+{
+	uint64		commits;
+	uint64		inserts;
+	uint64		updates;
+	uint64		deletes;
+	uint64		truncates;
+	uint64		conflicts;
+	uint64		skipped;		/* transactions that were here already */
+} BdrCounters;
+
+/* The remote transaction in progress. */
+typedef struct BdrRemoteXact
+{
+	bool		open;			/* between BEGIN and COMMIT */
+	bool		skip;			/* applied already */
+	bool		started;		/* a local transaction stands for it */
+	bool		careful;		/* look for conflicts before writing */
+	uint32		xid;
+	uint32		change_nr;		/* of the change being applied, from 1 */
+	uint32		origin_node;	/* never 0: the sender is resolved */
+	XLogRecPtr	commit_lsn;
+	XLogRecPtr	end_lsn;
+	XLogRecPtr	origin_lsn;
+	TimestampTz commit_time;
+	BdrCounters counters;		/* added to the totals at commit */
+} BdrRemoteXact;
+
+extern BdrPeer bdr_peer;
+extern BdrRemoteXact bdr_xact;
+extern BdrCounters bdr_counters;
+
+/* Reset after each change, or each run of inserts. */
+extern MemoryContext bdr_change_context;
+
+/* ---------------------------------------------------------------------
+ * Reading frames: every access is checked
+ * ---------------------------------------------------------------------
+ */
+typedef struct BdrReader
+{
+	const char *at;
+	const char *end;
+} BdrReader;
+
+/* 08P01, with what was wrong as the detail. */
+extern void bdr_frame_error(const char *fmt,...) pg_attribute_printf(1, 2) pg_attribute_noreturn();
+extern char *bdr_read_name(BdrReader *reader);
+
+static inline Size
+bdr_reader_left(const BdrReader *reader)
+{
+	return (Size) (reader->end - reader->at);
+}
+
+static inline const char *
+bdr_read_bytes(BdrReader *reader, Size n)
+{
+	const char *p = reader->at;
+
+	if (unlikely(bdr_reader_left(reader) < n))
+		bdr_frame_error("A message ends %zu bytes early.",
+						n - bdr_reader_left(reader));
+	reader->at += n;
+	return p;
+}
+
+static inline uint8
+bdr_read_uint8(BdrReader *reader)
+{
+	return (uint8) *bdr_read_bytes(reader, 1);
+}
+
+static inline uint16
+bdr_read_uint16(BdrReader *reader)
+{
+	uint16		v;
+
+	memcpy(&v, bdr_read_bytes(reader, sizeof(v)), sizeof(v));
+	return pg_ntoh16(v);
+}
+
+static inline uint32
+bdr_read_uint32(BdrReader *reader)
+{
+	uint32		v;
+
+	memcpy(&v, bdr_read_bytes(reader, sizeof(v)), sizeof(v));
+	return pg_ntoh32(v);
+}
+
+static inline uint64
+bdr_read_uint64(BdrReader *reader)
+{
+	uint64		v;
+
+	memcpy(&v, bdr_read_bytes(reader, sizeof(v)), sizeof(v));
+	return pg_ntoh64(v);
+}
+
+/* ---------------------------------------------------------------------
+ * Relations
+ * ---------------------------------------------------------------------
+ */
+typedef enum BdrConversion
+{
+	BDR_CONVERT_IGNORE,			/* generated here */
+	BDR_CONVERT_MISSING,		/* no such column here */
+	BDR_CONVERT_NONE,			/* internal form of the very same type */
+	BDR_CONVERT_INTERNAL_TEXT,	/* internal form of another type */
+	BDR_CONVERT_RECEIVE,		/* send/recv form of the very same type */
+	BDR_CONVERT_RECEIVE_TEXT,	/* send/recv form of another type */
+	BDR_CONVERT_INPUT			/* text */
+} BdrConversion;
+
+/* One column as the peer sends it, and what becomes of its values. */
+typedef struct BdrColumn
+{
+	char	   *name;
+	uint8		flags;
+	char		format;
+	Oid			type;
+	int32		typmod;
+	int16		attlen;
+
+	/* the local side; valid while the relation is mapped */
+	BdrConversion conversion;
+	AttrNumber	attnum;			/* 0: none */
+	int16		typlen;			/* these three of the type that is sent */
+	bool		typbyval;
+	char		typalign;
+	Oid			typeid;
+	int32		local_typmod;
+	FmgrInfo	input;			/* local input or receive function */
+	Oid			input_param;
+	FmgrInfo	receive;		/* of the remote type, before going via text */
+	Oid			receive_param;
+	FmgrInfo	output;
+} BdrColumn;
+
+/* How a local row is found: by a unique index, or by comparing columns. */
+typedef struct BdrLookup
+{
+	bool		usable;			/* false: a column is missing here */
+	bool	   *compare;		/* per local column: part of the search */
+	Oid			index;			/* InvalidOid: sequential scan */
+	int			nkeys;
+	AttrNumber	attnums[INDEX_MAX_KEYS];
+	ScanKeyData keys[INDEX_MAX_KEYS];
+
+	/* valid while the relation is open */
+	IndexScanDesc scan;
+	SnapshotData dirty;
+} BdrLookup;
+
+typedef struct BdrRelation
+{
+	uint32		remote_relid;	/* hash key; must be first */
+	MemoryContext context;		/* the remote definition */
+	char	   *schema;
+	char	   *name;
+	char		identity;
+	int			ncolumns;
+	BdrColumn  *columns;
+	bool		has_target_error;	/* has a column that is missing here */
+
+	/* the mapping, valid until the local table changes */
+	bool		mapped;
+	bool		stale;			/* set by invalidation */
+	MemoryContext map_context;
+	Oid			local_relid;
+	TupleDesc	desc;			/* our copy: slots outlive a transaction */
+	bool	   *supplied;		/* per local column: the peer sends it */
+	bool		all_supplied;
+	bool	   *unchanged;		/* per local column, of the last row read */
+	int			nunchanged;
+	BdrLookup	by_key;
+	BdrLookup	by_row;
+	bool		fires_triggers;
+	bool		fires_before;	/* ... before row triggers */
+	bool		has_generated;
+	bool		has_constraints;
+	bool		is_partition;
+	bool		has_defaults;	/* a column that is not sent has a default */
+	bool		has_domains;
+	bool		batchable;
+	bool		kept;			/* execution state survives a transaction */
+	TupleTableSlot *new_slot;
+	TupleTableSlot *key_slot;
+	TupleTableSlot *found_slot;
+	TupleTableSlot *other_slot;
+	TupleTableSlot **run_slots;
+	int			nrun_slots;
+
+	/* execution state; its relations are open only inside a transaction */
+	bool		open;
+	dlist_node	open_node;
+	MemoryContext exec_context;
+	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *result;
+	Oid		   *index_oids;
+	ExprState **defaults;		/* per local column, or NULL */
+} BdrRelation;
+
+extern void bdr_relation_init(void);
+extern void bdr_relation_define(BdrReader *reader);
+extern BdrRelation *bdr_relation_open(uint32 remote_relid);
+extern Relation bdr_relation_open_exclusive(uint32 remote_relid);
+extern IndexScanDesc bdr_relation_scan(BdrRelation *rel, BdrLookup *lookup);
+extern Relation bdr_relation_index(BdrRelation *rel, Oid index);
+extern void bdr_relation_release_pins(void);
+extern void bdr_relation_close_all(void);
+extern void bdr_relation_forget_all(void);
+extern bool bdr_index_scan_key(ScanKey key, Relation index, int i);
+extern void bdr_relation_missing_column(BdrRelation *rel, BdrColumn *column) pg_attribute_noreturn();
+
+/* ---------------------------------------------------------------------
+ * Rows
+ * ---------------------------------------------------------------------
+ */
+extern void bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot);
+extern void bdr_tuple_fill_defaults(BdrRelation *rel, TupleTableSlot *slot);
+extern void bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *local);
+extern void bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old);
+extern bool bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
+extern int	bdr_tuple_find_duplicates(BdrRelation *rel, TupleTableSlot *slot, ItemPointer except,
+									  TupleTableSlot *found, Oid *index);
+
+/* ---------------------------------------------------------------------
+ * Changes
+ * ---------------------------------------------------------------------
+ */
+extern void bdr_apply_init(void);
+extern void bdr_apply_insert(BdrReader *reader);
+extern void bdr_apply_update(BdrReader *reader);
+extern void bdr_apply_delete(BdrReader *reader);
+extern void bdr_apply_truncate(BdrReader *reader);
+extern void bdr_apply_flush(void);
+extern void bdr_apply_forget(void);
+
+/* The relation and change that an error is about; NULL: none. */
+extern BdrRelation *bdr_apply_relation;
+
+/* ---------------------------------------------------------------------
+ * Conflicts
+ * ---------------------------------------------------------------------
+ */
+
+/* As in docs/protocol.md. */
+typedef enum BdrConflictType
+{
+	BDR_INSERT_EXISTS = 1,
+	BDR_UPDATE_ORIGIN_CHANGE = 2,
+	BDR_UPDATE_MISSING = 3,
+	BDR_DELETE_RECENTLY_UPDATED = 4,
+	BDR_DELETE_MISSING = 5
+} BdrConflictType;
+
+typedef enum BdrAction
+{
+	BDR_ACTION_APPLY = 1,
+	BDR_ACTION_KEEP = 2,
+	BDR_ACTION_ERROR = 3,
+	BDR_ACTION_INSERT = 4
+} BdrAction;
+
+/* Who wrote a row, and when. */
+typedef struct BdrVersion
+{
+	bool		known;
+	TimestampTz time;
+	uint32		node;
+} BdrVersion;
+
+typedef struct BdrConflict
+{
+	BdrConflictType type;
+	BdrRelation *rel;
+	TupleTableSlot *key;		/* what the row was looked up by, or NULL */
+	TupleTableSlot *remote;		/* the incoming row, or NULL */
+	TupleTableSlot *local;		/* the row that is here, or NULL */
+	bool		complete;		/* the incoming row has every value */
+	Oid			index;			/* that found the local row */
+
+	/* filled in by bdr_conflict_decide */
+	TransactionId local_xmin;
+	BdrVersion	local_version;
+	BdrAction	action;
+	char	   *resolution;
+	char	   *rule;
+} BdrConflict;
+
+extern void bdr_conflict_init(BdrSocket *decider);
+extern void bdr_conflict_local_version(TransactionId xmin, BdrVersion *version);
+extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
+extern BdrAction bdr_conflict_decide(BdrConflict *conflict);
+extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
+
+/* ---------------------------------------------------------------------
+ * Transactions
+ * ---------------------------------------------------------------------
+ */
+extern void bdr_xact_init(void);
+extern void bdr_xact_begin(BdrReader *reader);
+extern void bdr_xact_start_local(void);
+extern void bdr_xact_commit(BdrReader *reader);
+extern void bdr_xact_abort(void);
+extern void bdr_xact_reset_origin(void);
+
+/* Where bdr_xact_unit_* starts over from. */
+extern void bdr_unit_start(const char *at);
+extern bool bdr_unit_may_redo(void);
+extern const char *bdr_unit_redo(void (*apply) (BdrReader *reader));
+extern void bdr_unit_keep(const char *data, Size len, Size header);
+
+/* Progress: what is applied, and what of it is on disk here. */
+extern XLogRecPtr bdr_progress_applied(void);
+extern TimestampTz bdr_progress_time(void);
+extern XLogRecPtr bdr_progress_flushed(void);	/* asks how far WAL is flushed */
+extern bool bdr_progress_pending(void);
+
+#endif							/* BDR_APPLY_H */
