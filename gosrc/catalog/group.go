@@ -1,0 +1,47 @@
+package catalog
+
+import (
+	"bdr/gosrc/hand"
+)
+
+// Group is a row of bdr.node_group.
+type Group struct {
+	ID       uint32
+	Name     string
+	UUID     string
+	ParentID uint32
+}
+
+// SelectGroups reads every group.
+func SelectGroups() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT node_group_id, node_group_name, node_group_uuid, node_group_parent_id
+ FROM bdr.node_group ORDER BY node_group_id`}
+}
+
+// Groups decodes what SelectGroups returned.
+func Groups(r hand.Result) ([]Group, error) {
+	groups := make([]Group, 0, len(r.Rows))
+	for _, row := range r.Rows {
+		c := columns{row: row}
+		g := Group{ID: c.oid(), Name: c.text(), UUID: c.text(), ParentID: c.oid()}
+		if err := c.done(); err != nil {
+			return nil, err
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
+}
+
+// UpsertGroup writes a group's row.
+func UpsertGroup(g Group) hand.Stmt {
+	return hand.Stmt{SQL: `INSERT INTO bdr.node_group (node_group_id, node_group_name, node_group_uuid, node_group_parent_id)
+ VALUES ($1::oid, $2, $3::uuid, $4::oid)
+ ON CONFLICT (node_group_id) DO UPDATE SET node_group_name = excluded.node_group_name,
+ node_group_uuid = excluded.node_group_uuid, node_group_parent_id = excluded.node_group_parent_id`,
+		Args: []any{g.ID, g.Name, g.UUID, g.ParentID}}
+}
+
+// DeleteGroups removes every group.
+func DeleteGroups() hand.Stmt {
+	return hand.Stmt{SQL: `DELETE FROM bdr.node_group`}
+}

@@ -1,0 +1,56 @@
+package catalog
+
+import (
+	"bdr/gosrc/hand"
+)
+
+// Join is the row of bdr.local_join: where this node's join stands.
+type Join struct {
+	Step          string
+	TargetDSN     string
+	SourceID      uint32
+	SyncStructure string
+	TablesTotal   int
+	TablesCopied  int
+	BytesCopied   int64
+	LastError     string
+}
+
+// SelectJoin reads bdr.local_join: no row or one.
+func SelectJoin() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT step, join_target_dsn, source_node_id, synchronize_structure,
+ tables_total, tables_copied, bytes_copied, last_error FROM bdr.local_join`}
+}
+
+// JoinOf decodes what SelectJoin returned.
+func JoinOf(r hand.Result) (Join, bool, error) {
+	if len(r.Rows) == 0 {
+		return Join{}, false, nil
+	}
+	c := columns{row: r.Rows[0]}
+	j := Join{Step: c.text(), TargetDSN: c.text(), SourceID: c.oid(), SyncStructure: c.text(),
+		TablesTotal: int(c.integer()), TablesCopied: int(c.integer()), BytesCopied: c.integer(), LastError: c.text()}
+	return j, true, c.done()
+}
+
+// InsertJoin records that a join began.
+func InsertJoin(j Join) hand.Stmt {
+	return hand.Stmt{SQL: `INSERT INTO bdr.local_join (step, join_target_dsn, source_node_id, synchronize_structure)
+ VALUES ($1, $2, $3::oid, $4)`, Args: []any{j.Step, j.TargetDSN, j.SourceID, j.SyncStructure}}
+}
+
+// UpdateJoin records progress.
+func UpdateJoin(j Join) hand.Stmt {
+	var lastError any
+	if j.LastError != "" {
+		lastError = j.LastError
+	}
+	return hand.Stmt{SQL: `UPDATE bdr.local_join SET step = $1, tables_total = $2::integer, tables_copied = $3::integer,
+ bytes_copied = $4::bigint, last_error = $5, updated_at = clock_timestamp()`,
+		Args: []any{j.Step, j.TablesTotal, j.TablesCopied, j.BytesCopied, lastError}}
+}
+
+// DeleteJoin forgets the join.
+func DeleteJoin() hand.Stmt {
+	return hand.Stmt{SQL: `DELETE FROM bdr.local_join`}
+}

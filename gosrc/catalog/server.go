@@ -1,0 +1,59 @@
+package catalog
+
+import (
+	"context"
+
+	"bdr/gosrc/hand"
+)
+
+// A Runner runs the statements of one transaction; *hand.Main and
+// *hand.Request are two.
+type Runner interface {
+	Run(ctx context.Context, statements ...hand.Stmt) ([]hand.Result, error)
+}
+
+// Server is what peers must know of this server to choose the form of values.
+type Server struct {
+	Version          string // server_version_num
+	Architecture     string
+	Encoding         string
+	SystemIdentifier string
+}
+
+// SelectServer reads Server; only where the extension is installed.
+func SelectServer() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.current_setting('server_version_num'), bdr.internal_architecture(),
+ pg_catalog.current_setting('server_encoding'), system_identifier FROM pg_catalog.pg_control_system()`}
+}
+
+// ServerOf decodes what SelectServer returned.
+func ServerOf(r hand.Result) (Server, error) {
+	if len(r.Rows) == 0 {
+		return Server{}, (&columns{}).done()
+	}
+	c := columns{row: r.Rows[0]}
+	s := Server{Version: c.text(), Architecture: c.text(), Encoding: c.text(), SystemIdentifier: c.text()}
+	return s, c.done()
+}
+
+// SelectInstalled reads whether the extension's tables are here: one row.
+func SelectInstalled() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.to_regclass('bdr.local_node') IS NOT NULL`}
+}
+
+// Installed decodes what SelectInstalled returned.
+func Installed(r hand.Result) (bool, error) {
+	if len(r.Rows) == 0 {
+		return false, nil
+	}
+	c := columns{row: r.Rows[0]}
+	installed := c.boolean()
+	return installed, c.done()
+}
+
+// LimitLockWait keeps the statements that follow it in a transaction from
+// waiting for ever for a lock, which the transaction of a caller may hold that
+// waits for us.
+func LimitLockWait() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.set_config('lock_timeout', '10s', true)`}
+}

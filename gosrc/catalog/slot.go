@@ -1,0 +1,89 @@
+package catalog
+
+import (
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+)
+
+// SelectSlots reads the names of our slots of this database.
+func SelectSlots() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT slot_name::text FROM pg_catalog.pg_replication_slots
+ WHERE database = pg_catalog.current_database() AND plugin = 'bdr_output' AND slot_name LIKE 'bdr\_%' ORDER BY 1`}
+}
+
+// SelectOrigins reads the names of our origins of this database.
+func SelectOrigins(dboid uint32) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT roname FROM pg_catalog.pg_replication_origin
+ WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_') ORDER BY 1`, Args: []any{dboid}}
+}
+
+// TerminateSlotUser ends the sender that uses a slot.
+func TerminateSlotUser(name string) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
+ WHERE slot_name = $1 AND active_pid IS NOT NULL`, Args: []any{name}}
+}
+
+// DropSlot drops a slot if it exists. It is an error while a sender uses it.
+func DropSlot(name string) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
+ WHERE slot_name = $1`, Args: []any{name}}
+}
+
+// SelectSlotExists reads whether a slot is there.
+func SelectSlotExists(name string) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)`, Args: []any{name}}
+}
+
+// SelectInsertPosition reads the end of this node's WAL.
+func SelectInsertPosition() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_insert_lsn()`}
+}
+
+// Position decodes a result of one LSN.
+func Position(r hand.Result) (lsn.LSN, error) {
+	if len(r.Rows) == 0 {
+		return 0, (&columns{}).done()
+	}
+	c := columns{row: r.Rows[0]}
+	at := c.lsn()
+	return at, c.done()
+}
+
+// SelectOriginPositions reads how far each of our origins is, in memory: what
+// is in WAL already, flushed or not.
+func SelectOriginPositions(dboid uint32) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT roname, COALESCE(pg_catalog.pg_replication_origin_progress(roname, false), '0/0')
+ FROM pg_catalog.pg_replication_origin WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_')`, Args: []any{dboid}}
+}
+
+// OriginPositions decodes what SelectOriginPositions returned.
+func OriginPositions(r hand.Result) (map[string]lsn.LSN, error) {
+	positions := make(map[string]lsn.LSN, len(r.Rows))
+	for _, row := range r.Rows {
+		c := columns{row: row}
+		name := c.text()
+		positions[name] = c.lsn()
+		if err := c.done(); err != nil {
+			return nil, err
+		}
+	}
+	return positions, nil
+}
+
+// EmitMessage writes one of our messages to WAL, outside of any transaction.
+func EmitMessage(content string) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_logical_emit_message(false, 'bdr', $1)`, Args: []any{content}}
+}
+
+// SelectBlockers reads the oldest transactions for which a new slot waits.
+func SelectBlockers() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.format('process %s, since %s', pid, date_trunc('second', xact_start))
+ FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND xact_start < pg_catalog.clock_timestamp() - interval '10 s'
+ ORDER BY xact_start LIMIT 3`}
+}
+
+// AssignTransaction gives the transaction an id, so that its commit is written
+// and flushed, and with it everything before.
+func AssignTransaction() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_xact_id()`}
+}

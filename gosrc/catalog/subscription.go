@@ -1,0 +1,82 @@
+package catalog
+
+import (
+	"bdr/gosrc/hand"
+)
+
+// Subscription is a row of bdr.subscription: one peer whose changes this node
+// applies.
+type Subscription struct {
+	ID         uint32
+	Name       string
+	GroupID    uint32
+	OriginID   uint32 // whose changes
+	SourceID   uint32 // who sends them
+	TargetID   uint32 // this node
+	Mode       string
+	Enabled    bool
+	SlotName   string // on the source
+	OriginName string // here
+}
+
+const subscriptionColumns = `sub_id, sub_name, nodegroup_id, origin_node_id, source_node_id, target_node_id,
+ subscription_mode, sub_enabled, slot_name, origin_name`
+
+// SelectSubscriptions reads every subscription.
+func SelectSubscriptions() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT ` + subscriptionColumns + ` FROM bdr.subscription ORDER BY sub_id`}
+}
+
+// Subscriptions decodes what SelectSubscriptions returned.
+func Subscriptions(r hand.Result) ([]Subscription, error) {
+	subscriptions := make([]Subscription, 0, len(r.Rows))
+	for _, row := range r.Rows {
+		c := columns{row: row}
+		s := Subscription{ID: c.oid(), Name: c.text(), GroupID: c.oid(), OriginID: c.oid(), SourceID: c.oid(),
+			TargetID: c.oid(), Mode: c.text(), Enabled: c.boolean(), SlotName: c.text(), OriginName: c.text()}
+		if err := c.done(); err != nil {
+			return nil, err
+		}
+		subscriptions = append(subscriptions, s)
+	}
+	return subscriptions, nil
+}
+
+// InsertSubscription records a subscription; one that is there stays as it is.
+func InsertSubscription(s Subscription) hand.Stmt {
+	return hand.Stmt{SQL: `INSERT INTO bdr.subscription (` + subscriptionColumns + `)
+ VALUES ($1::oid, $2, $3::oid, $4::oid, $5::oid, $6::oid, $7::"char", $8::boolean, $9, $10)
+ ON CONFLICT (origin_node_id) DO NOTHING`,
+		Args: []any{s.ID, s.Name, s.GroupID, s.OriginID, s.SourceID, s.TargetID, s.Mode, s.Enabled, s.SlotName, s.OriginName}}
+}
+
+// DeleteSubscription removes the subscription to a node.
+func DeleteSubscription(origin uint32) hand.Stmt {
+	return hand.Stmt{SQL: `DELETE FROM bdr.subscription WHERE origin_node_id = $1::oid`, Args: []any{origin}}
+}
+
+// EnableSubscription sets whether a subscription, or with an empty name every
+// one, is enabled. It returns one row for each that it names.
+func EnableSubscription(name string, enabled bool) hand.Stmt {
+	return hand.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = $2::boolean
+ WHERE $1 = '' OR sub_name = $1 RETURNING sub_id`, Args: []any{name, enabled}}
+}
+
+// SubscriptionIDs decodes what EnableSubscription returned.
+func SubscriptionIDs(r hand.Result) ([]uint32, error) {
+	ids := make([]uint32, 0, len(r.Rows))
+	for _, row := range r.Rows {
+		c := columns{row: row}
+		ids = append(ids, c.oid())
+		if err := c.done(); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// TerminateWriter ends a writer process, if it still is one.
+func TerminateWriter(pid uint32) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+ WHERE pid = $1::integer AND backend_type = 'bdr writer'`, Args: []any{pid}}
+}

@@ -1,0 +1,179 @@
+package consensus
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"bdr/gosrc/pgerr"
+)
+
+const (
+	callSQL          = "SELECT bdr.internal_rpc($1::bytea)"
+	byteaOID         = 17
+	idlePerPeerMax   = 4
+	callsPerPeerMax  = 16
+	connectTimeout   = 5 * time.Second
+	applicationName  = "bdr manager"
+	disconnectPeriod = time.Second
+)
+
+// Links reaches peers' managers through ordinary connections and a SQL
+// function. It keeps a few connections per peer, most recent first.
+type Links struct {
+	// Connect opens a connection.
+	Connect func(ctx context.Context, dsn string) (*pgconn.PgConn, error)
+	// Identity returns our cluster, zero before there is one, and our node id.
+	Identity func() (UUID, uint32)
+	// Address returns a peer's DSN.
+	Address func(node uint32) (string, error)
+
+	mu    sync.Mutex
+	peers map[string]*peerLinks // by DSN
+}
+
+type peerLinks struct {
+	idle    []*pgconn.PgConn
+	running int
+}
+
+// Call delivers one message to a node of our cluster.
+func (l *Links) Call(ctx context.Context, to uint32, kind MessageKind, body []byte) ([]byte, error) {
+	dsn, err := l.Address(to)
+	if err != nil {
+		return nil, err
+	}
+	cluster, self := l.Identity()
+	return l.Send(ctx, dsn, Envelope{Cluster: cluster, From: self, To: to, Kind: kind, Body: body})
+}
+
+// Send delivers a message to whatever node the DSN reaches. A connection that
+// was idle may be dead: the peer restarted. Every message may come twice.
+func (l *Links) Send(ctx context.Context, dsn string, e Envelope) ([]byte, error) {
+	conn, reused, err := l.take(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := exchange(ctx, conn, e)
+	if err != nil && reused && conn.IsClosed() && ctx.Err() == nil {
+		l.drop(dsn, conn)
+		l.forget(dsn)
+		if conn, _, err = l.take(ctx, dsn); err != nil {
+			return nil, err
+		}
+		reply, err = exchange(ctx, conn, e)
+	}
+	l.give(dsn, conn)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeReply(reply)
+}
+
+// exchange runs the function. Its answer is one row with one column.
+func exchange(ctx context.Context, conn *pgconn.PgConn, e Envelope) ([]byte, error) {
+	result := conn.ExecParams(ctx, callSQL, [][]byte{e.Encode()}, []uint32{byteaOID}, []int16{1}, []int16{1}).Read()
+	if result.Err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, result.Err
+	}
+	if len(result.Rows) != 1 || len(result.Rows[0]) != 1 {
+		return nil, pgerr.New(pgerr.ProtocolViolation, "malformed reply of a manager")
+	}
+	return result.Rows[0][0], nil
+}
+
+// take returns an idle connection or a new one, within the limit per peer.
+func (l *Links) take(ctx context.Context, dsn string) (conn *pgconn.PgConn, reused bool, err error) {
+	l.mu.Lock()
+	p := l.peer(dsn)
+	if p.running >= callsPerPeerMax {
+		l.mu.Unlock()
+		return nil, false, pgerr.New(pgerr.InsufficientResources, "too many messages to one node are under way").
+			WithDetail("The limit is %d.", callsPerPeerMax)
+	}
+	p.running++
+	if n := len(p.idle); n > 0 {
+		conn, p.idle = p.idle[n-1], p.idle[:n-1]
+	}
+	l.mu.Unlock()
+	if conn != nil {
+		return conn, true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if conn, err = l.Connect(ctx, dsn); err != nil {
+		l.drop(dsn, nil)
+	}
+	return conn, false, err
+}
+
+// give puts a connection back, if it is still good and wanted.
+func (l *Links) give(dsn string, conn *pgconn.PgConn) {
+	l.mu.Lock()
+	p := l.peer(dsn)
+	if !conn.IsClosed() && len(p.idle) < idlePerPeerMax {
+		p.running--
+		p.idle = append(p.idle, conn)
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	l.drop(dsn, conn)
+}
+
+// drop closes a connection and gives its place back.
+func (l *Links) drop(dsn string, conn *pgconn.PgConn) {
+	l.mu.Lock()
+	l.peer(dsn).running--
+	l.mu.Unlock()
+	if conn != nil {
+		disconnect(conn)
+	}
+}
+
+// forget closes what is idle: one dead connection means that all are.
+func (l *Links) forget(dsn string) {
+	l.mu.Lock()
+	p := l.peer(dsn)
+	idle := p.idle
+	p.idle = nil
+	l.mu.Unlock()
+	for _, conn := range idle {
+		disconnect(conn)
+	}
+}
+
+// Close closes every idle connection.
+func (l *Links) Close() {
+	l.mu.Lock()
+	var all []string
+	for dsn := range l.peers {
+		all = append(all, dsn)
+	}
+	l.mu.Unlock()
+	for _, dsn := range all {
+		l.forget(dsn)
+	}
+}
+
+// peer returns the entry of a DSN. The caller holds the lock.
+func (l *Links) peer(dsn string) *peerLinks {
+	if l.peers == nil {
+		l.peers = make(map[string]*peerLinks)
+	}
+	if l.peers[dsn] == nil {
+		l.peers[dsn] = &peerLinks{}
+	}
+	return l.peers[dsn]
+}
+
+func disconnect(conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), disconnectPeriod)
+	defer cancel()
+	_ = conn.Close(ctx)
+}

@@ -1,0 +1,106 @@
+package manager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/pgerr"
+)
+
+// incarnationFile lies in the run directory and says where this node lives. A
+// physical copy of the data directory brings it along, but not the inode.
+const incarnationFile = "incarnation"
+
+// An incarnation is one node in one place.
+type incarnation struct {
+	NodeUUID         string `json:"node_uuid"`
+	SystemIdentifier string `json:"system_identifier"`
+	Inode            uint64 `json:"inode"` // of PG_VERSION in the data directory
+}
+
+// checkIdentity compares the node with what the run directory remembers. The
+// first return value says why the node must not act; the second is a failure to
+// find out. A node without a file, or another node than the one in the file,
+// starts to live here now.
+func checkIdentity(ctx context.Context, runner catalog.Runner, config Config, local catalog.LocalNode) (*pgerr.Error, error) {
+	here, err := currentIncarnation(ctx, runner, config, local)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(config.RunDirectory, incarnationFile)
+	remembered, err := readIncarnation(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && remembered.NodeUUID != here.NodeUUID {
+		return nil, writeIncarnation(path, here)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if remembered == here {
+		return nil, nil
+	}
+	return copyRefused(config, path), nil
+}
+
+func copyRefused(config Config, path string) *pgerr.Error {
+	return pgerr.New(pgerr.WrongState, "this database is a physical copy of a node").
+		WithDetail("The data directory is not the one in which the node of database %q was made, and two nodes must not act as one.", config.DatabaseName).
+		WithHint("If the original is gone for good and this is the only copy, delete the file %q and restart the server.",
+			filepath.Join(config.DataDirectory, path))
+}
+
+func currentIncarnation(ctx context.Context, runner catalog.Runner, config Config, local catalog.LocalNode) (incarnation, error) {
+	results, err := runner.Run(ctx, catalog.SelectServer())
+	if err != nil {
+		return incarnation{}, fmt.Errorf("read system identifier: %w", err)
+	}
+	server, err := catalog.ServerOf(results[0])
+	if err != nil {
+		return incarnation{}, err
+	}
+	var info syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(config.DataDirectory, "PG_VERSION"), &info); err != nil {
+		return incarnation{}, fmt.Errorf("look at PG_VERSION: %w", err)
+	}
+	return incarnation{NodeUUID: local.UUID, SystemIdentifier: server.SystemIdentifier, Inode: info.Ino}, nil
+}
+
+func readIncarnation(path string) (incarnation, error) {
+	var i incarnation
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return i, fmt.Errorf("read identity of the node: %w", err)
+	}
+	if err := json.Unmarshal(content, &i); err != nil {
+		return i, fmt.Errorf("read identity of the node from %q: %w", path, err)
+	}
+	return i, nil
+}
+
+// writeIncarnation replaces the file as a whole, so that a crash leaves the old
+// one or the new one.
+func writeIncarnation(path string, i incarnation) error {
+	content, err := json.Marshal(i)
+	if err != nil {
+		return fmt.Errorf("write identity of the node: %w", err)
+	}
+	temporary := path + ".new"
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("write identity of the node: %w", err)
+	}
+	_, err = file.Write(append(content, '\n'))
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return fmt.Errorf("write identity of the node: %w", err)
+	}
+	return nil
+}

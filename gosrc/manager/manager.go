@@ -1,0 +1,229 @@
+// Package manager wires everything for one database: the socket, consensus, the
+// life of the node and a subscription per peer. It decides nothing itself.
+package manager
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/membership"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
+)
+
+// Times of the manager's own life.
+const (
+	idleTimeMax  = 60 * time.Second // without a node and without a request
+	loadRetryMin = time.Second      // after the catalog could not be read; doubles
+	loadRetryMax = time.Minute
+)
+
+// Config is what C tells the manager.
+type Config struct {
+	Main          *hand.Main
+	RunDirectory  string
+	BinDirectory  string
+	DataDirectory string
+	HomeDirectory string
+	PassFile      string
+	DatabaseName  string
+	DatabaseOID   uint32
+	ServerVersion int
+}
+
+// A member is consensus and the life of this node as a member of its group;
+// membership.go wires it.
+type member interface {
+	// Open starts consensus if the catalog says that this node is in a group,
+	// and goes on with a join or part that was interrupted.
+	Open(ctx context.Context, local catalog.LocalNode) error
+	// Handlers returns the SQL functions that it answers.
+	Handlers() map[string]handler
+	// RPC answers a message of a peer's manager.
+	RPC(ctx context.Context, message []byte) ([]byte, error)
+	// Cluster returns what all nodes agree on.
+	Cluster() membership.Cluster
+	// Changed returns a channel that is closed when Cluster has changed.
+	Changed() <-chan struct{}
+	Close(ctx context.Context)
+}
+
+// Manager serves one database.
+type Manager struct {
+	config   Config
+	main     *hand.Main
+	server   *hand.Server
+	handlers map[string]entry
+	peers    *peers
+	member   member
+	ctx      context.Context
+	cancel   context.CancelFunc
+	loaded   chan struct{} // closed when the catalog has been read once
+	activity chan struct{} // a request began or ended
+	reading  chan struct{} // holds one: the right to refresh
+
+	mu       sync.Mutex
+	local    catalog.LocalNode // zero: this database is not a node
+	refusal  *pgerr.Error      // why the node must not act; nil: it may
+	requests int               // in progress
+}
+
+// Start returns when the socket listens. What the catalog asks for follows.
+func Start(config Config) (*Manager, error) {
+	stream.SetDefaults(config.PassFile, config.HomeDirectory)
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &Manager{config: config, main: config.Main, ctx: ctx, cancel: cancel,
+		loaded: make(chan struct{}), activity: make(chan struct{}, 1), reading: make(chan struct{}, 1)}
+	m.peers = newPeers(m)
+	m.member = newMember(m)
+	m.handlers = m.table()
+	server, err := hand.Listen(filepath.Join(config.RunDirectory, "sock"), Go, m)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	m.server = server
+	m.peers.server = server
+	Go("load", m.load)
+	Go("idle", m.idle)
+	return m, nil
+}
+
+// Stop ends everything; it returns when all has ended or ctx has.
+func (m *Manager) Stop(ctx context.Context) {
+	m.cancel()
+	m.server.Close()
+	m.peers.stop(ctx)
+	m.member.Close(ctx)
+}
+
+// load reads the catalog until that succeeds, and starts what it asks for.
+// Requests wait for the first try only; each of them tries again.
+func (m *Manager) load() {
+	first := true
+	for wait := loadRetryMin; ; wait = min(2*wait, loadRetryMax) {
+		err := m.refresh(m.ctx)
+		if first {
+			close(m.loaded)
+			first = false
+		}
+		if err == nil || m.ctx.Err() != nil {
+			break
+		}
+		fault := pgerr.From(err)
+		m.main.Log(hand.Warning, "could not start bdr in this database and will try again: "+fault.Message, fault.Detail, fault.Hint)
+		select {
+		case <-time.After(wait):
+		case <-m.ctx.Done():
+		}
+	}
+	m.peers.run(m.ctx)
+}
+
+// refresh finds out whether this database is a node, and if it has become one,
+// starts consensus and subscriptions.
+func (m *Manager) refresh(ctx context.Context) error {
+	select {
+	case m.reading <- struct{}{}:
+		defer func() { <-m.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	local, _, err := m.readLocal(ctx)
+	if err != nil {
+		return err
+	}
+	if known, _ := m.node(); known == local {
+		return nil
+	}
+	return m.become(ctx, local)
+}
+
+// become starts to act as a node, or as none.
+func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
+	if local == (catalog.LocalNode{}) {
+		m.adopt(local, nil)
+		return nil
+	}
+	refusal, err := checkIdentity(ctx, m.main, m.config, local)
+	if err != nil {
+		return err
+	}
+	if refusal != nil {
+		m.main.Log(hand.Warning, refusal.Message, refusal.Detail, refusal.Hint)
+	} else if err := m.member.Open(m.ctx, local); err != nil {
+		return err
+	}
+	m.adopt(local, refusal)
+	m.peers.Recheck()
+	return nil
+}
+
+// readLocal reads which node this database is.
+func (m *Manager) readLocal(ctx context.Context) (catalog.LocalNode, bool, error) {
+	results, err := m.main.Run(ctx, catalog.SelectInstalled())
+	if err != nil {
+		return catalog.LocalNode{}, false, fmt.Errorf("look for the extension: %w", err)
+	}
+	installed, err := catalog.Installed(results[0])
+	if err != nil || !installed {
+		return catalog.LocalNode{}, false, err
+	}
+	results, err = m.main.Run(ctx, catalog.SelectLocalNode())
+	if err != nil {
+		return catalog.LocalNode{}, false, fmt.Errorf("read local node: %w", err)
+	}
+	return catalog.Local(results[0])
+}
+
+// adopt notes which node this database is and whether it may act.
+func (m *Manager) adopt(local catalog.LocalNode, refusal *pgerr.Error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.local, m.refusal = local, refusal
+}
+
+func (m *Manager) node() (catalog.LocalNode, *pgerr.Error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.local, m.refusal
+}
+
+// idle ends the manager when nobody needs it: no node here, and no request for
+// a while. The main thread sees the end of its socket and exits with success.
+func (m *Manager) idle() {
+	timer := time.NewTimer(idleTimeMax)
+	defer timer.Stop()
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-m.activity:
+			timer.Reset(idleTimeMax)
+		case <-timer.C:
+			if m.unneeded() {
+				m.main.Log(hand.Debug, "bdr manager ends: the database is not a node", "", "")
+				_ = m.main.Close() // the process ends with it
+				return
+			}
+			timer.Reset(idleTimeMax)
+		}
+	}
+}
+
+// unneeded asks the catalog once more: create_node commits after its request.
+func (m *Manager) unneeded() bool {
+	m.mu.Lock()
+	busy := m.requests > 0 || m.local != catalog.LocalNode{}
+	m.mu.Unlock()
+	if busy {
+		return false
+	}
+	_, found, err := m.readLocal(m.ctx)
+	return err == nil && !found
+}

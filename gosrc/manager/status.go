@@ -1,0 +1,145 @@
+package manager
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/replicate"
+)
+
+// subscriptionStatus answers bdr.internal_subscription_status().
+func (m *Manager) subscriptionStatus(context.Context, *hand.Request) (hand.Rows, error) {
+	rows := hand.Rows{Columns: len(statusRow(replicate.Status{}))}
+	for _, s := range m.peers.Status() {
+		rows.Values = append(rows.Values, statusRow(s))
+	}
+	return rows, nil
+}
+
+// statusRow has the columns of the function, in their order.
+func statusRow(s replicate.Status) []*string {
+	return []*string{
+		number(uint64(s.SubID)), hand.Text(string(s.State)), positive(uint64(s.WriterPID)),
+		position(s.Received), position(s.Committed),
+		position(s.Applied), position(s.Flushed), commitTime(s.AppliedTime),
+		number(s.Connects), number(s.Counts.Commits), number(s.Errors), number(s.Retries), number(s.Counts.Skipped),
+		number(s.Counts.Inserts), number(s.Counts.Updates), number(s.Counts.Deletes), number(s.Counts.Truncates),
+		number(s.Counts.Conflicts),
+		moment(s.ConnectTime), moment(s.DisconnectTime), position(s.Start),
+		text(s.LastError), moment(s.LastErrorTime),
+	}
+}
+
+func number(n uint64) *string { return hand.Text(strconv.FormatUint(n, 10)) }
+
+// positive shows zero as NULL.
+func positive(n uint64) *string {
+	if n == 0 {
+		return nil
+	}
+	return number(n)
+}
+
+func position(l lsn.LSN) *string {
+	if l == lsn.Zero {
+		return nil
+	}
+	return hand.Text(l.String())
+}
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func moment(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return hand.Text(t.UTC().Format("2006-01-02 15:04:05.999999+00"))
+}
+
+// commitTime turns a timestamp of the server into its text form.
+func commitTime(microseconds int64) *string {
+	if microseconds == 0 {
+		return nil
+	}
+	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	return moment(time.UnixMicro(epoch.UnixMicro() + microseconds))
+}
+
+// enableSubscription answers bdr.alter_subscription_enable(name, immediate).
+func (m *Manager) enableSubscription(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+	ids, err := m.alterSubscription(ctx, r, true)
+	if err != nil {
+		return hand.Rows{}, err
+	}
+	for _, id := range ids {
+		if peer := m.peers.bySubscription(id); peer != nil {
+			peer.Enable()
+		}
+	}
+	return hand.Value(strconv.Itoa(len(ids))), nil
+}
+
+// disableSubscription answers bdr.alter_subscription_disable(name, immediate,
+// fast). When it returns, nothing more is applied.
+func (m *Manager) disableSubscription(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+	ids, err := m.alterSubscription(ctx, r, false)
+	if err != nil {
+		return hand.Rows{}, err
+	}
+	var paused []*replicate.Peer
+	for _, id := range ids {
+		if peer := m.peers.bySubscription(id); peer != nil {
+			peer.Disable(r.Bool(2, true))
+			paused = append(paused, peer)
+		}
+	}
+	for _, peer := range paused {
+		if err := peer.WaitPaused(ctx); err != nil {
+			return hand.Rows{}, err
+		}
+	}
+	return hand.Value(strconv.Itoa(len(ids))), nil
+}
+
+// alterSubscription writes the rows, in a transaction of its own: a manager
+// cannot wait for the end of the caller's. So the change is there at once, and
+// stays when the caller rolls back.
+func (m *Manager) alterSubscription(ctx context.Context, r *hand.Request, enabled bool) ([]uint32, error) {
+	if err := m.checkAlter(r); err != nil {
+		return nil, err
+	}
+	results, err := m.main.Run(ctx, catalog.LimitLockWait(), catalog.EnableSubscription(r.Arg(0), enabled))
+	if err != nil {
+		return nil, err
+	}
+	ids, err := catalog.SubscriptionIDs(results[1])
+	if err == nil && len(ids) == 0 && !r.Null(0) {
+		return nil, pgerr.New(pgerr.UndefinedObject, "subscription %q does not exist", r.Arg(0)).
+			WithHint("The view bdr.subscription_summary lists the subscriptions of this node.")
+	}
+	return ids, err
+}
+
+func (m *Manager) checkAlter(r *hand.Request) error {
+	if local, _ := m.node(); local == (catalog.LocalNode{}) {
+		return pgerr.New(pgerr.WrongState, "this database is not a BDR node").
+			WithHint("Call bdr.create_node() first.")
+	}
+	if !r.InTransaction {
+		return nil
+	}
+	if r.Bool(1, false) {
+		return pgerr.New(pgerr.ActiveTransaction, "%s with immediate cannot run inside a transaction block", r.Function)
+	}
+	return r.Notice(hand.Notice, "the change takes effect at once and stays if this transaction is rolled back")
+}

@@ -1,0 +1,250 @@
+package membership
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/consensus"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/pgerr"
+)
+
+// CreateNode is bdr.create_node(node_name, local_dsn, node_kind). It writes in
+// the caller's transaction; before that it only looks.
+func (s *Service) CreateNode(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+	name, dsn := r.Arg(0), r.Arg(1)
+	if r.Null(0) || r.Null(1) {
+		return hand.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name and local_dsn must not be NULL")
+	}
+	if err := CheckNodeName(name); err != nil {
+		return hand.Rows{}, err
+	}
+	if err := CheckNodeKind(r.Arg(2)); err != nil {
+		return hand.Rows{}, err
+	}
+	if err := refuseSecondNode(ctx, r); err != nil {
+		return hand.Rows{}, err
+	}
+	if err := s.checkLocal(ctx, r, dsn); err != nil {
+		return hand.Rows{}, err
+	}
+	node, err := s.newNode(name, dsn)
+	if err != nil {
+		return hand.Rows{}, err
+	}
+	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID), catalog.LabelDatabase(s.deps.DatabaseName))
+	if _, err := r.Run(ctx, statements...); err != nil {
+		return hand.Rows{}, err
+	}
+	return hand.Value(fmt.Sprint(node.ID)), nil
+}
+
+func refuseSecondNode(ctx context.Context, r *hand.Request) error {
+	results, err := r.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
+	if err != nil {
+		return err
+	}
+	local, exists, err := catalog.Local(results[0])
+	if err != nil || !exists {
+		return err
+	}
+	nodes, err := catalog.Nodes(results[1])
+	for _, n := range nodes {
+		if n.ID == local.ID {
+			return pgerr.New(pgerr.DuplicateObject, "this database is a node already").
+				WithDetail("It is node %q.", n.Name).
+				WithHint("A database can be only one node. bdr.drop_node() removes a node that is not a member of a group.")
+		}
+	}
+	return err
+}
+
+// checkLocal looks at this server, and at it again through the DSN that the
+// peers will use.
+func (s *Service) checkLocal(ctx context.Context, r *hand.Request, dsn string) error {
+	here, err := factsOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	minimum := need{slots: 1, senders: 1, origins: 1, workers: 1, purpose: "A node with one peer"}
+	if err := checkServer(here, minimum, ""); err != nil {
+		return err
+	}
+	there, err := s.remoteFacts(ctx, dsn)
+	if err != nil {
+		return hintDSN(err)
+	}
+	if err := checkSameDatabase(here, there, dsn); err != nil {
+		return err
+	}
+	if err := checkRole(there, dsn); err != nil {
+		return err
+	}
+	conn, err := s.connect(ctx, dsn, true)
+	if err != nil {
+		return hintDSN(err)
+	}
+	hangUp(conn)
+	return nil
+}
+
+// hintDSN adds what can be done about a DSN that does not work.
+func hintDSN(err error) error {
+	e := pgerr.From(err)
+	if e.Hint != "" || isCode(err, pgerr.QueryCanceled) {
+		return err
+	}
+	return e.WithHint("Check host, port, database, user and password of local_dsn, pg_hba.conf, and that the server listens there.")
+}
+
+// factsOf reads the facts of the database that a runner reaches.
+func factsOf(ctx context.Context, runner catalog.Runner) (catalog.Facts, error) {
+	results, err := runner.Run(ctx, catalog.SelectFacts())
+	if err != nil {
+		return catalog.Facts{}, err
+	}
+	return catalog.FactsOf(results[0])
+}
+
+func (s *Service) remoteFacts(ctx context.Context, dsn string) (catalog.Facts, error) {
+	conn, err := s.connect(ctx, dsn, false)
+	if err != nil {
+		return catalog.Facts{}, err
+	}
+	defer hangUp(conn)
+	return factsOf(ctx, catalog.Over(conn))
+}
+
+// newNode makes the record of a node that is not in a group yet.
+func (s *Service) newNode(name, dsn string) (catalog.Node, error) {
+	id, uuid, err := newIdentity()
+	if err != nil {
+		return catalog.Node{}, err
+	}
+	return catalog.Node{ID: id, Name: name, SyncStructure: "all", State: Created, Target: Created,
+		DBName: s.deps.DatabaseName, DBOID: s.deps.DatabaseOID, DSN: dsn, Kind: "data", UUID: uuid.String()}, nil
+}
+
+// newIdentity makes a random UUID, version 4, and the id that is its beginning.
+func newIdentity() (uint32, consensus.UUID, error) {
+	var u consensus.UUID
+	for {
+		if _, err := rand.Read(u[:]); err != nil {
+			return 0, u, fmt.Errorf("make uuid: %w", err)
+		}
+		u[6] = u[6]&0x0f | 0x40
+		u[8] = u[8]&0x3f | 0x80
+		if id := binary.BigEndian.Uint32(u[:4]); id != 0 {
+			return id, u, nil
+		}
+	}
+}
+
+// DropNode is bdr.drop_node(node_name, cascade, force).
+func (s *Service) DropNode(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+	if r.Null(0) {
+		return hand.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name must not be NULL")
+	}
+	name, force := r.Arg(0), r.Bool(2, false)
+	local, err := s.record(ctx)
+	if err != nil {
+		return hand.Rows{}, err
+	}
+	if local.Name == name {
+		return void(s.dropLocal(ctx, r, local, force))
+	}
+	node, known := s.Cluster().NodeByName(name)
+	if !known {
+		return hand.Rows{}, errUnknownNode(name)
+	}
+	if force {
+		return hand.Rows{}, pgerr.New(pgerr.FeatureNotSupported, "a remote node cannot be dropped by force yet").
+			WithHint("Part the node with bdr.part_node() while a majority of the nodes is up.")
+	}
+	_, err = s.propose(ctx, Command{Kind: DropNode, NodeID: node.ID})
+	return void(err)
+}
+
+func errUnknownNode(name string) *pgerr.Error {
+	return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", name).
+		WithHint("bdr.node_summary lists the nodes.")
+}
+
+// void is the result of a function without one.
+func void(err error) (hand.Rows, error) {
+	if err != nil {
+		return hand.Rows{}, err
+	}
+	return hand.Value(""), nil
+}
+
+// dropLocal removes all that this database knows about being a node. What is
+// not transactional is done first; doing it again does no harm.
+func (s *Service) dropLocal(ctx context.Context, r *hand.Request, local catalog.Node, force bool) error {
+	if err := s.mayDropLocal(r, local, force); err != nil {
+		return err
+	}
+	if err := s.giveUpJoin(ctx, local); err != nil && !force {
+		return err
+	}
+	if err := s.leave(ctx); err != nil {
+		return err
+	}
+	_, err := r.Run(ctx, append(catalog.ForgetNode(), catalog.UnlabelDatabase(s.deps.DatabaseName))...)
+	return err
+}
+
+// giveUpJoin tells the group, if it knows of us, that we shall not come.
+func (s *Service) giveUpJoin(ctx context.Context, local catalog.Node) error {
+	if IsJoining(local.State) {
+		return s.abandonJoin(ctx, local)
+	}
+	if local.GroupID == 0 {
+		return s.withdraw(ctx)
+	}
+	return nil
+}
+
+func (s *Service) mayDropLocal(r *hand.Request, local catalog.Node, force bool) error {
+	_, shared := s.Cluster().first(local.ID, func(state State) bool { return state != Parted })
+	switch {
+	case local.GroupID == 0 || local.State == Parted:
+		return nil
+	case r.InTransaction:
+		return errInTransaction("bdr.drop_node() of a member")
+	case force || IsJoining(local.State) || !shared:
+		return nil
+	}
+	return pgerr.New(pgerr.WrongState, "cannot drop node %q", local.Name).
+		WithDetail("Node %q %s and the group has other nodes.", local.Name, phrase(local.State)).
+		WithHint("Call bdr.part_node() on another node first.")
+}
+
+func errInTransaction(what string) *pgerr.Error {
+	return pgerr.New(pgerr.ActiveTransaction, "%s cannot run inside a transaction block", what)
+}
+
+// leave stops the join, consensus and the streams of the local node and removes
+// their files, slots and origins.
+func (s *Service) leave(ctx context.Context) error {
+	s.stopJoin(ctx)
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	if err := s.closeGroup(ctx); err != nil {
+		return err
+	}
+	if err := s.markParted(ctx); err != nil {
+		return err
+	}
+	if err := s.dropTraces(ctx); err != nil {
+		return err
+	}
+	if err := consensus.RemoveStore(s.raftDir()); err != nil {
+		return err
+	}
+	s.forget()
+	return nil
+}

@@ -1,0 +1,217 @@
+package membership
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/pgerr"
+)
+
+// The checks of this file are pure: they look at facts and refuse with a
+// reason, a detail and a way out. Nothing has been changed when they do.
+
+var (
+	nodeNameForm  = regexp.MustCompile(`^[a-z0-9_-]{1,63}$`)
+	groupNameForm = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+)
+
+// outputPlugin must be allowed by output_plugin_libraries where that exists.
+const outputPlugin = "bdr_output"
+
+// CheckNodeName refuses a malformed name.
+func CheckNodeName(name string) *pgerr.Error {
+	if nodeNameForm.MatchString(name) {
+		return nil
+	}
+	return pgerr.New(pgerr.InvalidName, "invalid node name %q", name).
+		WithDetail("A node name has 1 to 63 lower-case letters, digits, hyphens and underscores.")
+}
+
+// CheckGroupName refuses a malformed name.
+func CheckGroupName(name string) *pgerr.Error {
+	if groupNameForm.MatchString(name) {
+		return nil
+	}
+	return pgerr.New(pgerr.InvalidName, "invalid node group name %q", name).
+		WithDetail("A group name has 1 to 63 lower-case letters, digits and underscores.")
+}
+
+// CheckNodeKind refuses what is not implemented.
+func CheckNodeKind(kind string) *pgerr.Error {
+	switch kind {
+	case "", "data":
+		return nil
+	case "standby", "subscriber-only", "subscriber_only", "witness":
+		return pgerr.New(pgerr.FeatureNotSupported, "node kind %q is not supported yet", kind).
+			WithHint("Use node kind \"data\", or leave it out.")
+	default:
+		return pgerr.New(pgerr.InvalidParameter, "unknown node kind %q", kind).
+			WithHint("Use node kind \"data\", or leave it out.")
+	}
+}
+
+// need is how much of the server's limits a step takes.
+type need struct {
+	slots, senders, origins, workers int
+	purpose                          string
+}
+
+// checkServer refuses a server whose configuration cannot serve a node.
+func checkServer(f catalog.Facts, n need, where string) *pgerr.Error {
+	if f.WALLevel != "logical" {
+		return pgerr.New(pgerr.WrongState, "wal_level must be \"logical\"%s", where).
+			WithDetail("It is %q.", f.WALLevel).
+			WithHint("Set wal_level = logical in postgresql.conf and restart the server.")
+	}
+	if !f.TrackCommitTimestamp {
+		return pgerr.New(pgerr.WrongState, "track_commit_timestamp must be on%s", where).
+			WithDetail("Conflicts are decided by the time of commit.").
+			WithHint("Set track_commit_timestamp = on in postgresql.conf and restart the server.")
+	}
+	if f.HasPluginSetting && !listsPlugin(f.PluginLibraries) {
+		return pgerr.New(pgerr.WrongState, "output_plugin_libraries must contain \"%s\"%s", outputPlugin, where).
+			WithDetail("It is %q.", f.PluginLibraries).
+			WithHint("Set output_plugin_libraries = '%s' in postgresql.conf and reload the configuration.", withPlugin(f.PluginLibraries))
+	}
+	return checkQuotas(f, n, where)
+}
+
+func checkQuotas(f catalog.Facts, n need, where string) *pgerr.Error {
+	originSetting := "max_replication_slots"
+	if f.VersionNum >= 180000 {
+		originSetting = "max_active_replication_origins"
+	}
+	for _, q := range []struct {
+		setting, what string
+		quota         catalog.Quota
+		needed        int
+	}{
+		{"max_replication_slots", "replication slots", f.Slots, n.slots},
+		{"max_wal_senders", "WAL senders", f.Senders, n.senders},
+		{originSetting, "replication origins", f.Origins, n.origins},
+		{"max_worker_processes", "background workers", f.Workers, n.workers},
+	} {
+		if missing := q.needed - q.quota.Free(); missing > 0 {
+			return pgerr.New(pgerr.ConfigLimit, "%s is too small%s", q.setting, where).
+				WithDetail("%s needs %d %s; %d of %d are in use.", n.purpose, q.needed, q.what, q.quota.Used, q.quota.Max).
+				WithHint("Set %s to at least %d in postgresql.conf and restart the server.", q.setting, q.quota.Max+missing)
+		}
+	}
+	return nil
+}
+
+// pluginList splits a list setting as the server does.
+func pluginList(value string) []string {
+	var names []string
+	for _, part := range strings.Split(value, ",") {
+		if name := strings.Trim(strings.TrimSpace(part), `"`); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func listsPlugin(value string) bool {
+	for _, name := range pluginList(value) {
+		if name == outputPlugin || name == "$libdir/"+outputPlugin {
+			return true
+		}
+	}
+	return false
+}
+
+func withPlugin(value string) string {
+	return strings.Join(append(pluginList(value), outputPlugin), ", ")
+}
+
+// checkSameDatabase refuses a DSN that leads to another database than this.
+func checkSameDatabase(here, there catalog.Facts, dsn string) *pgerr.Error {
+	var reason string
+	switch {
+	case here.SystemIdentifier != there.SystemIdentifier:
+		reason = fmt.Sprintf("It reaches another server, with system identifier %s instead of %s.", there.SystemIdentifier, here.SystemIdentifier)
+	case here.PostmasterStart != there.PostmasterStart:
+		reason = "It reaches a physical copy of this server."
+	case here.DatabaseOID != there.DatabaseOID:
+		reason = fmt.Sprintf("It reaches database %q of this server, instead of %q.", there.Database, here.Database)
+	default:
+		return nil
+	}
+	return pgerr.New(pgerr.InvalidParameter, "local_dsn does not reach this database: %q", pgerr.MaskDSN(dsn)).
+		WithDetail("%s", reason).
+		WithHint("Give the connection string by which the other nodes reach database %q of this server.", here.Database)
+}
+
+// checkRole refuses a connection string whose role cannot do what peers must.
+func checkRole(f catalog.Facts, dsn string) *pgerr.Error {
+	if f.Superuser {
+		return nil
+	}
+	return pgerr.New(pgerr.InsufficientPrivilege, "role %q must be a superuser", f.Role).
+		WithDetail("It is the role of connection string %q.", pgerr.MaskDSN(dsn)).
+		WithHint("Name a superuser in the connection string.")
+}
+
+// checkPair refuses to join two databases that cannot hold the same data.
+func checkPair(joiner, source catalog.Facts) *pgerr.Error {
+	if joiner.SystemIdentifier == source.SystemIdentifier && joiner.DatabaseOID == source.DatabaseOID &&
+		joiner.PostmasterStart == source.PostmasterStart {
+		return pgerr.New(pgerr.InvalidParameter, "cannot join the local node to itself").
+			WithDetail("The join target is this database.").
+			WithHint("Give the connection string of a node that is a member of the group.")
+	}
+	if source.Extension == "" {
+		return pgerr.New(pgerr.WrongState, "the join target has no extension bdr").
+			WithDetail("Database %q of the join target is not a node.", source.Database)
+	}
+	if joiner.Extension != source.Extension {
+		return pgerr.New(pgerr.WrongState, "the join target has another version of bdr").
+			WithDetail("It has version %s, this database has version %s.", source.Extension, joiner.Extension).
+			WithHint("Install the same version and run ALTER EXTENSION bdr UPDATE.")
+	}
+	if joiner.VersionNum/10000 < source.VersionNum/10000 {
+		return pgerr.New(pgerr.WrongState, "the join target runs a newer major version of PostgreSQL").
+			WithDetail("It runs %s, this server runs %s, whose pg_dump cannot read it.", source.Version, joiner.Version).
+			WithHint("Join through a node whose major version is not newer.")
+	}
+	return checkText(joiner, source)
+}
+
+func checkText(joiner, source catalog.Facts) *pgerr.Error {
+	for _, p := range []struct{ what, here, there string }{
+		{"encoding", joiner.Encoding, source.Encoding},
+		{"collation (LC_COLLATE)", joiner.Collate, source.Collate},
+		{"character type (LC_CTYPE)", joiner.Ctype, source.Ctype},
+		{"locale provider", joiner.LocaleProvider, source.LocaleProvider},
+		{"locale", joiner.Locale, source.Locale},
+	} {
+		if p.here != p.there {
+			return pgerr.New(pgerr.WrongState, "the join target's database has another %s", p.what).
+				WithDetail("It has %q, this database has %q.", p.there, p.here).
+				WithHint("Create the database again with the encoding and locale of the join target's.")
+		}
+	}
+	return nil
+}
+
+// checkEmpty refuses to copy a schema on top of another.
+func checkEmpty(relations []string) *pgerr.Error {
+	if len(relations) == 0 {
+		return nil
+	}
+	return pgerr.New(pgerr.WrongState, "the database is not empty").
+		WithDetail("It has %s.", strings.Join(relations, ", ")).
+		WithHint("Join with an empty database, or with synchronize_structure := 'none' if it has the schema of the group but no rows.")
+}
+
+// checkMissing refuses when the source refers to things that are not here.
+func checkMissing(what, hint string, names []string) *pgerr.Error {
+	if len(names) == 0 {
+		return nil
+	}
+	return pgerr.New(pgerr.UndefinedObject, "the schema of the join target needs %s that are missing here", what).
+		WithDetail("Missing: %s.", strings.Join(names, ", ")).
+		WithHint("%s", hint)
+}

@@ -1,0 +1,352 @@
+package membership
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/consensus"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
+)
+
+// Messages between managers, beside those of consensus. Each may come twice.
+const (
+	kindHello    = consensus.KindOther + iota // who are you, and what does your cluster look like
+	kindRegister                              // propose that I join, or that I give up
+	kindReach                                 // can you reach this joiner
+	kindPosition                              // the durable end of your WAL
+	kindMarker                                // write a join's marker when you have all of this
+	kindApplied                               // have you applied a node's changes up to here
+	kindForget                                // drop what you keep for a node that is being parted
+	kindParted                                // you have been parted
+	kindFate                                  // what is a node to you
+)
+
+// wireVersion changes with the messages of this file and with the commands.
+const wireVersion = 1
+
+// rpcTimeout bounds one question to a peer.
+const rpcTimeout = 10 * time.Second
+
+type helloReply struct {
+	WireVersion int
+	NodeID      uint32
+	NodeUUID    string
+	Leader      uint32
+	Cluster     Cluster
+}
+
+type reachRequest struct {
+	DSN, NodeUUID string
+}
+
+type markerRequest struct {
+	Joiner   uint32
+	Nonce    string
+	Barriers map[uint32]uint64 // per peer: what must have been applied
+}
+
+type markerReply struct {
+	Done       bool
+	WaitingFor string // name of a node
+}
+
+type appliedRequest struct {
+	Origin uint32
+	Target uint64
+}
+
+type fateReply struct {
+	Known  bool
+	State  State
+	Leader bool // the one who answers leads: "not known" can be believed
+}
+
+// RPC answers a message of a peer's manager. An error in the envelope is the
+// call's error; any other travels in the reply.
+func (s *Service) RPC(ctx context.Context, message []byte) ([]byte, error) {
+	e, err := consensus.DecodeEnvelope(message)
+	if err != nil {
+		return nil, err
+	}
+	if e.Kind != kindHello {
+		cluster, self := s.identity()
+		if err := e.Check(cluster, self); err != nil {
+			return consensus.EncodeReply(nil, err), nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, consensus.ProposeTimeout)
+	defer cancel()
+	reply, err := s.answer(ctx, e)
+	return consensus.EncodeReply(reply, err), nil
+}
+
+func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, error) {
+	if e.Kind < consensus.KindOther {
+		return s.answerConsensus(ctx, e)
+	}
+	switch e.Kind {
+	case kindHello:
+		return s.answerHello(ctx)
+	case kindRegister:
+		return s.answerRegister(ctx, e.From, e.Body)
+	case kindReach:
+		return s.answerReach(ctx, e.Body)
+	case kindPosition:
+		return s.answerPosition(ctx)
+	case kindMarker:
+		return s.answerMarker(ctx, e.Body)
+	case kindApplied:
+		return s.answerApplied(e.Body)
+	case kindForget:
+		return s.answerForget(ctx, e.Body)
+	case kindParted:
+		return nil, s.answerParted(ctx)
+	case kindFate:
+		return s.answerFate(e.Body)
+	}
+	return nil, pgerr.New(pgerr.ProtocolViolation, "unknown kind %d of a manager's message", e.Kind)
+}
+
+// answerConsensus keeps parted nodes out: they do not know yet.
+func (s *Service) answerConsensus(ctx context.Context, e consensus.Envelope) ([]byte, error) {
+	if n, known := s.Cluster().Node(e.From); known && n.State == Parted {
+		return nil, pgerr.New(pgerr.WrongState, "node %q has been parted", n.Name)
+	}
+	group, err := s.consensus()
+	if err != nil {
+		return nil, err
+	}
+	return group.Deliver(ctx, e)
+}
+
+func (s *Service) answerHello(ctx context.Context) ([]byte, error) {
+	local, err := s.record(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reply := helloReply{WireVersion: wireVersion, NodeID: local.ID, NodeUUID: local.UUID, Cluster: s.Cluster()}
+	if group, err := s.consensus(); err == nil {
+		reply.Leader = group.Leader()
+	}
+	return consensus.Pack(reply), nil
+}
+
+// answerRegister proposes for a node that has no part in consensus yet: that
+// it joins, or that it has given up.
+func (s *Service) answerRegister(ctx context.Context, from uint32, body []byte) ([]byte, error) {
+	var cmd Command
+	err := json.Unmarshal(body, &cmd)
+	joins := cmd.Kind == RegisterNode && cmd.Node.ID == from
+	leaves := cmd.Kind == ChangeState && cmd.To == PartStart && cmd.NodeID == from
+	if err != nil || !joins && !leaves {
+		return nil, pgerr.New(pgerr.ProtocolViolation, "malformed registration of a node")
+	}
+	answer, err := s.propose(ctx, cmd)
+	return []byte(answer), err
+}
+
+func (s *Service) answerReach(ctx context.Context, body []byte) ([]byte, error) {
+	var request reachRequest
+	if err := consensus.Unpack(body, &request); err != nil {
+		return nil, err
+	}
+	hello, err := s.hello(ctx, request.DSN)
+	if err != nil {
+		return nil, err
+	}
+	if hello.NodeUUID != request.NodeUUID {
+		return nil, pgerr.New(pgerr.InvalidParameter, "%q reaches another node", pgerr.MaskDSN(request.DSN))
+	}
+	conn, err := s.connect(ctx, request.DSN, true)
+	if err != nil {
+		return nil, err
+	}
+	hangUp(conn)
+	return nil, nil
+}
+
+// answerPosition returns the end of WAL and makes it durable, so that it will
+// be sent: a position that is not flushed would be waited for in vain.
+func (s *Service) answerPosition(ctx context.Context) ([]byte, error) {
+	results, err := s.deps.Host.Run(ctx, catalog.SelectInsertPosition(), catalog.AssignTransaction())
+	if err != nil {
+		return nil, err
+	}
+	at, err := catalog.Position(results[0])
+	if err != nil {
+		return nil, err
+	}
+	return consensus.Pack(uint64(at)), nil
+}
+
+// answerMarker writes a join's marker once everything before the barriers has
+// been applied here. The origins' progress is read before it is written: what
+// is applied in between comes before the marker, and is counted by the joiner.
+func (s *Service) answerMarker(ctx context.Context, body []byte) ([]byte, error) {
+	var request markerRequest
+	if err := consensus.Unpack(body, &request); err != nil {
+		return nil, err
+	}
+	cluster := s.Cluster()
+	for id, barrier := range request.Barriers {
+		if s.deps.Subscriptions.Applied(id) < lsn.LSN(barrier) {
+			n, _ := cluster.Node(id)
+			s.hurry(id, lsn.LSN(barrier))
+			return consensus.Pack(markerReply{WaitingFor: n.Name}), nil
+		}
+	}
+	results, err := s.deps.Host.Run(ctx, catalog.SelectOriginPositions(s.deps.DatabaseOID))
+	if err != nil {
+		return nil, err
+	}
+	content, err := s.markerContent(request, results[0])
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.deps.Host.Run(ctx, catalog.EmitMessage(content), catalog.AssignTransaction()); err != nil {
+		return nil, err
+	}
+	return consensus.Pack(markerReply{Done: true}), nil
+}
+
+// hurry has an idle peer tell its position now instead of now and then.
+func (s *Service) hurry(origin uint32, target lsn.LSN) {
+	s.deps.Spawn("wait for barrier", func() {
+		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+		defer cancel()
+		_ = s.deps.Subscriptions.WaitApplied(ctx, origin, target) // asked again by the joiner
+	})
+}
+
+// markerContent is the JSON that gosrc/replicate reads in the stream.
+func (s *Service) markerContent(request markerRequest, origins hand.Result) (string, error) {
+	positions, err := catalog.OriginPositions(origins)
+	if err != nil {
+		return "", err
+	}
+	progress := map[string]string{}
+	for _, n := range s.Cluster().Nodes {
+		if at, found := positions[stream.OriginName(s.deps.DatabaseOID, n.ID)]; found {
+			progress[strconv.FormatUint(uint64(n.ID), 10)] = at.String()
+		}
+	}
+	content, err := json.Marshal(map[string]any{"marker": request.Joiner, "id": request.Nonce, "progress": progress})
+	return string(content), err
+}
+
+func (s *Service) answerApplied(body []byte) ([]byte, error) {
+	var request appliedRequest
+	if err := consensus.Unpack(body, &request); err != nil {
+		return nil, err
+	}
+	done := s.deps.Subscriptions.Applied(request.Origin) >= lsn.LSN(request.Target)
+	if !done {
+		s.hurry(request.Origin, lsn.LSN(request.Target))
+	}
+	return consensus.Pack(done), nil
+}
+
+// answerForget drops what is kept for a node on its way out. The own log may
+// lag behind the leader who asks.
+func (s *Service) answerForget(ctx context.Context, body []byte) ([]byte, error) {
+	var node uint32
+	if err := consensus.Unpack(body, &node); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	err := s.waitUntil(ctx, func(c Cluster) bool {
+		n, known := c.Node(node)
+		return known && (n.State == Parting || n.State == PartCatchup || n.State == Parted)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.forgetPeer(ctx, node)
+}
+
+// answerParted is how a node hears of its own end, when the log no longer
+// reaches it.
+func (s *Service) answerParted(ctx context.Context) error {
+	self, member := s.self()
+	if !member {
+		return nil
+	}
+	if !IsParting(self.State) && self.State != Parted {
+		s.log("LOG", "a peer says that node %q has been parted", self.Name)
+	}
+	return s.believeParted(ctx)
+}
+
+func (s *Service) answerFate(body []byte) ([]byte, error) {
+	var node uint32
+	if err := consensus.Unpack(body, &node); err != nil {
+		return nil, err
+	}
+	n, known := s.Cluster().Node(node)
+	group, err := s.consensus()
+	return consensus.Pack(fateReply{Known: known, State: n.State, Leader: err == nil && group.IsLeader()}), nil
+}
+
+// ask sends one message to a node and decodes its reply.
+func (s *Service) ask(ctx context.Context, node uint32, kind consensus.MessageKind, request, reply any) error {
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	var body []byte
+	if request != nil {
+		body = consensus.Pack(request)
+	}
+	answer, err := s.links.Call(ctx, node, kind, body)
+	if err != nil {
+		return err
+	}
+	if reply == nil {
+		return nil
+	}
+	return consensus.Unpack(answer, reply)
+}
+
+// position asks for the durable end of a node's WAL.
+func (s *Service) position(ctx context.Context, node uint32) (lsn.LSN, error) {
+	var at uint64
+	err := s.ask(ctx, node, kindPosition, nil, &at)
+	return lsn.LSN(at), err
+}
+
+// hello asks whatever node a DSN reaches who it is.
+func (s *Service) hello(ctx context.Context, dsn string) (helloReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	cluster, self := s.identity()
+	body, err := s.links.Send(ctx, dsn, consensus.Envelope{Cluster: cluster, From: self, Kind: kindHello})
+	if err != nil {
+		return helloReply{}, err
+	}
+	var reply helloReply
+	if err := consensus.Unpack(body, &reply); err != nil {
+		return reply, err
+	}
+	if reply.WireVersion != wireVersion {
+		return reply, pgerr.New(pgerr.WrongState, "the node at %q speaks another version of the managers' protocol", pgerr.MaskDSN(dsn)).
+			WithDetail("It speaks version %d, this node speaks version %d.", reply.WireVersion, wireVersion).
+			WithHint("Install the same version of bdr on every node.")
+	}
+	return reply, nil
+}
+
+// tell sends a message to the node that a hello found, member or not.
+func (s *Service) tell(ctx context.Context, dsn string, to helloReply, kind consensus.MessageKind, body []byte) ([]byte, error) {
+	group, _ := to.Cluster.Group()
+	cluster, err := consensus.ParseUUID(group.UUID)
+	if err != nil {
+		return nil, fmt.Errorf("cluster of the join target: %w", err)
+	}
+	return s.links.Send(ctx, dsn, consensus.Envelope{Cluster: cluster, From: s.localID(), To: to.NodeID, Kind: kind, Body: body})
+}

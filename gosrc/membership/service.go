@@ -1,0 +1,365 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/consensus"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+)
+
+const (
+	raftDirectory   = "raft"
+	applicationName = "bdr manager"
+	shutdownTimeout = 10 * time.Second
+)
+
+// Host is the manager's main thread.
+type Host interface {
+	catalog.Runner
+	Log(level hand.Level, message, detail, hint string)
+}
+
+// Subscriptions are the running streams from the peers.
+type Subscriptions interface {
+	// Stop ends the one to a node that is being parted.
+	Stop(ctx context.Context, origin uint32) error
+	// Applied says up to which of its positions a node's changes are here.
+	Applied(origin uint32) lsn.LSN
+	// WaitApplied waits until everything before target is here.
+	WaitApplied(ctx context.Context, origin uint32, target lsn.LSN) error
+	// Mirror completes the copy that a join made of source.
+	Mirror(ctx context.Context, source catalog.Node, nonce string, report func(error)) (Marker, error)
+	// Recheck has the subscriptions compared with the cluster again.
+	Recheck()
+}
+
+// Marker says how far a source was when it wrote the marker of a join.
+type Marker struct {
+	Progress map[uint32]lsn.LSN // per peer
+	LSN      lsn.LSN            // in the source's WAL
+}
+
+// Deps is what the manager hands down.
+type Deps struct {
+	Host          Host
+	Subscriptions Subscriptions
+	Spawn         func(name string, f func())
+	Connect       func(ctx context.Context, dsn string, replication bool, applicationName string) (*pgconn.PgConn, error)
+	RunDirectory  string
+	BinDirectory  string
+	HomeDirectory string
+	PassFile      string
+	DatabaseName  string
+	DatabaseOID   uint32
+}
+
+// Service is the life of the local node. Its methods may be called at any
+// time; before Open there is no node.
+type Service struct {
+	deps   Deps
+	links  *consensus.Links
+	ctx    context.Context
+	cancel context.CancelFunc
+	moving sync.Mutex // held while consensus is opened or closed
+
+	mu      sync.Mutex
+	local   catalog.LocalNode
+	ledger  *Ledger
+	group   *consensus.Group
+	cluster consensus.UUID // before the tables know it
+	join    *joinRun
+	changed chan struct{}
+	parts   map[uint32]bool // parts that this node is driving
+	orphan  time.Time       // since when no leader is known
+	cleaned bool            // a parted node has cleaned up
+}
+
+// New returns a Service without a node.
+func New(d Deps) *Service {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Service{deps: d, ctx: ctx, cancel: cancel, changed: make(chan struct{}), parts: map[uint32]bool{}}
+	s.links = &consensus.Links{
+		Connect: func(ctx context.Context, dsn string) (*pgconn.PgConn, error) {
+			return d.Connect(ctx, dsn, false, applicationName)
+		},
+		Identity: s.identity,
+		Address:  s.address,
+	}
+	d.Spawn("membership keeper", s.keep)
+	return s
+}
+
+// Open starts what the tables say about the local node: consensus, and a join
+// that was interrupted. Calling it again changes nothing.
+func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	if s.isOpen(local) {
+		return nil
+	}
+	ledger, join, joining, err := s.load(ctx, local.ID)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.local, s.ledger, s.cleaned = local, ledger, false
+	s.mu.Unlock()
+	if self, member := ledger.Cluster().Node(local.ID); member && self.State != Parted {
+		if err := s.openGroup(); err != nil {
+			return err
+		}
+	}
+	if joining && join.Step != stepDone {
+		s.startJoin(join)
+	}
+	s.notify()
+	return nil
+}
+
+func (s *Service) isOpen(local catalog.LocalNode) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ledger != nil && s.local == local
+}
+
+// load reads what the tables know about the local node.
+func (s *Service) load(ctx context.Context, id uint32) (*Ledger, catalog.Join, bool, error) {
+	ledger, err := LoadLedger(ctx, s.deps.Host, id)
+	if err != nil {
+		return nil, catalog.Join{}, false, fmt.Errorf("read cluster: %w", err)
+	}
+	results, err := s.deps.Host.Run(ctx, catalog.SelectJoin())
+	if err != nil {
+		return nil, catalog.Join{}, false, fmt.Errorf("read join: %w", err)
+	}
+	join, joining, err := catalog.JoinOf(results[0])
+	return ledger, join, joining, err
+}
+
+// openGroup starts consensus; the caller holds moving.
+func (s *Service) openGroup() error {
+	s.mu.Lock()
+	ledger, id, open := s.ledger, s.local.ID, s.group != nil
+	s.mu.Unlock()
+	if open {
+		return nil
+	}
+	group, err := consensus.Open(consensus.Config{NodeID: id, Dir: s.raftDir(), Machine: ledger, Caller: s.links,
+		Log: s.logConsensus, Spawn: s.deps.Spawn, Changed: s.notify})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.group = group
+	s.mu.Unlock()
+	return nil
+}
+
+// closeGroup stops consensus; the caller holds moving.
+func (s *Service) closeGroup(ctx context.Context) error {
+	s.mu.Lock()
+	group := s.group
+	s.group = nil
+	s.mu.Unlock()
+	if group == nil {
+		return nil
+	}
+	return group.Shutdown(ctx)
+}
+
+// Close stops everything that this node does as a member.
+func (s *Service) Close(ctx context.Context) {
+	s.cancel()
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	_ = s.closeGroup(ctx) // the process is about to end
+	s.links.Close()
+}
+
+// forget makes this database no node again; the caller holds moving.
+func (s *Service) forget() {
+	s.mu.Lock()
+	s.local, s.ledger, s.join, s.cluster = catalog.LocalNode{}, nil, nil, consensus.UUID{}
+	s.mu.Unlock()
+	s.links.Close()
+	s.notify()
+}
+
+func (s *Service) raftDir() string { return filepath.Join(s.deps.RunDirectory, raftDirectory) }
+
+func (s *Service) logConsensus(level, message string) {
+	s.deps.Host.Log(hand.Level(level), message, "", "")
+}
+
+func (s *Service) log(level hand.Level, format string, args ...any) {
+	s.deps.Host.Log(level, fmt.Sprintf(format, args...), "", "")
+}
+
+// Cluster returns what all nodes agree on, as far as this node knows.
+func (s *Service) Cluster() Cluster {
+	s.mu.Lock()
+	ledger := s.ledger
+	s.mu.Unlock()
+	if ledger == nil {
+		return Cluster{}
+	}
+	return ledger.Cluster()
+}
+
+// Changed returns a channel that is closed when the cluster, its leader or the
+// local node has changed. Take it before looking.
+func (s *Service) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+func (s *Service) notify() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// localID returns the local node's id, 0 without one.
+func (s *Service) localID() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.local.ID
+}
+
+// self returns the local node as the cluster knows it.
+func (s *Service) self() (catalog.Node, bool) { return s.Cluster().Node(s.localID()) }
+
+// record returns the local node's record, also before it is in a group.
+func (s *Service) record(ctx context.Context) (catalog.Node, error) {
+	if n, ok := s.self(); ok {
+		return n, nil
+	}
+	results, err := s.deps.Host.Run(ctx, catalog.SelectNodes())
+	if err != nil {
+		return catalog.Node{}, err
+	}
+	nodes, err := catalog.Nodes(results[0])
+	if err != nil {
+		return catalog.Node{}, err
+	}
+	for _, n := range nodes {
+		if id := s.localID(); id != 0 && n.ID == id {
+			return n, nil
+		}
+	}
+	return catalog.Node{}, errNoNode()
+}
+
+func errNoNode() *pgerr.Error {
+	return pgerr.New(pgerr.WrongState, "this database is not a node").
+		WithHint("Call bdr.create_node() first.")
+}
+
+// identity is for messages to peers.
+func (s *Service) identity() (consensus.UUID, uint32) {
+	if g, ok := s.Cluster().Group(); ok {
+		if id, err := consensus.ParseUUID(g.UUID); err == nil {
+			return id, s.localID()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cluster, s.local.ID
+}
+
+// address returns a peer's DSN.
+func (s *Service) address(node uint32) (string, error) {
+	if n, ok := s.Cluster().Node(node); ok {
+		return n.DSN, nil
+	}
+	return "", pgerr.New(pgerr.UndefinedObject, "node with id %d does not exist", node)
+}
+
+// consensus returns the running group.
+func (s *Service) consensus() (*consensus.Group, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.group != nil {
+		return s.group, nil
+	}
+	if s.ledger == nil {
+		return nil, errNoNode()
+	}
+	return nil, pgerr.New(pgerr.WrongState, "the local node is not a member of a node group")
+}
+
+// propose gets a command carried out on every node.
+func (s *Service) propose(ctx context.Context, cmd Command) (string, error) {
+	group, err := s.consensus()
+	if err != nil {
+		return "", err
+	}
+	return group.Propose(ctx, encodeCommand(cmd))
+}
+
+// setState moves a node on, from where it is.
+func (s *Service) setState(ctx context.Context, n catalog.Node, to State) error {
+	_, err := s.propose(ctx, Command{Kind: ChangeState, NodeID: n.ID, From: n.State, To: to})
+	return err
+}
+
+// waitUntil waits for a condition on the cluster.
+func (s *Service) waitUntil(ctx context.Context, met func(Cluster) bool) error {
+	for {
+		changed := s.Changed()
+		if met(s.Cluster()) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// connect opens an ordinary or replication connection.
+func (s *Service) connect(ctx context.Context, dsn string, replication bool) (*pgconn.PgConn, error) {
+	return s.deps.Connect(ctx, dsn, replication, applicationName)
+}
+
+// hangUp closes a connection, whatever state it is in.
+func hangUp(conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // a connection that cannot say good-bye is closed as well
+}
+
+// pause waits; false: the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// isCode tests an error for one of some SQLSTATEs.
+func isCode(err error, codes ...string) bool {
+	for _, code := range codes {
+		if errors.Is(err, pgerr.New(code, "")) || pgerr.Code(err) == code {
+			return true
+		}
+	}
+	return false
+}

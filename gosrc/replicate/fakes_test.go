@@ -1,0 +1,284 @@
+package replicate
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/conflict"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/stream"
+)
+
+// The fakes stand for a peer's walsender, a writer process and the main
+// thread. Everything in them blocks on channels, so that time in synctest
+// passes only when nothing else can happen.
+
+var errClosed = errors.New("closed")
+
+// confirmation is one call of Confirm, and when.
+type confirmation struct {
+	write, flush, apply lsn.LSN
+	ask                 bool
+	at                  time.Time
+}
+
+type fakeStream struct {
+	config   stream.Config
+	messages chan stream.Message
+	closed   chan struct{}
+	once     sync.Once
+	mu       sync.Mutex
+	heard    []confirmation
+}
+
+func newFakeStream() *fakeStream {
+	return &fakeStream{messages: make(chan stream.Message), closed: make(chan struct{})}
+}
+
+func (s *fakeStream) Receive(ctx context.Context) (stream.Message, error) {
+	select {
+	case m, open := <-s.messages:
+		if !open {
+			return stream.Message{}, errors.New("connection lost")
+		}
+		return m, nil
+	case <-ctx.Done():
+		return stream.Message{}, ctx.Err()
+	case <-s.closed:
+		return stream.Message{}, errClosed
+	}
+}
+
+func (s *fakeStream) Confirm(write, flush, apply lsn.LSN, ask bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = append(s.heard, confirmation{write, flush, apply, ask, time.Now()})
+	return nil
+}
+
+func (s *fakeStream) Close() { s.once.Do(func() { close(s.closed) }) }
+
+func (s *fakeStream) confirmations() []confirmation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]confirmation(nil), s.heard...)
+}
+
+func (s *fakeStream) last() confirmation {
+	all := s.confirmations()
+	if len(all) == 0 {
+		return confirmation{}
+	}
+	return all[len(all)-1]
+}
+
+func (s *fakeStream) keepalive(end lsn.LSN, reply bool) {
+	s.messages <- stream.Message{Kind: stream.Keepalive, WALStart: end, WALEnd: end, ReplyRequested: reply}
+}
+
+func (s *fakeStream) frame(end lsn.LSN, payload []byte) {
+	s.messages <- stream.Message{Kind: stream.Frame, WALEnd: end, Payload: payload}
+}
+
+type fakeWriter struct {
+	setup     hand.Setup
+	frames    chan []byte        // what Apply was given; nobody reading it is backpressure
+	reports   chan hand.Progress // what Receive returns
+	fault     chan error         // what Receive returns at the end
+	conflicts chan hand.Conflict
+	decisions chan hand.Decision
+	broken    chan struct{} // closed: the socket is
+	closed    chan struct{}
+	once      sync.Once
+	deaf      bool // waits for a lock: only Terminate ends it
+}
+
+func newFakeWriter() *fakeWriter {
+	return &fakeWriter{frames: make(chan []byte), reports: make(chan hand.Progress), fault: make(chan error, 1),
+		conflicts: make(chan hand.Conflict), decisions: make(chan hand.Decision, 10),
+		broken: make(chan struct{}), closed: make(chan struct{})}
+}
+
+func (w *fakeWriter) Setup(s hand.Setup) error { w.setup = s; return nil }
+
+func (w *fakeWriter) Apply(frame []byte) error {
+	select {
+	case w.frames <- frame:
+		return nil
+	case <-w.broken:
+		return errors.New("broken pipe")
+	case <-w.closed:
+		return errClosed
+	}
+}
+
+func (w *fakeWriter) Receive() (hand.Progress, error) {
+	select {
+	case p := <-w.reports:
+		return p, nil
+	case err := <-w.fault:
+		return hand.Progress{}, err
+	case <-w.closed:
+		return hand.Progress{}, io.EOF
+	}
+}
+
+func (w *fakeWriter) ReadConflict() (hand.Conflict, error) {
+	select {
+	case c := <-w.conflicts:
+		return c, nil
+	case <-w.broken:
+		return hand.Conflict{}, io.EOF
+	case <-w.closed:
+		return hand.Conflict{}, io.EOF
+	}
+}
+
+func (w *fakeWriter) Decide(d hand.Decision) error { w.decisions <- d; return nil }
+func (w *fakeWriter) PID() uint32                  { return 42 }
+func (w *fakeWriter) Close() error                 { w.once.Do(func() { close(w.closed) }); return nil }
+
+// Finish ends a writer that listens.
+func (w *fakeWriter) Finish() error {
+	if w.deaf {
+		return nil
+	}
+	return w.Close()
+}
+
+// A fakeWorld hands out streams and writers, and says what Open answers.
+type fakeWorld struct {
+	mu       sync.Mutex
+	opened   []*fakeStream
+	launched []*fakeWriter
+	tries    []time.Time
+	refuse   error // of Open
+	position lsn.LSN
+	streams  chan *fakeStream // the connections, for the test
+	writers  chan *fakeWriter
+}
+
+func newFakeWorld() *fakeWorld {
+	return &fakeWorld{position: 100, streams: make(chan *fakeStream, 100), writers: make(chan *fakeWriter, 100)}
+}
+
+func (f *fakeWorld) open(_ context.Context, c stream.Config) (Stream, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tries = append(f.tries, time.Now())
+	if f.refuse != nil {
+		return nil, f.refuse
+	}
+	s := newFakeStream()
+	s.config = c
+	f.opened = append(f.opened, s)
+	f.streams <- s
+	return s, nil
+}
+
+func (f *fakeWorld) launch(context.Context, string) (Writer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := newFakeWriter()
+	f.launched = append(f.launched, w)
+	f.writers <- w
+	return w, nil
+}
+
+func (f *fakeWorld) terminate(context.Context, uint32) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.launched {
+		w.Close()
+	}
+	return nil
+}
+
+// Run answers the one statement that replicate asks: the origin's position.
+func (f *fakeWorld) Run(context.Context, ...hand.Stmt) ([]hand.Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	text := f.position.String()
+	return []hand.Result{{Processed: 1, Rows: [][]*string{{&text}}}}, nil
+}
+
+func (f *fakeWorld) refuseWith(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = err
+}
+
+// gaps returns the times between tries.
+func (f *fakeWorld) gaps() []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var gaps []time.Duration
+	for i := 1; i < len(f.tries); i++ {
+		gaps = append(gaps, f.tries[i].Sub(f.tries[i-1]))
+	}
+	return gaps
+}
+
+func (f *fakeWorld) deps() Deps {
+	return Deps{Runner: f, Launch: f.launch, Terminate: f.terminate, Open: f.open, Policy: conflict.DefaultPolicy(),
+		Spawn: func(_ string, run func()) { go run() },
+		Log:   func(hand.Level, string, string, string) {},
+		Setting: func(name string) string {
+			return map[string]string{settingBackoffMin: "1s", settingBackoffMax: "10s"}[name]
+		},
+		Values: func(context.Context) (map[string]string, error) {
+			return map[string]string{"server_version": "150020"}, nil
+		}}
+}
+
+func testConfig() Config {
+	return Config{PeerName: "b", DSN: "host=b dbname=app", Subscription: catalog.Subscription{ID: 7, Name: "sub", OriginID: 2,
+		SourceID: 2, TargetID: 1, Enabled: true, SlotName: "bdr_5_1", OriginName: "bdr_5_2"}}
+}
+
+// Frames, as docs/protocol.md has them.
+
+func frameOf(messages ...[]byte) []byte {
+	frame := []byte{'B', 1, 0, 0}
+	for _, m := range messages {
+		frame = append(frame, m...)
+	}
+	return frame
+}
+
+func messageOf(kind byte, body []byte) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body))), body...)
+}
+
+func startup() []byte {
+	return messageOf('S', []byte{0, 1, 0, 2, 0x49, 0xf0 + 4, 'i', 0, 4, 'U', 'T', 'F', '8'})
+}
+
+func begin(end lsn.LSN) []byte {
+	b := binary.BigEndian.AppendUint32(nil, 9)
+	b = binary.BigEndian.AppendUint64(b, uint64(end)-8)
+	b = binary.BigEndian.AppendUint64(b, uint64(end))
+	b = binary.BigEndian.AppendUint64(b, 1)
+	b = binary.BigEndian.AppendUint32(b, 0)
+	return messageOf('B', binary.BigEndian.AppendUint64(b, uint64(end)))
+}
+
+func commit(end lsn.LSN) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(end)-8)
+	b = binary.BigEndian.AppendUint64(b, uint64(end))
+	return messageOf('C', binary.BigEndian.AppendUint32(b, 0))
+}
+
+func note(at lsn.LSN, content string) []byte {
+	b := binary.BigEndian.AppendUint64([]byte{0}, uint64(at))
+	b = append(b, 0, 3, 'b', 'd', 'r')
+	return messageOf('M', append(b, content...))
+}
+
+func transaction(end lsn.LSN) []byte { return append(begin(end), commit(end)...) }

@@ -1,0 +1,115 @@
+package replicate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
+	"bdr/gosrc/wire"
+)
+
+// A Mode says what a connection brings and how the writer takes it.
+type Mode struct {
+	writer  hand.Mode // of SETUP
+	origins string    // of the stream
+}
+
+// The modes: the peer's own changes, whose conflicts are resolved; or
+// everything that the source has, which the writer takes as it comes.
+var (
+	ModeNormal = Mode{hand.ModeNormal, "none"}
+	ModeMirror = Mode{hand.ModeMirror, "all"}
+)
+
+// connectTimeout bounds the making of the replication connection.
+const connectTimeout = 10 * time.Second
+
+// Settings that bound the wait between tries.
+const (
+	settingBackoffMin = "bdr.min_worker_backoff_delay"
+	settingBackoffMax = "bdr.max_worker_backoff_delay"
+)
+
+// open connects the two ends of a subscription: the stream first, since a peer
+// that is away is the usual failure and should not cost a process each time;
+// then the writer. The position is the origin's own, made durable: the slot's
+// may lie before it, and starting there would apply transactions twice.
+func (d Deps) open(ctx context.Context, c Config, mode Mode) (*pump, error) {
+	sub := c.Subscription
+	start, err := d.originPosition(ctx, sub.OriginName)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.openStream(ctx, c, mode, start)
+	if err != nil {
+		return nil, err
+	}
+	w, err := d.openWriter(ctx, c, mode, start)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return newPump(d, sub.Name, s, w, start), nil
+}
+
+// originPosition reads how far the local origin is.
+func (d Deps) originPosition(ctx context.Context, name string) (lsn.LSN, error) {
+	results, err := d.Runner.Run(ctx, catalog.SelectOrigin(name))
+	if err != nil {
+		return 0, fmt.Errorf("read progress of replication origin %q: %w", name, err)
+	}
+	position, found, err := catalog.OriginOf(results[0])
+	if err == nil && !found {
+		err = pgerr.New(pgerr.UndefinedObject, "replication origin %q does not exist", name)
+	}
+	return position, err
+}
+
+func (d Deps) openStream(ctx context.Context, c Config, mode Mode, start lsn.LSN) (Stream, error) {
+	values, err := d.Values(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read values for stream options: %w", err)
+	}
+	options := maps.Clone(values)
+	options["proto_min"], options["proto_max"] = strconv.Itoa(wire.VersionMin), strconv.Itoa(wire.VersionMax)
+	options["origins"] = mode.origins
+	options["node_id"] = strconv.FormatUint(uint64(c.Subscription.TargetID), 10)
+	return d.Open(ctx, stream.Config{DSN: c.DSN, Slot: c.Subscription.SlotName, Start: start, Options: options,
+		ConnectTimeout: connectTimeout, ApplicationName: c.Subscription.Name})
+}
+
+func (d Deps) openWriter(ctx context.Context, c Config, mode Mode, start lsn.LSN) (Writer, error) {
+	w, err := d.Launch(ctx, c.PeerName)
+	if err != nil {
+		return nil, fmt.Errorf("start writer: %w", err)
+	}
+	err = w.Setup(hand.Setup{Subscription: c.Subscription.ID, PeerNode: c.Subscription.OriginID, LocalNode: c.Subscription.TargetID,
+		Mode: mode.writer, PeerName: c.PeerName, First: start})
+	if err != nil {
+		w.Close()
+		return nil, fmt.Errorf("set up writer: %w", err)
+	}
+	return w, nil
+}
+
+// delay says how long to wait after err, within the settings of the moment.
+func (d Deps) delay(r *retry, err error) time.Duration {
+	return r.delay(err, settingDuration(d.Setting(settingBackoffMin), backoffMin),
+		settingDuration(d.Setting(settingBackoffMax), backoffMax))
+}
+
+// logFailure tells the administrator what happened and what follows.
+func (d Deps) logFailure(name string, fault *pgerr.Error, delay time.Duration) {
+	detail := fault.Error()
+	if fault.Context != "" {
+		detail += "; " + fault.Context
+	}
+	d.Log(hand.Log, fmt.Sprintf("subscription %q failed and is tried again in %s", name, delay.Round(time.Millisecond)), detail, fault.Hint)
+}

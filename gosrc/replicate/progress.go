@@ -1,0 +1,130 @@
+package replicate
+
+import (
+	"sync"
+
+	"bdr/gosrc/lsn"
+)
+
+// progress knows how far one stream has been received, applied and flushed, and
+// so which remote position may be confirmed. All positions are the sender's.
+//
+// The pump tells it what arrives, in stream order and before the writer gets
+// it; the writer's progress reader tells it what became of it. The rule that
+// everything rests on: a position is confirmed as flushed only when every
+// transaction that was received before it is on disk here. A keepalive says
+// that nothing of interest lies before its position, so it counts once nothing
+// is outstanding.
+type progress struct {
+	mu            sync.Mutex
+	received      lsn.LSN // end of the last message
+	committed     lsn.LSN // end of the last transaction that was received whole
+	idle          lsn.LSN // position of the last keepalive
+	applied       lsn.LSN // the writer's word
+	flushed       lsn.LSN // the writer's word
+	position      lsn.LSN // applied up to here, keepalives included; never goes back
+	confirmable   lsn.LSN // flushed up to here, keepalives included; never goes back
+	inTransaction bool
+	changed       chan struct{} // closed at the next change, if somebody waits
+}
+
+// newProgress starts at the origin's own position.
+func newProgress(start lsn.LSN) *progress {
+	return &progress{received: start, committed: start, applied: start, flushed: start,
+		position: start, confirmable: start}
+}
+
+// keepalive notes that the sender has nothing for us before end.
+func (p *progress) keepalive(end lsn.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.received = max(p.received, end)
+	p.idle = max(p.idle, end)
+	p.settle()
+}
+
+// frame notes a frame that ends at end. committed is the end of the last
+// transaction in it, or zero.
+func (p *progress) frame(end, committed lsn.LSN, inTransaction bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.received = max(p.received, end, committed)
+	p.committed = max(p.committed, committed)
+	p.inTransaction = inTransaction
+	p.settle()
+}
+
+// writer notes what the writer reports.
+func (p *progress) writer(applied, flushed lsn.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.applied = max(p.applied, applied)
+	p.flushed = max(p.flushed, flushed)
+	p.settle()
+}
+
+// settle derives the two positions and wakes who waits for them.
+func (p *progress) settle() {
+	p.position = max(p.position, p.applied)
+	p.confirmable = max(p.confirmable, p.flushed)
+	if !p.inTransaction && p.applied >= p.committed {
+		p.position = max(p.position, p.idle)
+	}
+	if !p.inTransaction && p.flushed >= p.committed {
+		p.confirmable = max(p.confirmable, p.idle)
+	}
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
+
+// feedback returns what may be confirmed now.
+func (p *progress) feedback() (write, flush, apply lsn.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.received, p.position), p.confirmable, p.position
+}
+
+// outstanding reports whether something that was received is not applied yet.
+func (p *progress) outstanding() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inTransaction || p.applied < p.committed
+}
+
+// lastCommit is the end of the last transaction that was received whole.
+func (p *progress) lastCommit() lsn.LSN {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.committed
+}
+
+// wait returns a channel that is closed at the next change.
+func (p *progress) wait() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed
+}
+
+// Layout of WAL pages, for covered.
+const (
+	pageBytes      = 8192
+	headerBytesMax = 40 // of the first page of a segment; other pages have 24
+)
+
+// covered returns the last position before which no other record can end.
+//
+// A record that ends with its page ends before the next page's header, but an
+// insert position that is asked for then lies behind it. An idle peer's
+// keepalives would never reach such a barrier. The next record cannot end
+// within the first 24 + 24 bytes of a page, so all of a header is covered.
+func covered(position lsn.LSN) lsn.LSN {
+	if position != lsn.Zero && position%pageBytes == 0 {
+		return position + headerBytesMax
+	}
+	return position
+}

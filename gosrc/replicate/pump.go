@@ -1,0 +1,401 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"bdr/gosrc/conflict"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
+	"bdr/gosrc/wire"
+)
+
+// Times of the feedback loop.
+const (
+	confirmIdle    = 10 * time.Second     // between confirmations when nothing moves
+	confirmSpacing = 5 * time.Millisecond // between those of what moved
+	silenceAsk     = 30 * time.Second     // nothing heard: ask for a reply
+	silenceMax     = 60 * time.Second     // nothing heard: the connection is dead
+	faultWait      = 2 * time.Second      // for the FAULT of a writer whose socket broke
+	finishWait     = time.Second          // for a writer to end, before it is terminated
+	terminateWait  = 5 * time.Second      // for it to end then
+)
+
+// Ends of a run that are not failures.
+var (
+	errDrained = errors.New("subscription is drained")
+	errMarker  = errors.New("marker is applied")
+)
+
+// A Stream is one replication connection; *stream.Stream is one.
+type Stream interface {
+	Receive(ctx context.Context) (stream.Message, error)
+	Confirm(write, flush, apply lsn.LSN, replyRequested bool) error
+	Close()
+}
+
+// An Applier takes frames and tells what became of them.
+type Applier interface {
+	Setup(hand.Setup) error
+	Apply(frame []byte) error
+	Receive() (hand.Progress, error)
+}
+
+// A Decider asks what to do about conflicts.
+type Decider interface {
+	ReadConflict() (hand.Conflict, error)
+	Decide(hand.Decision) error
+}
+
+// A Writer is one writer process; *hand.Writer is one.
+type Writer interface {
+	Applier
+	Decider
+	PID() uint32
+	Finish() error
+	Close() error
+}
+
+// A pump moves one stream into one writer until either fails.
+//
+// Four goroutines share it: feed reads the stream and writes to the writer,
+// collect reads the writer's progress, confirm tells the sender, decide answers
+// conflicts. There is no queue between them: feed holds the one frame that it
+// has read and blocks in Apply until the socket takes it, so a writer that is
+// slow stops the reading, and TCP stops the sender. What is in memory for a
+// subscription is one frame (32 KB, or one row if that is larger), the read
+// buffer of the connection and the kernel's socket buffers.
+type pump struct {
+	spawn     func(name string, f func())
+	name      string // of the subscription
+	policy    conflict.Policy
+	terminate func(ctx context.Context, pid uint32) error
+	stream    Stream
+	writer    Writer
+	progress  *progress
+	tracker   wire.Tracker
+	onApplied func(hand.Progress)                       // each report of the writer
+	onMessage func(wire.Message) (stop bool, err error) // each logical message
+	moved     chan struct{}                             // something can be confirmed
+	urgent    chan struct{}                             // the sender asked
+	asked     chan struct{}                             // somebody here wants the sender's position
+	drain     chan struct{}                             // closed: stop after the transaction in progress
+	drainOnce sync.Once
+	done      chan struct{} // closed when collect has ended
+	verdict   error         // why; set before done is closed
+	ear       ear           // when the sender was last heard
+}
+
+func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
+	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, terminate: d.Terminate, stream: s, writer: w, progress: newProgress(start),
+		onApplied: func(hand.Progress) {},
+		onMessage: func(wire.Message) (bool, error) { return false, nil },
+		moved:     make(chan struct{}, 1), urgent: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		drain: make(chan struct{}), done: make(chan struct{})}
+}
+
+// run returns when the first of the goroutines ends, with its reason, and after
+// all of them and the writer have ended.
+func (p *pump) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	parts := []func(context.Context) error{p.feed, p.collect, p.confirm, p.decide}
+	ended := make(chan struct{}, len(parts))
+	for i, part := range parts {
+		p.spawn(fmt.Sprintf("%s/%d", p.name, i), func() {
+			cancel(part(ctx))
+			ended <- struct{}{}
+		})
+	}
+	<-ctx.Done()
+	p.stream.Close()
+	p.finishWriter()
+	for range parts {
+		<-ended
+	}
+	return context.Cause(ctx)
+}
+
+// finishWriter returns when the writer has ended, so that it applies nothing
+// any more and the next one can have its replication origin. One that does not
+// hear us, because it waits for a lock, is terminated.
+func (p *pump) finishWriter() {
+	defer p.writer.Close()
+	_ = p.writer.Finish() // one that is gone cannot be told
+	if p.writerEnded(finishWait) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), terminateWait)
+	defer cancel()
+	if p.terminate(ctx, p.writer.PID()) == nil {
+		p.writerEnded(terminateWait)
+	}
+}
+
+// writerEnded waits for the end of the writer, but not for long.
+func (p *pump) writerEnded(wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// feed hands the frames of the stream to the writer.
+func (p *pump) feed(ctx context.Context) error {
+	for {
+		p.ear.listen(time.Now())
+		m, err := p.stream.Receive(ctx)
+		p.ear.busy()
+		if err != nil {
+			return err
+		}
+		if err := p.message(ctx, m); err != nil {
+			return err
+		}
+		if p.draining() && !p.tracker.InTransaction() {
+			<-ctx.Done() // confirm ends the run when all is applied
+			return ctx.Err()
+		}
+	}
+}
+
+// message deals with one message of the stream.
+func (p *pump) message(ctx context.Context, m stream.Message) error {
+	if m.Kind == stream.Frame {
+		return p.frame(ctx, m)
+	}
+	p.progress.keepalive(m.WALEnd)
+	if m.ReplyRequested {
+		signal(p.urgent)
+	} else {
+		signal(p.moved)
+	}
+	return nil
+}
+
+// frame checks one frame, notes its transactions and passes it on.
+func (p *pump) frame(ctx context.Context, m stream.Message) error {
+	f, err := wire.ReadFrame(m.Payload)
+	if err != nil {
+		return fmt.Errorf("read frame at %s: %w", m.WALStart, err)
+	}
+	committed, stop, err := p.track(f)
+	if err != nil {
+		return fmt.Errorf("read frame at %s: %w", m.WALStart, err)
+	}
+	p.progress.frame(m.WALEnd, committed, p.tracker.InTransaction())
+	if err := p.writer.Apply(m.Payload); err != nil {
+		return p.writerGone(err)
+	}
+	if stop {
+		return p.awaitFlushed(ctx)
+	}
+	return nil
+}
+
+// track follows the transactions of a frame. It returns the end of the last one
+// and whether a message asked to stop after this frame.
+func (p *pump) track(f wire.Frame) (committed lsn.LSN, stop bool, err error) {
+	err = p.tracker.Track(f, func(e wire.Event) error {
+		switch e := e.(type) {
+		case wire.Commit:
+			committed = e.EndLSN
+		case wire.Message:
+			last, err := p.onMessage(e)
+			stop = stop || last
+			return err
+		}
+		return nil
+	})
+	return committed, stop, err
+}
+
+// awaitFlushed ends a mirror run once all that came before the marker is on
+// disk.
+func (p *pump) awaitFlushed(ctx context.Context) error {
+	target := p.progress.lastCommit()
+	for {
+		changed := p.progress.wait()
+		if _, flush, _ := p.progress.feedback(); flush >= target {
+			return errMarker
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// collect notes what the writer reports. Its error is the writer's own word,
+// when there is one.
+func (p *pump) collect(ctx context.Context) error {
+	defer close(p.done)
+	for {
+		w, err := p.writer.Receive()
+		if errors.Is(err, io.EOF) {
+			err = pgerr.New(pgerr.ConnectionFailure, "writer of subscription %q ended unexpectedly", p.name).
+				WithHint("The server log may say why.")
+		}
+		if err != nil {
+			p.verdict = err
+			return err
+		}
+		p.progress.writer(w.Applied, w.Flushed)
+		p.onApplied(w)
+		signal(p.moved)
+	}
+}
+
+// writerGone returns the writer's own reason for the end of its connection, if
+// it comes, rather than the broken connection.
+func (p *pump) writerGone(err error) error {
+	if p.writerEnded(faultWait) {
+		return p.verdict
+	}
+	return err
+}
+
+// decide answers the writer's conflicts.
+func (p *pump) decide(ctx context.Context) error {
+	for {
+		c, err := p.writer.ReadConflict()
+		if err != nil {
+			return p.writerGone(err)
+		}
+		d, err := p.policy.Resolve(facts(c))
+		if err != nil {
+			return fmt.Errorf("decide conflict of subscription %q: %w", p.name, err)
+		}
+		err = p.writer.Decide(hand.Decision{Action: uint8(d.Action), Resolution: string(d.Resolution), Rule: d.Rule})
+		if err != nil {
+			return p.writerGone(err)
+		}
+	}
+}
+
+func facts(c hand.Conflict) conflict.Conflict {
+	return conflict.Conflict{Type: conflict.Type(c.Type), Local: version(c.Local), Remote: version(c.Remote), Complete: c.Complete}
+}
+
+func version(v hand.Version) conflict.Version {
+	return conflict.Version{Known: v.Known, Time: v.Time, Node: v.Node}
+}
+
+// confirm tells the sender how far we are: at once when it asks, soon when
+// something moved, and every confirmIdle otherwise. It also notices a sender
+// that has gone silent, and the end of a drain.
+func (p *pump) confirm(ctx context.Context) error {
+	idle := time.NewTimer(confirmIdle)
+	defer idle.Stop()
+	var spaced <-chan time.Time
+	moved, drain, sent := p.moved, p.drain, lsn.Zero
+	for {
+		ask := false
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-spaced:
+			spaced, moved = nil, p.moved
+			continue
+		case <-moved:
+			if _, flush, apply := p.progress.feedback(); flush+apply == sent && !p.draining() {
+				continue
+			}
+		case <-drain:
+			drain = nil
+		case <-p.asked:
+			ask = true
+		case <-p.urgent:
+		case <-idle.C:
+		}
+		var err error
+		if sent, err = p.confirmNow(ask); err != nil {
+			return err
+		}
+		spaced, moved = time.After(confirmSpacing), nil
+		idle.Reset(confirmIdle)
+	}
+}
+
+// confirmNow sends one confirmation. It returns the sum of what was confirmed,
+// which grows when either position does.
+func (p *pump) confirmNow(ask bool) (lsn.LSN, error) {
+	silence := p.ear.silence(time.Now())
+	if silence >= silenceMax {
+		return 0, pgerr.New(pgerr.ConnectionFailure, "nothing was heard from the peer of subscription %q for %s", p.name, silenceMax)
+	}
+	write, flush, apply := p.progress.feedback()
+	if err := p.stream.Confirm(write, flush, apply, ask || silence >= silenceAsk); err != nil {
+		return 0, err
+	}
+	if p.draining() && !p.progress.outstanding() {
+		return 0, errDrained
+	}
+	return flush + apply, nil
+}
+
+// succeeded returns an onApplied that forgets the failures of r once a
+// transaction has been applied.
+func (p *pump) succeeded(r *retry) func(hand.Progress) {
+	began := p.progress.lastCommit()
+	return func(w hand.Progress) {
+		if w.Applied > began {
+			r.progressed()
+		}
+	}
+}
+
+// finish lets the transaction in progress end, and no other begin.
+func (p *pump) finish() { p.drainOnce.Do(func() { close(p.drain) }) }
+
+func (p *pump) draining() bool {
+	select {
+	case <-p.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// signal sets a flag that somebody waits for.
+func signal(flag chan struct{}) {
+	select {
+	case flag <- struct{}{}:
+	default:
+	}
+}
+
+// An ear remembers since when nothing has been heard. Time spent handing a
+// frame to the writer does not count: the sender cannot be heard then.
+type ear struct {
+	mu    sync.Mutex
+	since time.Time // zero: not listening
+}
+
+func (e *ear) listen(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.since = now
+}
+
+func (e *ear) busy() { e.listen(time.Time{}) }
+
+func (e *ear) silence(now time.Time) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.since.IsZero() {
+		return 0
+	}
+	return now.Sub(e.since)
+}

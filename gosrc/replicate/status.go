@@ -1,0 +1,145 @@
+package replicate
+
+import (
+	"sync"
+	"time"
+
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+)
+
+// State says what a subscription is doing; the views show it.
+type State string
+
+// The states of a subscription.
+const (
+	StateDisabled    State = "disabled"
+	StateConnecting  State = "connecting"
+	StateReplicating State = "replicating"
+	StateDown        State = "down" // failed; waits for its next try
+)
+
+// Status is a snapshot of one subscription for the views. Counters count since
+// the manager started.
+type Status struct {
+	SubID          uint32
+	State          State
+	WriterPID      uint32  // 0: none
+	Received       lsn.LSN // end of what has been received
+	Committed      lsn.LSN // end of the last transaction that was received whole
+	Applied        lsn.LSN // end of the last transaction that was applied
+	Flushed        lsn.LSN // end of the last one that is on disk
+	AppliedTime    int64   // its commit timestamp, microseconds since 2000-01-01
+	Start          lsn.LSN // where the current or last connection began
+	Position       lsn.LSN // applied up to here, counting keepalives
+	Connects       uint64
+	Errors         uint64
+	Retries        uint64
+	Counts         Counts
+	ConnectTime    time.Time // zero: never
+	DisconnectTime time.Time // zero: never
+	LastError      string
+	LastErrorTime  time.Time
+}
+
+// Counts is what writers have done.
+type Counts struct {
+	Commits, Skipped, Inserts, Updates, Deletes, Truncates, Conflicts uint64
+}
+
+func (c Counts) plus(o Counts) Counts {
+	return Counts{c.Commits + o.Commits, c.Skipped + o.Skipped, c.Inserts + o.Inserts, c.Updates + o.Updates,
+		c.Deletes + o.Deletes, c.Truncates + o.Truncates, c.Conflicts + o.Conflicts}
+}
+
+// A record collects the status of one subscription over all its connections.
+type record struct {
+	mu      sync.Mutex
+	status  Status
+	current Counts    // of the writer that runs
+	live    *progress // of the connection that is open
+}
+
+// snapshot returns the status as of now.
+func (r *record) snapshot() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.status
+	s.Counts = s.Counts.plus(r.current)
+	if r.live != nil {
+		r.live.describe(&s)
+	}
+	return s
+}
+
+func (r *record) state(state State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.State = state
+}
+
+// retry notes that a failed subscription is started again.
+func (r *record) retry() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Retries++
+}
+
+// connected notes that a writer applies what comes after start.
+func (r *record) connected(start lsn.LSN, pid uint32, p *progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.State = StateReplicating
+	r.status.WriterPID = pid
+	r.status.Start = start
+	r.status.Connects++
+	r.status.ConnectTime = time.Now()
+	r.live = p
+}
+
+// applied notes what the writer reports.
+func (r *record) applied(w hand.Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.CommitTime != 0 {
+		r.status.AppliedTime = w.CommitTime
+	}
+	r.current = Counts{w.Commits, w.Skipped, w.Inserts, w.Updates, w.Deletes, w.Truncates, w.Conflicts}
+}
+
+// disconnected keeps what the ended connection reached.
+func (r *record) disconnected() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.live == nil {
+		return
+	}
+	r.live.describe(&r.status)
+	r.live = nil
+	r.status.Counts = r.status.Counts.plus(r.current)
+	r.current = Counts{}
+	r.status.WriterPID = 0
+	r.status.DisconnectTime = time.Now()
+}
+
+// failed notes why.
+func (r *record) failed(err *pgerr.Error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.State = StateDown
+	r.status.Errors++
+	r.status.LastError = err.Error()
+	r.status.LastErrorTime = time.Now()
+}
+
+// describe copies the positions into s.
+func (p *progress) describe(s *Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Received = max(p.received, p.position)
+	s.Committed = p.committed
+	s.Applied = p.applied
+	s.Flushed = p.flushed
+	s.Position = max(s.Position, p.position)
+}
