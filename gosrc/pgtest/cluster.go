@@ -1,0 +1,195 @@
+package pgtest
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// Cluster is a few servers with one database each, made for one test.
+type Cluster struct {
+	Nodes   []*Node
+	Dir     string
+	t       testing.TB
+	proxies []*Proxy
+}
+
+// Option changes how NewCluster makes a cluster.
+type Option func(*plan)
+
+type plan struct {
+	proxies  bool
+	members  int // how many of the nodes join; the others only get the extension
+	settings map[string]string
+}
+
+// WithProxies puts a proxy before every node, for Link.
+func WithProxies() Option { return func(p *plan) { p.proxies = true } }
+
+// WithMembers lets only the first n nodes become members.
+func WithMembers(n int) Option { return func(p *plan) { p.members = n } }
+
+// WithSettings lays settings over those of every server.
+func WithSettings(s map[string]string) Option { return func(p *plan) { p.settings = s } }
+
+const (
+	database   = "app"
+	groupName  = "app_group"
+	joinLimit  = 90 * time.Second
+	drainLimit = 90 * time.Second
+)
+
+// NewCluster starts n servers, creates the extension and makes them one
+// cluster. All of it is gone after the test; a test that failed keeps its
+// directories and says where they are.
+func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
+	t.Helper()
+	p := plan{members: n}
+	for _, o := range options {
+		o(&p)
+	}
+	dir, err := ScratchDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Cluster{Dir: dir, t: t}
+	t.Cleanup(c.tearDown)
+	for i := range n {
+		c.addNode(fmt.Sprintf("node%d", i+1), p)
+	}
+	for i := range p.members {
+		c.Member(i)
+	}
+	if p.members > 1 {
+		c.WaitMesh(c.Nodes[:p.members]...)
+	}
+	return c
+}
+
+func (c *Cluster) addNode(name string, p plan) {
+	c.t.Helper()
+	s, err := NewServer(c.Dir, name, p.settings)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n := &Node{Server: s, Database: database, NodeDSN: s.DSN(database), t: c.t}
+	c.Nodes = append(c.Nodes, n)
+	n.Must(s.Start())
+	if p.proxies {
+		proxy, err := newProxy(s.Port, c.serverOfPort)
+		n.Must(err)
+		c.proxies = append(c.proxies, proxy)
+		n.NodeDSN = fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=postgres", proxy.Port, database)
+	}
+	if _, err := s.Run("postgres", "CREATE DATABASE "+database); err != nil {
+		c.t.Fatal(err)
+	}
+	n.Exec("CREATE EXTENSION bdr CASCADE")
+}
+
+// Member makes node i a member: the first one founds the group.
+func (c *Cluster) Member(i int) {
+	c.t.Helper()
+	n := c.Nodes[i]
+	n.CreateNode()
+	if i == 0 {
+		n.Exec(fmt.Sprintf("SELECT bdr.create_node_group(node_group_name := '%s')", groupName),
+			"SELECT bdr.wait_for_join_completion()")
+		return
+	}
+	n.Join(c.Nodes[0])
+}
+
+// CreateNode makes the database a node under the server's name.
+func (n *Node) CreateNode() {
+	n.t.Helper()
+	n.Exec(fmt.Sprintf("SELECT bdr.create_node(node_name := '%s', local_dsn := '%s')", n.Name, n.NodeDSN))
+}
+
+// Join joins through another node and waits for the end of it.
+func (n *Node) Join(target *Node) {
+	n.t.Helper()
+	n.Exec(fmt.Sprintf("SELECT bdr.join_node_group(join_target_dsn := '%s', wait_for_completion := true)", target.NodeDSN),
+		"SELECT bdr.wait_for_join_completion(verbose_progress := true)")
+}
+
+// WaitMesh returns when every node sees all of them active and streams from
+// every other.
+func (c *Cluster) WaitMesh(nodes ...*Node) {
+	c.t.Helper()
+	for _, n := range nodes {
+		n.Wait(joinLimit, "SELECT count(*) FROM bdr.node_summary WHERE peer_state_name = 'ACTIVE'", fmt.Sprint(len(nodes)))
+		n.Wait(joinLimit, activeSlots, fmt.Sprint(len(nodes)-1))
+	}
+}
+
+// activeSlots counts the peers that read this node, by PostgreSQL's own views.
+const activeSlots = `SELECT count(*) FROM pg_replication_slots
+ WHERE active AND plugin = 'bdr_output' AND NOT temporary AND database = current_database()`
+
+// Link is every connection that one node opens to another. The cluster must
+// have proxies.
+func (c *Cluster) Link(from, to *Node) *Link {
+	for i, n := range c.Nodes {
+		if n.Name == to.Name {
+			return c.proxies[i].From(from.Name)
+		}
+	}
+	c.t.Fatalf("no node %q", to.Name)
+	return nil
+}
+
+// ExecAll runs the same statements on every node: DDL does not replicate.
+func (c *Cluster) ExecAll(statements ...string) {
+	c.t.Helper()
+	for _, n := range c.Nodes {
+		n.Exec(statements...)
+	}
+}
+
+// For returns the cluster with failures going to a subtest.
+func (c *Cluster) For(t testing.TB) *Cluster {
+	copied := *c
+	copied.t = t
+	copied.Nodes = nil
+	for _, n := range c.Nodes {
+		copied.Nodes = append(copied.Nodes, n.For(t))
+	}
+	return &copied
+}
+
+// serverOfPort names the server that owns the client end of a connection.
+func (c *Cluster) serverOfPort(port int) string {
+	inode, ok := socketInode(port)
+	if !ok {
+		return ""
+	}
+	for _, n := range c.Nodes {
+		for _, p := range n.Processes() {
+			if p.ownsSocket(inode) {
+				return n.Name
+			}
+		}
+	}
+	return ""
+}
+
+func (c *Cluster) tearDown() {
+	for _, n := range c.Nodes {
+		if _, err := n.Stop(Immediate); err != nil {
+			c.t.Errorf("%s: %v", n.Name, err)
+		}
+	}
+	for _, p := range c.proxies {
+		p.Close()
+	}
+	if c.t.Failed() {
+		c.t.Logf("data and logs are kept in %s", c.Dir)
+		for _, n := range c.Nodes {
+			c.t.Logf("end of the log of %s:\n%s", n.Name, n.LogTail(25))
+		}
+		return
+	}
+	_ = os.RemoveAll(c.Dir)
+}

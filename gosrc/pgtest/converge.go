@@ -1,0 +1,146 @@
+package pgtest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// fixedSettings make the text of a row the same wherever it is made. They end
+// with the query text that they stand before, which is one transaction.
+const fixedSettings = `SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
+SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex';
+SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off;
+`
+
+// userTables lists every ordinary table that is replicated, with its columns
+// by name: their order may differ between nodes.
+const userTables = `SELECT c.oid::regclass::text,
+ (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname) FROM pg_attribute a
+  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'bdr')
+ORDER BY 1`
+
+// Content is what one table holds: its number of rows and a sum over the
+// hashes of the rows' text, which does not depend on their order.
+type Content struct {
+	Columns string
+	Rows    string
+	Hash    string
+}
+
+// Contents reads every user table of a database.
+func (s *Server) Contents(database string) (map[string]Content, error) {
+	tables, err := s.Run(database, fixedSettings+userTables)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Content{}
+	for _, row := range tables {
+		table, columns := row[0], strings.ReplaceAll(row[1], Null, "")
+		sums, err := s.Run(database, fixedSettings+fmt.Sprintf(`SELECT count(*),
+ coalesce(sum(hashtextextended(ROW(%s)::text, 0)::numeric), 0) FROM ONLY %s`, columns, table))
+		if err != nil {
+			return nil, fmt.Errorf("read %s on %s: %w", table, s.Name, err)
+		}
+		out[table] = Content{Columns: columns, Rows: sums[0][0], Hash: sums[0][1]}
+	}
+	return out, nil
+}
+
+// RequireConverged waits until every node has confirmed everything that was
+// written on the others before this call, and then requires that each table
+// holds the same rows everywhere. Nothing may write meanwhile.
+func (c *Cluster) RequireConverged() {
+	c.t.Helper()
+	c.RequireConvergedAmong(c.Nodes...)
+}
+
+// RequireConvergedAmong is RequireConverged for some of the nodes.
+func (c *Cluster) RequireConvergedAmong(nodes ...*Node) {
+	c.t.Helper()
+	c.WaitDrained(nodes...)
+	reference, err := nodes[0].Contents(database)
+	nodes[0].Must(err)
+	for _, n := range nodes[1:] {
+		contents, err := n.Contents(database)
+		n.Must(err)
+		for _, table := range namesOfBoth(reference, contents) {
+			if reference[table] != contents[table] {
+				c.t.Errorf("table %s differs: %s has %+v, %s has %+v\n%s", table, nodes[0].Name, reference[table],
+					n.Name, contents[table], differingRows(nodes[0], n, table, reference[table].Columns))
+			}
+		}
+	}
+	if c.t.Failed() {
+		c.t.FailNow()
+	}
+}
+
+// WaitDrained returns when each node's peers have confirmed all that it wrote
+// so far.
+func (c *Cluster) WaitDrained(nodes ...*Node) {
+	c.t.Helper()
+	positions := map[string]string{}
+	for _, n := range nodes {
+		positions[n.Name] = n.Value("SELECT pg_current_wal_insert_lsn()")
+	}
+	deadline := time.Now().Add(drainLimit)
+	for _, n := range nodes {
+		n.Wait(time.Until(deadline), fmt.Sprintf(`SELECT coalesce(string_agg(slot_name || ' at ' || confirmed_flush_lsn
+ || CASE WHEN active THEN '' ELSE ' (inactive)' END, ', '), 'all')
+FROM pg_replication_slots WHERE plugin = 'bdr_output' AND NOT temporary AND database = current_database()
+ AND confirmed_flush_lsn < '%s'`, positions[n.Name]), "all")
+	}
+}
+
+func namesOfBoth(a, b map[string]Content) []string {
+	names := maps.Clone(a)
+	maps.Copy(names, b)
+	return slices.Sorted(maps.Keys(names))
+}
+
+// shownRows bounds the output about one table.
+const shownRows = 20
+
+// differingRows lists rows that only one of two nodes has.
+func differingRows(a, b *Node, table, columns string) string {
+	query := fmt.Sprintf("%sSELECT ROW(%s)::text FROM ONLY %s", fixedSettings, columns, table)
+	left, err := a.Run(a.Database, query)
+	if err != nil {
+		return err.Error()
+	}
+	right, err := b.Run(b.Database, query)
+	if err != nil {
+		return err.Error()
+	}
+	count := map[string]int{}
+	for _, row := range left {
+		count[row[0]]++
+	}
+	for _, row := range right {
+		count[row[0]]--
+	}
+	return describeDifference(a.Name, b.Name, count)
+}
+
+func describeDifference(left, right string, count map[string]int) string {
+	var lines []string
+	for _, row := range slices.Sorted(maps.Keys(count)) {
+		switch n := count[row]; {
+		case n > 0:
+			lines = append(lines, fmt.Sprintf("  only %s (%d): %s", left, n, row))
+		case n < 0:
+			lines = append(lines, fmt.Sprintf("  only %s (%d): %s", right, -n, row))
+		}
+	}
+	more := ""
+	if len(lines) > shownRows {
+		more = fmt.Sprintf("\n  and %d more", len(lines)-shownRows)
+		lines = lines[:shownRows]
+	}
+	return strings.Join(lines, "\n") + more
+}

@@ -1,0 +1,153 @@
+package pgtest
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Node is one database of one server, for a test: what goes wrong fails it.
+type Node struct {
+	*Server
+	Database string
+	NodeDSN  string // as peers reach it; through a proxy when the cluster has them
+	t        testing.TB
+}
+
+// For returns the node with failures going to a subtest.
+func (n *Node) For(t testing.TB) *Node {
+	copied := *n
+	copied.t = t
+	return &copied
+}
+
+// Exec runs statements, each in its own transaction.
+func (n *Node) Exec(statements ...string) {
+	n.t.Helper()
+	for _, sql := range statements {
+		if _, err := n.Run(n.Database, sql); err != nil {
+			n.t.Fatalf("%s: %s\n%s", n.Name, Explain(err), sql)
+		}
+	}
+}
+
+// Try runs SQL that may fail.
+func (n *Node) Try(sql string) error {
+	_, err := n.Run(n.Database, sql)
+	return err
+}
+
+// Rows runs a query.
+func (n *Node) Rows(sql string) [][]string {
+	n.t.Helper()
+	rows, err := n.Run(n.Database, sql)
+	if err != nil {
+		n.t.Fatalf("%s: %s\n%s", n.Name, Explain(err), sql)
+	}
+	return rows
+}
+
+// Value runs a query with one row of one column.
+func (n *Node) Value(sql string) string {
+	n.t.Helper()
+	rows := n.Rows(sql)
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		n.t.Fatalf("%s: not one value but %v\n%s", n.Name, rows, sql)
+	}
+	return rows[0][0]
+}
+
+// Wait looks until a query returns this one value.
+func (n *Node) Wait(limit time.Duration, sql, want string) {
+	n.t.Helper()
+	Eventually(n.t, limit, fmt.Sprintf("%s: %s = %q", n.Name, sql, want), func() (bool, string) {
+		rows, err := n.Run(n.Database, sql)
+		if err != nil {
+			return false, Explain(err)
+		}
+		got := fmt.Sprint(rows)
+		if len(rows) == 1 && len(rows[0]) == 1 {
+			got = rows[0][0]
+		}
+		return got == want, got
+	})
+}
+
+// Session opens a session that ends with the test.
+func (n *Node) Session() *pgconn.PgConn {
+	n.t.Helper()
+	conn, err := n.Connect(n.Database)
+	if err != nil {
+		n.t.Fatalf("%s: %v", n.Name, err)
+	}
+	n.t.Cleanup(func() { closeQuietly(conn) })
+	return conn
+}
+
+// Must fails the test on an error of the surroundings.
+func (n *Node) Must(err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatalf("%s: %v", n.Name, err)
+	}
+}
+
+// Explain is an error with the parts that PostgreSQL keeps apart.
+func Explain(err error) string {
+	e := PgError(err)
+	if e == nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s (%s)\n  DETAIL: %s\n  HINT: %s\n  CONTEXT: %s", e.Message, e.Code, e.Detail, e.Hint, e.Where)
+}
+
+// Pgbench is a pgbench that runs beside the test.
+type Pgbench struct {
+	cmd    *exec.Cmd
+	output bytes.Buffer
+	node   *Node
+}
+
+// StartPgbench runs pgbench on the node with more arguments, until Stop.
+func (n *Node) StartPgbench(arguments ...string) *Pgbench {
+	n.t.Helper()
+	b := &Pgbench{node: n}
+	all := append([]string{"-n", "-h", "127.0.0.1", "-p", fmt.Sprint(n.Port), "-U", "postgres"}, arguments...)
+	b.cmd = n.account.command(n.Dir, filepath.Join(n.bin, "pgbench"), append(all, n.Database)...)
+	b.cmd.Stdout, b.cmd.Stderr = &b.output, &b.output
+	n.Must(b.cmd.Start())
+	return b
+}
+
+// Stop interrupts pgbench. It must have been running until now: one that ended
+// before ended on an error.
+func (b *Pgbench) Stop() {
+	b.node.t.Helper()
+	if b.cmd.Process.Signal(syscall.SIGINT) != nil || b.aborted() {
+		b.node.t.Errorf("%s: pgbench ended early", b.node.Name)
+	}
+	_ = b.cmd.Wait()
+	if strings.Contains(b.output.String(), "aborted") {
+		b.node.t.Errorf("%s: pgbench failed: %s", b.node.Name, b.output.String())
+	}
+}
+
+func (b *Pgbench) aborted() bool {
+	return Process{PID: b.cmd.Process.Pid}.Gone()
+}
+
+// Pgbench runs pgbench to its end.
+func (n *Node) Pgbench(arguments ...string) {
+	n.t.Helper()
+	b := n.StartPgbench(arguments...)
+	if err := b.cmd.Wait(); err != nil {
+		n.t.Fatalf("%s: pgbench: %v: %s", n.Name, err, b.output.String())
+	}
+}

@@ -1,0 +1,190 @@
+package pgtest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is one operating system process of a server.
+type Process struct {
+	PID   int
+	Title string // as ps shows it
+}
+
+// clockTicks is what Linux reports CPU time in; USER_HZ is 100 everywhere.
+const clockTicks = 100
+
+// Processes lists the server's processes without the postmaster, and what they
+// started (a join runs pg_dump, for example).
+func (s *Server) Processes() []Process {
+	root := s.PID()
+	if root == 0 {
+		return nil
+	}
+	children := childrenByParent()
+	var out []Process
+	queue := children[root]
+	for len(queue) > 0 {
+		pid := queue[0]
+		queue = append(queue[1:], children[pid]...)
+		if title, ok := title(pid); ok {
+			out = append(out, Process{PID: pid, Title: title})
+		}
+	}
+	return out
+}
+
+// ProcessesTitled picks the processes whose title holds every one of the words.
+func (s *Server) ProcessesTitled(words ...string) []Process {
+	var out []Process
+	for _, p := range s.Processes() {
+		if containsAll(p.Title, words) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func containsAll(text string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// Kill9 ends one process the hard way.
+func (p Process) Kill9() error { return syscall.Kill(p.PID, syscall.SIGKILL) }
+
+// Gone says whether the process has ended. One that ended but was not waited
+// for by its parent counts as gone.
+func (p Process) Gone() bool {
+	fields, ok := statFields(p.PID)
+	return !ok || fields[0] == "Z" || fields[0] == "X"
+}
+
+// CPUSeconds is the user and system time of all its threads so far.
+func (p Process) CPUSeconds() float64 {
+	fields, ok := statFields(p.PID)
+	if !ok {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / clockTicks
+}
+
+// Threads is the number of its threads.
+func (p Process) Threads() int {
+	fields, ok := statFields(p.PID)
+	if !ok {
+		return 0
+	}
+	n, _ := strconv.Atoi(fields[17])
+	return n
+}
+
+// PSSKilobytes is its memory with shared pages divided among their users.
+func (p Process) PSSKilobytes() int { return p.rollup("Pss:") }
+
+// AnonymousKilobytes is the memory that belongs to no file and is not shared:
+// what a leak or an unbounded buffer makes grow, and shared buffers do not.
+func (p Process) AnonymousKilobytes() int { return p.rollup("Anonymous:") }
+
+func (p Process) rollup(key string) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, key); ok {
+			n, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return n
+		}
+	}
+	return 0
+}
+
+// waitGone returns when all processes have ended.
+func waitGone(processes []Process, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	for _, p := range processes {
+		for !p.Gone() {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("process %d (%s) is still there after %v", p.PID, p.Title, limit)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+func childrenByParent() map[int][]int {
+	out := map[int][]int{}
+	entries, _ := filepath.Glob("/proc/[0-9]*")
+	for _, entry := range entries {
+		pid, _ := strconv.Atoi(filepath.Base(entry))
+		if fields, ok := statFields(pid); ok {
+			parent, _ := strconv.Atoi(fields[1])
+			out[parent] = append(out[parent], pid)
+		}
+	}
+	return out
+}
+
+// statFields are the fields of /proc/<pid>/stat behind the name, which may
+// itself hold blanks and brackets: the first is the state.
+func statFields(pid int) ([]string, bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, false
+	}
+	end := strings.LastIndexByte(string(text), ')')
+	if end < 0 {
+		return nil, false
+	}
+	fields := strings.Fields(string(text[end+1:]))
+	return fields, len(fields) > 17
+}
+
+func title(pid int) (string, bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(text) == 0 {
+		return "", false
+	}
+	return strings.TrimSpace(strings.ReplaceAll(string(text), "\x00", " ")), true
+}
+
+// ownsSocket says whether the process holds the socket with this inode.
+func (p Process) ownsSocket(inode string) bool {
+	want := "socket:[" + inode + "]"
+	entries, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.PID))
+	for _, entry := range entries {
+		if link, err := os.Readlink(entry); err == nil && link == want {
+			return true
+		}
+	}
+	return false
+}
+
+// socketInode finds the inode of the loopback socket bound to a local port.
+func socketInode(port int) (string, bool) {
+	text, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return "", false
+	}
+	local := fmt.Sprintf("0100007F:%04X", port)
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) > 9 && fields[1] == local && fields[9] != "0" {
+			return fields[9], true
+		}
+	}
+	return "", false
+}

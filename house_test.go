@@ -1,0 +1,439 @@
+// Package bdr_test holds the house rules: what docs and design promise about
+// the shape of the code, as tests. Each rule says why it exists; a rule that
+// turns out wrong is changed here, in the same commit as the code.
+package bdr_test
+
+import (
+	"bufio"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// arrows are the imports that a package may have inside this module. They point
+// down (house-style.md, "Arrows"): decisions know nothing of servers, and only
+// manager knows everybody. lsn and pgerr are words of the whole house.
+var arrows = map[string][]string{
+	"gosrc/bdrgo":      {"gosrc/hand", "gosrc/manager", "gosrc/pgerr", "gosrc/stream"},
+	"gosrc/manager":    {"gosrc/catalog", "gosrc/conflict", "gosrc/consensus", "gosrc/hand", "gosrc/lsn", "gosrc/membership", "gosrc/pgerr", "gosrc/replicate", "gosrc/stream", "gosrc/wire"},
+	"gosrc/replicate":  {"gosrc/catalog", "gosrc/conflict", "gosrc/hand", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
+	"gosrc/membership": {"gosrc/catalog", "gosrc/consensus", "gosrc/hand", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
+	"gosrc/consensus":  {"gosrc/catalog", "gosrc/hand", "gosrc/membership", "gosrc/pgerr", "gosrc/stream"},
+	"gosrc/catalog":    {"gosrc/hand", "gosrc/lsn", "gosrc/pgerr"},
+	"gosrc/stream":     {"gosrc/lsn", "gosrc/pgerr", "gosrc/wire"},
+	"gosrc/wire":       {"gosrc/lsn", "gosrc/pgerr"},
+	"gosrc/hand":       {"gosrc/lsn", "gosrc/pgerr"},
+	"gosrc/conflict":   {"gosrc/pgerr"},
+	"gosrc/pgerr":      {},
+	"gosrc/lsn":        {"gosrc/pgerr"},
+	"gosrc/pgtest":     {"gosrc/lsn"},
+	"regress/bench":    {"gosrc/pgtest"},
+	"regress/cluster":  {"gosrc/pgtest"},
+}
+
+// drivers never run inside a server: they may start goroutines, read the
+// environment and end their own process.
+var drivers = []string{"gosrc/pgtest", "regress/"}
+
+// lengthMax is how long a function may be without being on the list of
+// exceptions, testdata/house_exceptions.txt. A screen holds about 60 lines.
+const lengthMax = 60
+
+// goFile is one parsed file of the module.
+type goFile struct {
+	path string
+	pkg  string
+	set  *token.FileSet
+	ast  *ast.File
+}
+
+func goFiles(t *testing.T, tests bool) []goFile {
+	t.Helper()
+	var out []goFile
+	for _, path := range paths(t, ".go") {
+		if strings.HasSuffix(path, "_test.go") && !tests {
+			continue
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, goFile{path, filepath.ToSlash(filepath.Dir(path)), set, file})
+	}
+	return out
+}
+
+// paths lists the files of the tree with an extension, without hidden folders.
+func paths(t *testing.T, extension string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() && (len(name) > 1 && name[0] == '.' || name == "tmp_check" || name == "results") {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(name) == extension {
+			out = append(out, filepath.ToSlash(path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func isDriver(path string) bool {
+	return slices.ContainsFunc(drivers, func(d string) bool { return strings.HasPrefix(path, d) })
+}
+
+// Layers stay layers only as long as nobody imports upwards.
+func TestImportArrows(t *testing.T) {
+	for _, f := range goFiles(t, false) {
+		allowed, known := arrows[f.pkg]
+		if !known {
+			t.Errorf("%s: package %s has no entry in the table of arrows", f.path, f.pkg)
+			continue
+		}
+		for _, spec := range f.ast.Imports {
+			path, _ := strconv.Unquote(spec.Path.Value)
+			inside, ours := strings.CutPrefix(path, "bdr/")
+			if ours && !slices.Contains(allowed, inside) {
+				t.Errorf("%s imports %s: not an arrow of the house", f.path, inside)
+			}
+		}
+	}
+}
+
+// A pure package takes values and returns values, so that a test needs no
+// server, no clock and no luck.
+func TestPurePackagesHaveNoOutsideWorld(t *testing.T) {
+	outside := []string{"net", "os", "os/exec", "time", "math/rand", "math/rand/v2", "syscall", "database/sql"}
+	for _, f := range goFiles(t, false) {
+		if f.pkg != "gosrc/conflict" && f.pkg != "gosrc/lsn" {
+			continue
+		}
+		for _, spec := range f.ast.Imports {
+			path, _ := strconv.Unquote(spec.Path.Value)
+			if slices.Contains(outside, path) {
+				t.Errorf("%s imports %s: the package is pure", f.path, path)
+			}
+		}
+	}
+}
+
+// One file knows C, so that one file has to be right about it.
+func TestOnlyBdrgoImportsC(t *testing.T) {
+	for _, f := range goFiles(t, true) {
+		for _, spec := range f.ast.Imports {
+			if spec.Path.Value == `"C"` && f.pkg != "gosrc/bdrgo" {
+				t.Errorf("%s imports C", f.path)
+			}
+		}
+	}
+}
+
+// A panic in a goroutine that nobody contains ends the manager by a signal;
+// manager.Go contains it, so it is the only place that starts one.
+func TestOneGoStatement(t *testing.T) {
+	const place = "gosrc/manager/spawn.go"
+	for _, f := range goFiles(t, false) {
+		if isDriver(f.path) || f.path == place {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if _, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%v: go statement outside of %s", f.set.Position(n.Pos()), place)
+			}
+			return true
+		})
+	}
+}
+
+// os.Exit and log.Fatal inside a server look like a crash to the postmaster,
+// which then ends every session. init and the environment make a package
+// depend on who loads it, and Go inside a server sees no environment anyway.
+func TestNoExitNoInitNoEnvironment(t *testing.T) {
+	forbidden := []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln", "log.Panic", "log.Panicf", "os.Getenv", "os.LookupEnv", "os.Environ"}
+	for _, f := range goFiles(t, false) {
+		if isDriver(f.path) {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				if name := selector(n.Fun); slices.Contains(forbidden, name) {
+					t.Errorf("%v: %s", f.set.Position(n.Pos()), name)
+				}
+			case *ast.FuncDecl:
+				if n.Recv == nil && n.Name.Name == "init" {
+					t.Errorf("%v: init function", f.set.Position(n.Pos()))
+				}
+			}
+			return true
+		})
+	}
+}
+
+func selector(e ast.Expr) string {
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	x, ok := s.X.(*ast.Ident)
+	if !ok {
+		return ""
+	}
+	return x.Name + "." + s.Sel.Name
+}
+
+// A reader who opens a folder learns from one place what it is for.
+func TestEveryPackageHasOneComment(t *testing.T) {
+	comments := map[string]int{}
+	for _, f := range goFiles(t, false) {
+		comments[f.pkg] += 0
+		if f.ast.Doc != nil && strings.HasPrefix(f.ast.Doc.Text(), "Package "+f.ast.Name.Name+" ") ||
+			f.ast.Doc != nil && f.ast.Name.Name == "main" {
+			comments[f.pkg]++
+		}
+	}
+	for pkg, n := range comments {
+		if n != 1 {
+			t.Errorf("%s has %d package comments, expected 1", pkg, n)
+		}
+	}
+}
+
+// Banners are copied with the file, and then lie.
+func TestBannersNameTheirFile(t *testing.T) {
+	for _, path := range append(paths(t, ".c"), paths(t, ".h")...) {
+		if path == "bdr_go.h" {
+			continue // made by cgo
+		}
+		lines := strings.SplitN(read(t, path), "\n", 4)
+		want := " * " + filepath.Base(path)
+		if len(lines) < 3 || !strings.HasPrefix(lines[0], "/*----") || lines[1] != want || strings.TrimSpace(lines[2]) == "*" {
+			t.Errorf("%s: the banner must open with %q and a line of purpose", path, want)
+		}
+	}
+}
+
+var versionTest = regexp.MustCompile(`(?m)^\s*#\s*(el)?if.*PG_VERSION_NUM`)
+
+// A second place that knows versions is a place that is forgotten.
+func TestVersionTestsInOneHeader(t *testing.T) {
+	for _, path := range append(paths(t, ".c"), paths(t, ".h")...) {
+		if filepath.Base(path) != "bdr_compat.h" && versionTest.MatchString(read(t, path)) {
+			t.Errorf("%s tests PG_VERSION_NUM; that belongs in include/bdr_compat.h", path)
+		}
+	}
+}
+
+// Functions grow a line at a time; the list of long ones may only shrink. To
+// take one off the list, shorten it and delete its line.
+func TestFunctionLengthRatchet(t *testing.T) {
+	recorded := recordedLengths(t)
+	measured := map[string]int{}
+	for _, path := range paths(t, ".c") {
+		maps.Copy(measured, cFunctionLengths(path, read(t, path)))
+	}
+	for _, f := range goFiles(t, true) {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				lines := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1
+				measured[f.path+" "+functionName(fn)] = lines
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(measured)) {
+		limit, listed := recorded[name]
+		if lines := measured[name]; lines > max(lengthMax, limit) {
+			t.Errorf("%s has %d lines; the limit is %d", name, lines, max(lengthMax, limit))
+		} else if listed && lines <= lengthMax {
+			t.Errorf("%s has %d lines: delete its line in testdata/house_exceptions.txt", name, lines)
+		} else if listed && lines < limit {
+			t.Errorf("%s has %d lines: write that in testdata/house_exceptions.txt instead of %d", name, lines, limit)
+		}
+	}
+	for name := range recorded {
+		if _, ok := measured[name]; !ok {
+			t.Errorf("%s no longer exists: delete its line in testdata/house_exceptions.txt", name)
+		}
+	}
+}
+
+func functionName(fn *ast.FuncDecl) string {
+	if fn.Recv == nil || len(fn.Recv.List) == 0 {
+		return fn.Name.Name
+	}
+	receiver := fn.Recv.List[0].Type
+	if star, ok := receiver.(*ast.StarExpr); ok {
+		receiver = star.X
+	}
+	if generic, ok := receiver.(*ast.IndexExpr); ok {
+		receiver = generic.X
+	}
+	return fmt.Sprintf("%v.%s", receiver, fn.Name.Name)
+}
+
+var cFunction = regexp.MustCompile(`^([a-zA-Z_]\w*)\(`)
+
+// cFunctionLengths relies on pgindent's layout: a name in the first column,
+// then a body between braces in the first column.
+func cFunctionLengths(path, text string) map[string]int {
+	out := map[string]int{}
+	name, start := "", 0
+	for i, line := range strings.Split(text, "\n") {
+		if m := cFunction.FindStringSubmatch(line); m != nil && !strings.HasSuffix(line, ";") {
+			name = m[1]
+		}
+		if line == "{" {
+			start = i
+		}
+		if line == "}" && name != "" {
+			out[path+" "+name] = i - start + 1
+			name = ""
+		}
+	}
+	return out
+}
+
+func recordedLengths(t *testing.T) map[string]int {
+	t.Helper()
+	out := map[string]int{}
+	file, err := os.Open("testdata/house_exceptions.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		line := scanner.Text()
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		fields := strings.Fields(line)
+		lines, err := strconv.Atoi(fields[len(fields)-1])
+		if err != nil || len(fields) != 3 {
+			t.Fatalf("house_exceptions.txt: not \"file function lines\": %s", line)
+		}
+		out[fields[0]+" "+fields[1]] = lines
+	}
+	return out
+}
+
+var link = regexp.MustCompile(`\]\(([^)#: ]+)(#[^)]*)?\)`)
+
+// A document that points nowhere was not read after it was written.
+func TestLinksOfDocumentsExist(t *testing.T) {
+	for _, path := range paths(t, ".md") {
+		for _, m := range link.FindAllStringSubmatch(read(t, path), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+				t.Errorf("%s links to %s, which does not exist", path, m[1])
+			}
+		}
+	}
+}
+
+// The extension's functions are for superusers until roles come, but for those
+// that tell nothing and change nothing.
+var public = []string{"bdr_version", "bdr_version_num", "internal_architecture"}
+
+var (
+	sqlFunction = regexp.MustCompile(`(?s)CREATE FUNCTION bdr\.(\w+)\((.*?)\)\s*RETURNS`)
+	sqlDefault  = regexp.MustCompile(`(?i)\s+DEFAULT\s+('[^']*'|[^,]+)`)
+	sqlTable    = regexp.MustCompile(`CREATE (TABLE|VIEW) bdr\.(\w+)`)
+)
+
+// A function without REVOKE may be called by anybody: that is PostgreSQL's
+// default, and the reason for this test.
+func TestSQLFunctionsAreDescribedAndRevoked(t *testing.T) {
+	for _, path := range paths(t, ".sql") {
+		if !strings.HasPrefix(path, "sql/") {
+			continue
+		}
+		text := read(t, path)
+		for _, m := range sqlFunction.FindAllStringSubmatch(text, -1) {
+			signature := fmt.Sprintf("bdr.%s(%s)", m[1], argumentTypes(m[2]))
+			if !strings.Contains(text, "COMMENT ON FUNCTION "+signature+" IS '") {
+				t.Errorf("%s: no COMMENT ON FUNCTION %s", path, signature)
+			}
+			revoked := strings.Contains(text, "REVOKE ALL ON FUNCTION "+signature+" FROM PUBLIC;")
+			if !revoked && !slices.Contains(public, m[1]) {
+				t.Errorf("%s: no REVOKE ALL ON FUNCTION %s FROM PUBLIC", path, signature)
+			}
+		}
+		for _, m := range sqlTable.FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(text, "COMMENT ON "+m[1]+" bdr."+m[2]+" IS '") {
+				t.Errorf("%s: no COMMENT ON %s bdr.%s", path, m[1], m[2])
+			}
+		}
+	}
+}
+
+// argumentTypes turns an argument list of CREATE FUNCTION into the types that
+// name the function: names, defaults and OUT arguments go.
+func argumentTypes(list string) string {
+	var types []string
+	for _, argument := range strings.Split(sqlDefault.ReplaceAllString(list, ""), ",") {
+		fields := strings.Fields(argument)
+		if len(fields) < 2 || fields[0] == "OUT" {
+			continue
+		}
+		types = append(types, strings.Join(fields[1:], " "))
+	}
+	return strings.Join(types, ", ")
+}
+
+var (
+	sqlState = regexp.MustCompile(`\((\d+), '([A-Z_]+)'\)`)
+	cEnum    = regexp.MustCompile(`BDR_MSG_(\w+) = '(.)'`)
+	goKind   = regexp.MustCompile(`(?m)^\s*(?:kind|Kind)(\w+)\s*(?:\w+)?\s*=\s*'(.)'`)
+)
+
+// A list that is written twice is one list only as long as something compares
+// the two: node states in SQL and Go, message kinds in C, Go and the document.
+func TestListsThatAreWrittenTwice(t *testing.T) {
+	states := read(t, "sql/10_node.sql")
+	goStates := read(t, "gosrc/membership/state.go")
+	for _, m := range sqlState.FindAllStringSubmatch(states, -1) {
+		if !strings.Contains(goStates, `"`+m[2]+`"`) {
+			t.Errorf("node state %s %s of sql/10_node.sql is not in gosrc/membership/state.go", m[1], m[2])
+		}
+	}
+	kinds := map[string]string{}
+	for _, m := range goKind.FindAllStringSubmatch(read(t, "gosrc/hand/kinds.go"), -1) {
+		kinds[strings.ToUpper(m[1])] = m[2]
+	}
+	protocol := read(t, "docs/protocol.md")
+	for _, m := range cEnum.FindAllStringSubmatch(read(t, "include/bdr_protocol.h"), -1) {
+		if kinds[m[1]] != m[2] {
+			t.Errorf("message %s is %q in C and %q in gosrc/hand/kinds.go", m[1], m[2], kinds[m[1]])
+		}
+		if !strings.Contains(protocol, fmt.Sprintf("| `%s` | %s |", m[2], m[1])) {
+			t.Errorf("message %s %q is not in docs/protocol.md", m[1], m[2])
+		}
+	}
+}

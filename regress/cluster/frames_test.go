@@ -1,0 +1,223 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A frameReader turns frames into text, one line per message, rows included.
+// It is a second reader beside the C writer's, for tests only, and as such
+// trusts nothing: bytes left over are an error.
+type frameReader struct {
+	relations map[uint32]sentRelation
+	masked    bool // leave out positions, xids, oids and times, which differ from run to run
+}
+
+type sentRelation struct {
+	name    string
+	columns []sentColumn
+}
+
+type sentColumn struct {
+	name, kind string // kind is the type's name
+	format     byte
+	length     int16
+}
+
+func newFrameReader(masked bool) *frameReader {
+	return &frameReader{relations: map[uint32]sentRelation{}, masked: masked}
+}
+
+// cursor panics with badFrame on short input; frame recovers it.
+type cursor struct{ rest []byte }
+
+type badFrame string
+
+func (c *cursor) take(n int) []byte {
+	if n < 0 || len(c.rest) < n {
+		panic(badFrame(fmt.Sprintf("%d bytes left, expected %d", len(c.rest), n)))
+	}
+	b := c.rest[:n]
+	c.rest = c.rest[n:]
+	return b
+}
+
+func (c *cursor) u8() byte     { return c.take(1)[0] }
+func (c *cursor) u16() uint16  { return binary.BigEndian.Uint16(c.take(2)) }
+func (c *cursor) u32() uint32  { return binary.BigEndian.Uint32(c.take(4)) }
+func (c *cursor) u64() uint64  { return binary.BigEndian.Uint64(c.take(8)) }
+func (c *cursor) name() string { return string(c.take(int(c.u16()))) }
+
+// frame returns the messages of one frame as lines.
+func (f *frameReader) frame(b []byte) (lines []string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			reason, ok := r.(badFrame)
+			if !ok {
+				panic(r)
+			}
+			err = fmt.Errorf("%s after %q", string(reason), lines)
+		}
+	}()
+	c := &cursor{b}
+	if header := c.take(4); string(header) != "B\x01\x00\x00" {
+		return nil, fmt.Errorf("frame header %x", header)
+	}
+	for len(c.rest) > 0 {
+		kind := c.u8()
+		body := &cursor{c.take(int(c.u32()))}
+		lines = append(lines, f.message(kind, body))
+		if len(body.rest) > 0 {
+			return lines, fmt.Errorf("%d bytes left over in %q", len(body.rest), lines[len(lines)-1])
+		}
+	}
+	return lines, nil
+}
+
+func (f *frameReader) message(kind byte, c *cursor) string {
+	switch kind {
+	case 'S':
+		return fmt.Sprintf("STARTUP protocol %d server %d formats %c encoding %s", c.u16(), f.volatile(uint64(c.u32())), c.u8(), c.name())
+	case 'R':
+		return f.relation(c)
+	case 'B':
+		return fmt.Sprintf("BEGIN xid %d commit %d end %d time %d origin %d at %d", f.volatile(uint64(c.u32())), f.volatile(c.u64()),
+			f.volatile(c.u64()), f.volatile(c.u64()), c.u32(), f.volatile(c.u64()))
+	case 'C':
+		return fmt.Sprintf("COMMIT commit %d end %d changes %d", f.volatile(c.u64()), f.volatile(c.u64()), c.u32())
+	case 'I':
+		r := f.relations[c.u32()]
+		return fmt.Sprintf("INSERT %s %s", r.name, r.row(c))
+	case 'U':
+		return f.update(c)
+	case 'D':
+		r := f.relations[c.u32()]
+		return fmt.Sprintf("DELETE %s %c %s", r.name, c.u8(), r.row(c))
+	case 'T':
+		return f.truncate(c)
+	case 'M':
+		return fmt.Sprintf("MESSAGE transactional %d at %d %s %q", c.u8(), f.volatile(c.u64()), c.name(), c.take(len(c.rest)))
+	}
+	panic(badFrame(fmt.Sprintf("unknown kind %q", kind)))
+}
+
+// volatile hides what differs from run to run.
+func (f *frameReader) volatile(v uint64) uint64 {
+	if f.masked && v != 0 {
+		return 1
+	}
+	return v
+}
+
+func (f *frameReader) relation(c *cursor) string {
+	relid, identity := c.u32(), c.u8()
+	r := sentRelation{name: c.name() + "." + c.name()}
+	var columns []string
+	for range c.u16() {
+		flags := c.u8()
+		column := sentColumn{format: c.u8()}
+		typeOID, typmod := f.volatile(uint64(c.u32())), int32(c.u32())
+		column.length = int16(c.u16())
+		column.name = c.name()
+		schema := c.name()
+		column.kind = c.name()
+		columns = append(columns, fmt.Sprintf("%s%s %c %s.%s(%d) oid %d len %d", strings.Repeat("*", int(flags)), column.name, column.format,
+			schema, column.kind, typmod, typeOID, column.length))
+		r.columns = append(r.columns, column)
+	}
+	f.relations[relid] = r
+	return fmt.Sprintf("RELATION %d %s %c (%s)", f.volatile(uint64(relid)), r.name, identity, strings.Join(columns, ", "))
+}
+
+func (f *frameReader) update(c *cursor) string {
+	r := f.relations[c.u32()]
+	old := c.u8()
+	text := fmt.Sprintf("UPDATE %s %c", r.name, old)
+	if old != 'n' {
+		text += " " + r.row(c)
+	}
+	return text + " " + r.row(c)
+}
+
+func (f *frameReader) truncate(c *cursor) string {
+	text := fmt.Sprintf("TRUNCATE flags %d", c.u8())
+	for range c.u32() {
+		text += " " + f.relations[c.u32()].name
+	}
+	return text
+}
+
+func (r sentRelation) row(c *cursor) string {
+	if n := int(c.u16()); n != len(r.columns) {
+		panic(badFrame(fmt.Sprintf("%d columns in row of %q, expected %d", n, r.name, len(r.columns))))
+	}
+	var values []string
+	for _, column := range r.columns {
+		values = append(values, column.name+"="+column.value(c))
+	}
+	return "(" + strings.Join(values, " ") + ")"
+}
+
+func (s sentColumn) value(c *cursor) string {
+	switch kind := c.u8(); kind {
+	case 'n':
+		return "null"
+	case 'u':
+		return "unchanged"
+	case 'f':
+		return s.fixed(c.take(int(s.length)))
+	case 's':
+		return s.sized(c.take(int(c.u8())))
+	case 'l':
+		return s.sized(c.take(int(c.u32())))
+	default:
+		panic(badFrame(fmt.Sprintf("value kind %q", kind)))
+	}
+}
+
+// fixed reads internal form as a little-endian machine writes it.
+func (s sentColumn) fixed(b []byte) string {
+	switch s.kind {
+	case "int2":
+		return strconv.Itoa(int(int16(binary.LittleEndian.Uint16(b))))
+	case "int4":
+		return strconv.Itoa(int(int32(binary.LittleEndian.Uint32(b))))
+	case "int8", "money":
+		return strconv.FormatInt(int64(binary.LittleEndian.Uint64(b)), 10)
+	case "name":
+		return strings.TrimRight(string(b), "\x00")
+	}
+	return "0x" + hex.EncodeToString(b)
+}
+
+func (s sentColumn) sized(b []byte) string {
+	if s.format == 'i' {
+		b = withoutHeader(b)
+	}
+	text := s.format == 't' || s.kind == "text" || s.kind == "varchar" || s.kind == "bpchar"
+	switch {
+	case len(b) > 100:
+		return fmt.Sprintf("%d bytes of %q", len(b), b[:1])
+	case text:
+		return strconv.Quote(string(b))
+	}
+	return "0x" + hex.EncodeToString(b)
+}
+
+// withoutHeader checks the length word of a varlena.
+func withoutHeader(b []byte) []byte {
+	switch {
+	case len(b) > 0 && b[0]&1 == 1:
+		if int(b[0]>>1) == len(b) && len(b) > 1 {
+			return b[1:]
+		}
+	case len(b) >= 4:
+		if word := binary.LittleEndian.Uint32(b); word&3 == 0 && int(word>>2) == len(b) {
+			return b[4:]
+		}
+	}
+	panic(badFrame(fmt.Sprintf("varlena header %x of %d bytes", b[:min(4, len(b))], len(b))))
+}

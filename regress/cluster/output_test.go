@@ -1,0 +1,943 @@
+package cluster
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/pgtest"
+	"bdr/gosrc/stream"
+	"bdr/gosrc/wire"
+)
+
+// These tests exist because bdr_output is half of a protocol whose other half
+// is written elsewhere, and because a frame that waits a little too long, or a
+// keepalive that comes a little too early, loses nothing until something else
+// goes wrong. They read the stream of one plain server, without bdr.so.
+
+var updateGolden = flag.Bool("update-golden", false, "write regress/wire from this run")
+
+const goldenDirectory = "../wire"
+
+// publisher starts a server with only the output plugin.
+func publisher(t *testing.T, settings map[string]string) *pgtest.Node {
+	t.Helper()
+	dir, err := pgtest.ScratchDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{"shared_preload_libraries": "", "autovacuum": "off", "dynamic_library_path": "/tmp/bdr/output/mut"}
+	for name, value := range settings {
+		all[name] = value
+	}
+	s, err := pgtest.NewServer(dir, "publisher", all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = s.Stop(pgtest.Immediate)
+		_ = os.RemoveAll(dir)
+	})
+	n := (&pgtest.Node{Server: s, Database: "postgres", NodeDSN: s.DSN("postgres")}).For(t)
+	n.Must(s.Start())
+	return n
+}
+
+// streamOptions are those of a subscriber that is like the server.
+func streamOptions(change map[string]string) map[string]string {
+	options := map[string]string{"proto_min": "1", "proto_max": "1", "server_version": "150000", "encoding": "UTF8",
+		"architecture": "le:datum8:float8byval:maxalign8:toast2k:blcksz8192:namedata64", "origins": "none", "node_id": "7"}
+	for name, value := range change {
+		options[name] = value
+	}
+	return options
+}
+
+// A reader follows one stream and checks the promises that hold for every
+// stream: frames are whole, transactions pair up, and a keepalive never speaks
+// of a transaction that has not been sent.
+type reader struct {
+	t        *testing.T
+	stream   *stream.Stream
+	tracker  wire.Tracker
+	promised lsn.LSN // by keepalives and frame headers
+	last     lsn.LSN // end of the last transaction
+	frames   [][]byte
+	keep     bool // frames
+	commits  int
+	changes  int
+	messages []string
+	asked    bool // the server wants an answer
+}
+
+func createSlot(n *pgtest.Node, name string) lsn.LSN {
+	at, err := lsn.Parse(n.Value(fmt.Sprintf("SELECT lsn FROM pg_create_logical_replication_slot('%s', 'bdr_output')", name)))
+	n.Must(err)
+	return at
+}
+
+func openStream(t *testing.T, n *pgtest.Node, slot string, at lsn.LSN, options map[string]string) *reader {
+	t.Helper()
+	config := stream.Config{DSN: n.NodeDSN, Slot: slot, Start: at, Options: streamOptions(options), ApplicationName: "output_test"}
+	config.Options["server_version"] = n.Value("SHOW server_version_num")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s, err := stream.Open(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return &reader{t: t, stream: s, keep: true}
+}
+
+// next takes one message of the stream.
+func (r *reader) next(ctx context.Context) error {
+	m, err := r.stream.Receive(ctx)
+	if err != nil {
+		return err
+	}
+	if m.Kind == stream.Keepalive {
+		r.promised = max(r.promised, m.WALEnd)
+		r.asked = r.asked || m.ReplyRequested
+		return nil
+	}
+	f, err := wire.ReadFrame(m.Payload)
+	if err != nil {
+		return err
+	}
+	if r.keep {
+		r.frames = append(r.frames, slices.Clone(m.Payload))
+	}
+	if err := r.tracker.Track(f, r.event); err != nil {
+		return err
+	}
+	if m.WALEnd > r.last && r.tracker.InTransaction() {
+		return fmt.Errorf("header of a frame promises %s in the middle of a transaction, the last one ended at %s", m.WALEnd, r.last)
+	}
+	r.promised = max(r.promised, m.WALEnd)
+	return nil
+}
+
+func (r *reader) event(e wire.Event) error {
+	switch e := e.(type) {
+	case wire.Commit:
+		if e.EndLSN <= r.promised {
+			return fmt.Errorf("transaction that ends at %s comes after a promise of %s", e.EndLSN, r.promised)
+		}
+		r.commits++
+		r.changes += int(e.Changes)
+		r.last = e.EndLSN
+	case wire.Message:
+		r.messages = append(r.messages, string(e.Content))
+	}
+	return nil
+}
+
+// until reads until a condition holds.
+func (r *reader) until(what string, limit time.Duration, condition func() bool) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
+	defer cancel()
+	for !condition() {
+		if err := r.next(ctx); err != nil {
+			r.t.Fatalf("waiting for %s, %d commits seen: %v", what, r.commits, err)
+		}
+	}
+}
+
+// untilMessage reads up to a message that is emitted now.
+func (r *reader) untilMessage(n *pgtest.Node, content string) {
+	r.t.Helper()
+	n.Exec(fmt.Sprintf("SELECT pg_logical_emit_message(false, 'bdr', '%s')", content))
+	r.until("message "+content, 20*time.Second, func() bool { return slices.Contains(r.messages, content) })
+}
+
+// lines are the frames so far as text, without what differs between runs.
+func (r *reader) lines() []string {
+	r.t.Helper()
+	text := newFrameReader(true)
+	var all []string
+	for _, f := range r.frames {
+		lines, err := text.frame(f)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, lines...)
+	}
+	return all
+}
+
+func requireLines(t *testing.T, got []string, want string) {
+	t.Helper()
+	expected := strings.Split(strings.TrimSpace(want), "\n")
+	for i := range max(len(got), len(expected)) {
+		var g, w string
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(expected) {
+			w = strings.TrimSpace(expected[i])
+		}
+		if g != w {
+			t.Errorf("line %d:\n got %s\nwant %s", i+1, g, w)
+		}
+	}
+	if t.Failed() {
+		t.Fatalf("all lines:\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// writeGolden keeps the frames for readers that have no server at hand.
+func writeGolden(t *testing.T, name string, frames [][]byte) {
+	t.Helper()
+	if !*updateGolden {
+		return
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "# %s: frames of a real bdr_output, one per line, and what they say.\n", name)
+	reader := newFrameReader(false)
+	for _, f := range frames {
+		lines, err := reader.frame(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines {
+			fmt.Fprintf(&text, "# %s\n", line)
+		}
+		fmt.Fprintf(&text, "%s\n", hex.EncodeToString(f))
+	}
+	if err := os.WriteFile(filepath.Join(goldenDirectory, name+".hex"), []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGoldenFrames keeps the second reader honest without a server, and shows a
+// change of the format as a change of these files.
+func TestGoldenFrames(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(goldenDirectory, "*.hex"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden frames: %v", err)
+	}
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := newFrameReader(false)
+		var expected []string
+		for _, line := range strings.Split(strings.TrimSpace(string(content)), "\n")[1:] {
+			if comment, ok := strings.CutPrefix(line, "# "); ok {
+				expected = append(expected, comment)
+				continue
+			}
+			frame, err := hex.DecodeString(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines, err := text.frame(frame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(lines, expected) {
+				t.Errorf("%s:\n got %q\nwant %q", path, lines, expected)
+			}
+			expected = nil
+		}
+	}
+}
+
+// Every kind of change, in internal form.
+func TestOutputChanges(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE orders (id int PRIMARY KEY, note text, price numeric)`)
+	at := createSlot(n, "s")
+	n.Exec(`INSERT INTO orders VALUES (1, 'one', NULL), (2, NULL, 1)`,
+		`UPDATE orders SET note = 'uno' WHERE id = 1`,
+		`UPDATE orders SET id = 10 WHERE id = 1`,
+		`DELETE FROM orders WHERE id = 2`,
+		`BEGIN; SELECT pg_logical_emit_message(true, 'bdr', 'inside'); SELECT pg_logical_emit_message(true, 'other', 'x'); COMMIT`,
+		`BEGIN; CREATE TABLE empty (a int); COMMIT`,
+		`BEGIN; INSERT INTO orders VALUES (3, 'rolled back', 3); ROLLBACK`,
+		`TRUNCATE orders`,
+		`TRUNCATE orders RESTART IDENTITY CASCADE`)
+	r := openStream(t, n, "s", at, nil)
+	r.untilMessage(n, "end")
+	requireLines(t, r.lines(), `
+STARTUP protocol 1 server 1 formats i encoding UTF8
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+RELATION 1 public.orders d (*id i pg_catalog.int4(-1) oid 1 len 4, note i pg_catalog.text(-1) oid 1 len -1, price i pg_catalog.numeric(-1) oid 1 len -1)
+INSERT public.orders (id=1 note="one" price=null)
+INSERT public.orders (id=2 note=null price=0x00800100)
+COMMIT commit 1 end 1 changes 2
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+UPDATE public.orders n (id=1 note="uno" price=null)
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+UPDATE public.orders k (id=1 note=null price=null) (id=10 note="uno" price=null)
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+DELETE public.orders k (id=2 note=null price=null)
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+MESSAGE transactional 1 at 1 bdr "inside"
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+TRUNCATE flags 0 public.orders
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+TRUNCATE flags 3 public.orders
+COMMIT commit 1 end 1 changes 1
+MESSAGE transactional 0 at 1 bdr "end"`)
+	writeGolden(t, "changes", r.frames)
+}
+
+// What is not for peers stays here; rows that nobody could find do too.
+func TestOutputSkips(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE SCHEMA bdr`, `CREATE TABLE bdr.own (a int PRIMARY KEY)`, `CREATE UNLOGGED TABLE unlogged (a int PRIMARY KEY)`,
+		`CREATE TABLE keyless (a int)`, `CREATE TABLE nothing (a int PRIMARY KEY)`, `ALTER TABLE nothing REPLICA IDENTITY NOTHING`,
+		`CREATE TABLE parts (a int PRIMARY KEY) PARTITION BY RANGE (a)`,
+		`CREATE TABLE part1 PARTITION OF parts FOR VALUES FROM (0) TO (10)`,
+		`CREATE MATERIALIZED VIEW seen AS SELECT a FROM keyless`)
+	at := createSlot(n, "s")
+	n.Exec(`INSERT INTO bdr.own VALUES (1)`, `INSERT INTO unlogged VALUES (1)`, `REFRESH MATERIALIZED VIEW seen`,
+		`CREATE TEMP TABLE passing AS SELECT 1 AS a`, `TRUNCATE bdr.own`,
+		`BEGIN; INSERT INTO keyless VALUES (1); UPDATE keyless SET a = 2; DELETE FROM keyless; COMMIT`,
+		`BEGIN; INSERT INTO nothing VALUES (1); UPDATE nothing SET a = 2; DELETE FROM nothing; COMMIT`,
+		`INSERT INTO parts VALUES (1)`, `TRUNCATE parts`, `TRUNCATE bdr.own, part1`)
+	r := openStream(t, n, "s", at, nil)
+	r.untilMessage(n, "end")
+	requireLines(t, r.lines(), `
+STARTUP protocol 1 server 1 formats i encoding UTF8
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+RELATION 1 public.keyless d (a i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.keyless (a=1)
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+RELATION 1 public.nothing n (a i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.nothing (a=1)
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+RELATION 1 public.part1 d (*a i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.part1 (a=1)
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+TRUNCATE flags 0 public.part1
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+TRUNCATE flags 0 public.part1
+COMMIT commit 1 end 1 changes 1
+MESSAGE transactional 0 at 1 bdr "end"`)
+	if log := n.LogTail(1000); strings.Count(log, "of table \"public.keyless\" is not replicated") != 1 {
+		t.Error("the log does not say once that changes of keyless are not replicated")
+	}
+}
+
+// Replica identities and what lies in TOAST tables.
+func TestOutputIdentitiesAndToast(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE plain (id int PRIMARY KEY, big text, n int)`, `ALTER TABLE plain ALTER big SET STORAGE EXTERNAL`,
+		`CREATE TABLE whole (LIKE plain INCLUDING ALL)`, `ALTER TABLE whole REPLICA IDENTITY FULL`,
+		`CREATE TABLE indexed (id int PRIMARY KEY, a int NOT NULL, b int NOT NULL, UNIQUE (b, a))`,
+		`ALTER TABLE indexed REPLICA IDENTITY USING INDEX indexed_b_a_key`,
+		`CREATE TABLE inlined (id int PRIMARY KEY, c text)`)
+	at := createSlot(n, "s")
+	n.Exec(`INSERT INTO plain VALUES (1, repeat('x', 9000), 1)`, `UPDATE plain SET n = 2`, `UPDATE plain SET big = repeat('y', 8000)`,
+		`INSERT INTO whole VALUES (1, repeat('x', 9000), 1)`, `UPDATE whole SET n = 2`, `DELETE FROM whole`,
+		`INSERT INTO indexed VALUES (1, 2, 3)`, `UPDATE indexed SET id = 2`, `UPDATE indexed SET a = 4`, `DELETE FROM indexed`,
+		`INSERT INTO inlined VALUES (1, repeat('z', 20000))`, `UPDATE inlined SET c = repeat('w', 100000)`, `UPDATE inlined SET c = repeat('v', 126)`)
+	r := openStream(t, n, "s", at, nil)
+	r.untilMessage(n, "end")
+	var got []string
+	for _, line := range r.lines() {
+		if !strings.HasPrefix(line, "BEGIN") && !strings.HasPrefix(line, "COMMIT") && !strings.HasPrefix(line, "STARTUP") {
+			got = append(got, line)
+		}
+	}
+	requireLines(t, got, `
+RELATION 1 public.plain d (*id i pg_catalog.int4(-1) oid 1 len 4, big i pg_catalog.text(-1) oid 1 len -1, n i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.plain (id=1 big=9000 bytes of "x" n=1)
+UPDATE public.plain n (id=1 big=unchanged n=2)
+UPDATE public.plain n (id=1 big=8000 bytes of "y" n=2)
+RELATION 1 public.whole f (*id i pg_catalog.int4(-1) oid 1 len 4, *big i pg_catalog.text(-1) oid 1 len -1, *n i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.whole (id=1 big=9000 bytes of "x" n=1)
+UPDATE public.whole f (id=1 big=9000 bytes of "x" n=1) (id=1 big=9000 bytes of "x" n=2)
+DELETE public.whole f (id=1 big=9000 bytes of "x" n=2)
+RELATION 1 public.indexed i (id i pg_catalog.int4(-1) oid 1 len 4, *a i pg_catalog.int4(-1) oid 1 len 4, *b i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.indexed (id=1 a=2 b=3)
+UPDATE public.indexed n (id=2 a=2 b=3)
+UPDATE public.indexed k (id=null a=2 b=3) (id=2 a=4 b=3)
+DELETE public.indexed k (id=null a=4 b=3)
+RELATION 1 public.inlined d (*id i pg_catalog.int4(-1) oid 1 len 4, c i pg_catalog.text(-1) oid 1 len -1)
+INSERT public.inlined (id=1 c=20000 bytes of "z")
+UPDATE public.inlined n (id=1 c=100000 bytes of "w")
+UPDATE public.inlined n (id=1 c=126 bytes of "v")
+MESSAGE transactional 0 at 1 bdr "end"`)
+}
+
+const typesTable = `CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TYPE pair AS (a int, b text);
+CREATE DOMAIN positive AS numeric(8,2) CHECK (VALUE > 0); CREATE DOMAIN feeling AS mood; CREATE SEQUENCE counted;
+CREATE TABLE kinds (id bigint PRIMARY KEY, s smallint, f float8, d positive, m mood, fm feeling, p pair, a int[], ma mood[],
+	c regclass, ca regclass[], o oid, r int4range, j jsonb, u uuid, v varchar(10), b bytea, ts timestamptz, i interval, x money,
+	ac aclitem, n name, gone text, g bigint GENERATED ALWAYS AS (id * 2) STORED);
+ALTER TABLE kinds DROP COLUMN gone`
+
+const typesRow = `INSERT INTO kinds VALUES (1, -2, 1.5, 3.25, 'happy', 'sad', (1, 'x y'), '{1,NULL}', '{sad,happy}', 'counted', '{counted,pg_class}',
+	42, '[1,5)', '{"k": 1}', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'v', '\xdead', '2020-01-01 00:00:00+00', '1 mon 2 days', 12.34,
+	'=r/postgres', 'nm')`
+
+// Which form each type travels in, and that text does not depend on settings.
+func TestOutputTypes(t *testing.T) {
+	n := publisher(t, map[string]string{"datestyle": "german", "intervalstyle": "sql_standard", "bytea_output": "escape",
+		"extra_float_digits": "-15", "timezone": "Asia/Tokyo"})
+	n.Exec(typesTable)
+	at := createSlot(n, "internal")
+	createSlot(n, "foreign")
+	n.Exec(typesRow)
+
+	r := openStream(t, n, "internal", at, nil)
+	r.untilMessage(n, "end")
+	row := r.lines()[3]
+	requireContains(t, row, `id=1 s=-2 f=0x000000000000f83f`, `m="happy" fm="sad" p="(1,\"x y\")"`, `ma="{sad,happy}"`, `c="public.counted"`,
+		`ca="{public.counted,pg_class}"`, `o=0x2a000000`, `u=0xa0eebc999c0b4ef8bb6d6bb9bd380a11`, `v="v"`, `b=0xdead`, `x=1234`,
+		`ac="=r/postgres"`, `n=nm`)
+	if strings.Contains(row, " g=") || strings.Contains(row, "gone") {
+		t.Errorf("generated or dropped column: %s", row)
+	}
+	writeGolden(t, "types_internal", r.frames)
+
+	r = openStream(t, n, "foreign", at, map[string]string{"architecture": "be:datum4"})
+	r.until("the row", 10*time.Second, func() bool { return r.commits == 1 })
+	if lines := r.lines(); lines[0] != "STARTUP protocol 1 server 1 formats b encoding UTF8" {
+		t.Error(lines[0])
+	}
+	requireContains(t, r.lines()[3], `id=0x0000000000000001 s=0xfffe f=0x3ff8000000000000`, `m="happy" fm="sad"`, `c="public.counted"`,
+		`x=0x00000000000004d2`, `v="v"`, `b=0xdead`, `a=0x000000010000000100000017`, `n=0x6e6d`)
+	writeGolden(t, "types_foreign", r.frames)
+}
+
+func requireContains(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s\nlacks %s", text, part)
+		}
+	}
+}
+
+// RELATION comes again when, and only when, the definition has changed.
+func TestOutputDefinitionsChange(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE a (id int PRIMARY KEY, v text)`, `CREATE TYPE mood AS ENUM ('sad')`, `CREATE TABLE b (id int PRIMARY KEY, m mood)`)
+	at := createSlot(n, "s")
+	r := openStream(t, n, "s", at, nil)
+	n.Exec(`INSERT INTO a VALUES (1, 'x')`, `ANALYZE a`, `CREATE TEMP TABLE other (x int)`, `INSERT INTO a VALUES (2, 'x')`)
+	r.untilMessage(n, "1")
+	n.Exec(`ALTER TABLE a ADD COLUMN n int DEFAULT 5`, `INSERT INTO a VALUES (3, 'x')`, `UPDATE a SET v = 'y' WHERE id = 1`,
+		`BEGIN; INSERT INTO a VALUES (4, 'x'); ALTER TABLE a DROP COLUMN v; INSERT INTO a VALUES (5); ALTER TABLE a RENAME TO aa; INSERT INTO aa VALUES (6); COMMIT`,
+		`ALTER TABLE aa ALTER COLUMN n TYPE bigint`, `INSERT INTO aa VALUES (7)`)
+	r.untilMessage(n, "2")
+	n.Exec(`INSERT INTO b VALUES (1, 'sad')`, `ALTER TYPE mood ADD VALUE 'happy'`, `INSERT INTO b VALUES (2, 'happy')`, `ALTER TYPE mood RENAME TO humour`,
+		`INSERT INTO b VALUES (3, 'sad')`, `ALTER SCHEMA public RENAME TO public2`, `INSERT INTO public2.b VALUES (4, 'sad')`)
+	r.untilMessage(n, "3")
+	var got []string
+	for _, line := range r.lines() {
+		if strings.HasPrefix(line, "RELATION") || strings.HasPrefix(line, "INSERT") || strings.HasPrefix(line, "UPDATE") {
+			got = append(got, line)
+		}
+	}
+	requireLines(t, got, `
+RELATION 1 public.a d (*id i pg_catalog.int4(-1) oid 1 len 4, v i pg_catalog.text(-1) oid 1 len -1)
+INSERT public.a (id=1 v="x")
+INSERT public.a (id=2 v="x")
+RELATION 1 public.a d (*id i pg_catalog.int4(-1) oid 1 len 4, v i pg_catalog.text(-1) oid 1 len -1, n i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.a (id=3 v="x" n=5)
+UPDATE public.a n (id=1 v="y" n=5)
+INSERT public.a (id=4 v="x" n=5)
+RELATION 1 public.a d (*id i pg_catalog.int4(-1) oid 1 len 4, n i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.a (id=5 n=5)
+RELATION 1 public.aa d (*id i pg_catalog.int4(-1) oid 1 len 4, n i pg_catalog.int4(-1) oid 1 len 4)
+INSERT public.aa (id=6 n=5)
+RELATION 1 public.aa d (*id i pg_catalog.int4(-1) oid 1 len 4, n i pg_catalog.int8(-1) oid 1 len 8)
+INSERT public.aa (id=7 n=5)
+RELATION 1 public.b d (*id i pg_catalog.int4(-1) oid 1 len 4, m t public.mood(-1) oid 1 len 4)
+INSERT public.b (id=1 m="sad")
+INSERT public.b (id=2 m="happy")
+RELATION 1 public.b d (*id i pg_catalog.int4(-1) oid 1 len 4, m t public.humour(-1) oid 1 len 4)
+INSERT public.b (id=3 m="sad")
+RELATION 1 public2.b d (*id i pg_catalog.int4(-1) oid 1 len 4, m t public2.humour(-1) oid 1 len 4)
+INSERT public2.b (id=4 m="sad")`)
+}
+
+// inOrigin runs statements in one transaction as if they had come from origin.
+func inOrigin(n *pgtest.Node, origin, at string, statements string) {
+	n.Exec(fmt.Sprintf(`BEGIN; SELECT pg_replication_origin_session_setup('%s'); SELECT pg_replication_origin_xact_setup('%s', now()); %s; COMMIT;
+		SELECT pg_replication_origin_session_reset()`, origin, at, statements))
+}
+
+// A change that is sent back goes round for ever; one that is taken for a
+// peer's is lost. Ids of origins are reused, and an origin may be as young as
+// the transaction that it is first used in.
+func TestOutputOrigins(t *testing.T) {
+	n := publisher(t, nil)
+	database := n.Value("SELECT oid FROM pg_database WHERE datname = current_database()")
+	peer7, peer8, copied := "bdr_"+database+"_7", "bdr_"+database+"_8", "bdr_"+database+"_copy_1"
+	n.Exec(`CREATE TABLE t (v text PRIMARY KEY)`)
+	at := createSlot(n, "none")
+	createSlot(n, "all")
+	live := openStream(t, n, "none", at, nil)
+
+	create := func(name string) { n.Exec("SELECT pg_replication_origin_create('" + name + "')") }
+	drop := func(name string) { n.Exec("SELECT pg_replication_origin_drop('" + name + "')") }
+	create(peer7)
+	inOrigin(n, peer7, "0/700", `INSERT INTO t VALUES ('from 7'); SELECT pg_logical_emit_message(true, 'bdr', 'of 7'); SELECT pg_logical_emit_message(false, 'bdr', 'now of 7')`)
+	inOrigin(n, peer7, "0/701", `INSERT INTO t VALUES ('again from 7')`)
+	n.Exec(`INSERT INTO t VALUES ('local')`)
+	live.untilMessage(n, "1")
+	drop(peer7)
+	create("native")
+	inOrigin(n, "native", "0/1", `INSERT INTO t VALUES ('native')`)
+	live.untilMessage(n, "2")
+	drop("native")
+	create(peer8)
+	inOrigin(n, peer8, "0/800", `INSERT INTO t VALUES ('from 8')`)
+	drop(peer8)
+	n.Exec(`BEGIN; SELECT pg_replication_origin_create('`+copied+`'); SELECT pg_replication_origin_session_setup('`+copied+`');
+		INSERT INTO t VALUES ('copied'); COMMIT; SELECT pg_replication_origin_session_reset()`,
+		`INSERT INTO t VALUES ('local too')`)
+	drop(copied)
+	create("bdr_1_8")
+	inOrigin(n, "bdr_1_8", "0/1", `INSERT INTO t VALUES ('of another database')`)
+
+	want := `
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+RELATION 1 public.t d (*v i pg_catalog.text(-1) oid 1 len -1)
+INSERT public.t (v="local")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+INSERT public.t (v="native")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+INSERT public.t (v="local too")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+INSERT public.t (v="of another database")
+COMMIT commit 1 end 1 changes 1`
+	live.untilMessage(n, "end")
+	requireLines(t, withoutMessages(live.lines()), want)
+	live.stream.Close()
+
+	late := reopen(t, n, "none", at, nil)
+	late.untilMessage(n, "late")
+	requireLines(t, withoutMessages(late.lines()), want)
+
+	all := openStream(t, n, "all", at, map[string]string{"origins": "all"})
+	all.untilMessage(n, "all")
+	requireLines(t, withoutMessages(all.lines()), `
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+RELATION 1 public.t d (*v i pg_catalog.text(-1) oid 1 len -1)
+INSERT public.t (v="local")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+INSERT public.t (v="native")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 8 at 1
+INSERT public.t (v="from 8")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+INSERT public.t (v="copied")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+INSERT public.t (v="local too")
+COMMIT commit 1 end 1 changes 1
+BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
+INSERT public.t (v="of another database")
+COMMIT commit 1 end 1 changes 1`)
+	writeGolden(t, "origins_all", all.frames)
+	if strings.Contains(strings.Join(append(late.messages, live.messages...), " "), "of 7") {
+		t.Error("a message of node 7 went back to it")
+	}
+}
+
+func withoutMessages(lines []string) []string {
+	return slices.DeleteFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "MESSAGE") || strings.HasPrefix(line, "STARTUP")
+	})
+}
+
+// reopen waits for the old walsender to let go of the slot.
+func reopen(t *testing.T, n *pgtest.Node, slot string, at lsn.LSN, options map[string]string) *reader {
+	t.Helper()
+	n.Wait(10*time.Second, fmt.Sprintf("SELECT active FROM pg_replication_slots WHERE slot_name = '%s'", slot), "f")
+	return openStream(t, n, slot, at, options)
+}
+
+// Frames wait for each other only while that costs nobody anything.
+func TestOutputPendingFramesLeave(t *testing.T) {
+	whole := t // the stream outlives the subtests
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE t (id serial PRIMARY KEY, v text)`, `CREATE DATABASE busy`)
+	at := createSlot(n, "s")
+	r := openStream(t, n, "s", at, nil)
+	r.untilMessage(n, "start")
+
+	t.Run("single commits arrive at once", func(t *testing.T) {
+		var slowest time.Duration
+		for range 200 {
+			before, began := r.commits, time.Now()
+			n.Exec(`INSERT INTO t (v) VALUES ('x')`)
+			r.until("one commit", 5*time.Second, func() bool { return r.commits > before })
+			slowest = max(slowest, time.Since(began))
+		}
+		t.Logf("slowest of 200: %v", slowest)
+		if slowest > time.Second {
+			t.Errorf("a commit took %v", slowest)
+		}
+	})
+	t.Run("small transactions share frames", func(t *testing.T) {
+		frames, commits := len(r.frames), r.commits
+		n.Exec(`DO $$ BEGIN FOR i IN 1..2000 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
+		r.until("2000 commits", 20*time.Second, func() bool { return r.commits == commits+2000 })
+		t.Logf("2000 live commits in %d frames", len(r.frames)-frames)
+		r.stream.Close()
+		n.Exec(`DO $$ BEGIN FOR i IN 1..2000 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
+		last := r.last
+		r = reopen(whole, n, "s", last, nil)
+		r.until("2000 commits", 20*time.Second, func() bool { return r.commits == 2000 })
+		t.Logf("2000 waiting commits in %d frames", len(r.frames))
+		if len(r.frames) > 100 {
+			t.Errorf("2000 transactions came in %d frames", len(r.frames))
+		}
+	})
+	t.Run("WAL of another database holds nothing up", func(t *testing.T) {
+		done := make(chan error, 1)
+		go func() {
+			_, err := n.RunTimeout("busy", `CREATE TABLE b AS SELECT g, repeat('x', 100) AS v FROM generate_series(1, 1000000) g`, time.Minute)
+			done <- err
+		}()
+		before := r.commits
+		var slowest time.Duration
+		for finished := false; !finished; {
+			began, want := time.Now(), r.commits+1
+			n.Exec(`INSERT INTO t (v) VALUES ('x')`)
+			r.until("a commit beside a busy database", 10*time.Second, func() bool { return r.commits >= want })
+			slowest = max(slowest, time.Since(began))
+			select {
+			case err := <-done:
+				n.Must(err)
+				finished = true
+			default:
+			}
+		}
+		t.Logf("slowest of %d: %v", r.commits-before, slowest)
+	})
+	t.Run("nothing waits for the end of foreign WAL", func(t *testing.T) {
+		r.stream.Close()
+		n.Exec(`INSERT INTO t (v) VALUES ('before')`)
+		_, err := n.RunTimeout("busy", `CREATE TABLE c AS SELECT g, repeat('x', 100) AS v FROM generate_series(1, 1000000) g`, time.Minute)
+		n.Must(err)
+		last := r.last
+		r = reopen(whole, n, "s", last, nil)
+		r.untilMessage(n, "after foreign WAL")
+		if len(r.frames) < 2 {
+			t.Error("a commit waited while WAL of another database was decoded")
+		}
+	})
+	t.Run("a question is answered after what is pending", func(t *testing.T) {
+		for range 50 {
+			want := r.commits + 20
+			n.Exec(`DO $$ BEGIN FOR i IN 1..20 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
+			n.Must(r.stream.Confirm(r.last, r.last, r.last, true))
+			r.until("20 commits", 10*time.Second, func() bool { return r.commits == want })
+		}
+	})
+}
+
+// A walsender that waits for an answer sends no further keepalives, which would
+// take pending frames along.
+func TestOutputSendsWhileItWaitsForAnAnswer(t *testing.T) {
+	n := publisher(t, map[string]string{"wal_sender_timeout": "6s"})
+	n.Exec(`CREATE TABLE t (id serial PRIMARY KEY, v text)`)
+	at := createSlot(n, "s")
+	r := openStream(t, n, "s", at, nil)
+	r.until("the question", 10*time.Second, func() bool { return r.asked })
+	began := time.Now()
+	n.Exec(`INSERT INTO t (v) VALUES ('x')`)
+	r.until("the commit", 5*time.Second, func() bool { return r.commits == 1 })
+	if waited := time.Since(began); waited > time.Second {
+		t.Errorf("a commit took %v", waited)
+	}
+}
+
+// However a session ends, the walsender's connection is as it was before: an
+// error must not leave our functions in it without their state.
+func TestOutputSessionEnds(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE t (id serial PRIMARY KEY, v text)`)
+	createSlot(n, "s")
+	conn, err := stream.Connect(t.Context(), n.NodeDSN, true, "ends")
+	n.Must(err)
+	defer conn.Close(context.Background())
+	options := streamOptions(map[string]string{"server_version": n.Value("SHOW server_version_num")})
+	var list []string
+	for name, value := range options {
+		list = append(list, fmt.Sprintf("%s '%s'", name, value))
+	}
+	start := "START_REPLICATION SLOT s LOGICAL 0/0 (" + strings.Join(list, ", ") + ")"
+	for _, end := range []string{"error", "stop", "error"} {
+		send(t, conn, &pgproto3.Query{String: start})
+		receive[*pgproto3.CopyBothResponse](t, conn)
+		receive[*pgproto3.CopyData](t, conn)
+		n.Exec(`INSERT INTO t (v) VALUES ('x')`)
+		if end == "stop" {
+			send(t, conn, &pgproto3.CopyDone{})
+			receive[*pgproto3.CopyDone](t, conn)
+			receive[*pgproto3.CommandComplete](t, conn)
+		} else {
+			n.Exec(`SELECT pg_cancel_backend(active_pid) FROM pg_replication_slots`)
+			receive[*pgproto3.ErrorResponse](t, conn)
+		}
+		receive[*pgproto3.ReadyForQuery](t, conn)
+		// search_path stays pinned, as it is for the text form of values.
+		if _, err := conn.Exec(t.Context(), "SELECT count(*) FROM public.t").ReadAll(); err != nil {
+			t.Fatalf("after %s: %v", end, err)
+		}
+	}
+}
+
+func send(t *testing.T, conn *pgconn.PgConn, m pgproto3.FrontendMessage) {
+	t.Helper()
+	conn.Frontend().Send(m)
+	if err := conn.Frontend().Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive skips what is not a T; an error of the server ends the test.
+func receive[T pgproto3.BackendMessage](t *testing.T, conn *pgconn.PgConn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		m, err := conn.ReceiveMessage(ctx)
+		if err != nil {
+			t.Fatalf("waiting for %T: %v", *new(T), err)
+		}
+		if _, ok := m.(T); ok {
+			return
+		}
+		if refused, ok := m.(*pgproto3.ErrorResponse); ok {
+			t.Fatalf("waiting for %T: %s", *new(T), refused.Message)
+		}
+	}
+}
+
+// The SQL functions write each transaction when it ends, and leave the settings
+// of their session alone.
+func TestOutputThroughSQL(t *testing.T) {
+	n := publisher(t, map[string]string{"datestyle": "german"})
+	n.Exec(`CREATE TABLE t (id int PRIMARY KEY, d date)`)
+	createSlot(n, "s")
+	n.Exec(`INSERT INTO t VALUES (1, '2020-01-02')`, `INSERT INTO t VALUES (2, NULL)`)
+	var list []string
+	for name, value := range streamOptions(map[string]string{"architecture": "other"}) {
+		list = append(list, fmt.Sprintf("'%s', '%s'", name, value))
+	}
+	changes := "SELECT encode(data, 'hex') FROM pg_logical_slot_%s_binary_changes('s', NULL, NULL, " + strings.Join(list, ", ") + ")"
+	conn := n.Session()
+	rows, err := pgtest.RunOn(conn, fmt.Sprintf(changes, "peek")+"; SHOW datestyle", 10*time.Second)
+	n.Must(err)
+	if rows[0][0] != "German, DMY" {
+		t.Errorf("DateStyle is %s afterwards", rows[0][0])
+	}
+	rows, err = pgtest.RunOn(conn, fmt.Sprintf(changes, "get"), 10*time.Second)
+	n.Must(err)
+	if len(rows) != 2 {
+		t.Fatalf("%d frames, expected one per transaction", len(rows))
+	}
+	if _, err := pgtest.RunOn(conn, "SELECT * FROM pg_logical_slot_get_binary_changes('s', NULL, NULL, 'a', 'b')", 10*time.Second); err == nil {
+		t.Error("a wrong option was taken")
+	}
+	n.Exec("CREATE TABLE later (id int)") // invalidations reach no session
+}
+
+// A fast shutdown ends the walsender after everything has been sent and
+// confirmed, as it does without us.
+func TestOutputShutdownSendsEverything(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE t (id serial PRIMARY KEY, v text)`)
+	at := createSlot(n, "s")
+	r := openStream(t, n, "s", at, nil)
+	r.keep = false
+	n.Exec(`DO $$ BEGIN FOR i IN 1..20000 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := n.Stop(pgtest.Fast)
+		stopped <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		err := r.next(ctx)
+		var ended *pgerr.Error
+		if errors.As(err, &ended) && ended.Code == pgerr.AdminShutdown {
+			break
+		}
+		if err != nil {
+			t.Fatalf("after %d commits: %v", r.commits, err)
+		}
+		if r.asked && !r.tracker.InTransaction() {
+			r.asked = false
+			n.Must(r.stream.Confirm(r.promised, r.promised, r.promised, false))
+		}
+	}
+	n.Must(<-stopped)
+	if r.commits != 20000 {
+		t.Errorf("%d commits were sent, expected 20000", r.commits)
+	}
+}
+
+// A large transaction passes through; nobody keeps it.
+func TestOutputLargeTransactionStreamsThrough(t *testing.T) {
+	n := publisher(t, map[string]string{"logical_decoding_work_mem": "4MB"})
+	n.Exec(`CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	at := createSlot(n, "s")
+	n.Exec(`INSERT INTO t SELECT g, repeat('x', 50) FROM generate_series(1, 300000) g`)
+	r := openStream(t, n, "s", at, nil)
+	r.keep = false
+	sender := n.ProcessesTitled("walsender", "postgres")
+	if len(sender) != 1 {
+		t.Fatalf("walsenders: %v", sender)
+	}
+	peak := 0
+	for frames := 0; r.commits == 0; frames++ {
+		if err := r.next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if frames%50 == 0 {
+			peak = max(peak, sender[0].AnonymousKilobytes())
+		}
+	}
+	t.Logf("walsender: at most %d kB of its own", peak)
+	if peak > 40*1024 {
+		t.Errorf("walsender grew to %d kB", peak)
+	}
+	if r.changes != 300000 {
+		t.Errorf("%d changes", r.changes)
+	}
+}
+
+// A value of many megabytes is one frame; the buffers shrink again.
+func TestOutputLargeValue(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	at := createSlot(n, "s")
+	r := openStream(t, n, "s", at, nil)
+	n.Exec(`INSERT INTO t VALUES (1, repeat('0123456789', 20 * 1000 * 1000))`, `INSERT INTO t VALUES (2, 'small')`)
+	r.until("both rows", 60*time.Second, func() bool { return r.commits == 2 })
+	requireContains(t, strings.Join(r.lines(), "\n"), `INSERT public.t (id=1 v=200000000 bytes of "0")`, `INSERT public.t (id=2 v="small")`)
+}
+
+// A Receive that is given up loses nothing, at any point of a message.
+func TestReceiveIsInterrupted(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	at := createSlot(n, "s")
+	r := openStream(t, n, "s", at, nil)
+	r.untilMessage(n, "start")
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	began := time.Now()
+	var err error
+	for err == nil { // keepalives may come first
+		err = r.next(ctx)
+	}
+	if waited := time.Since(began); !errors.Is(err, context.Canceled) || waited > time.Second {
+		t.Fatalf("cancelled Receive: %v after %v", err, waited)
+	}
+	n.Exec(`INSERT INTO t SELECT g, repeat('x', 1000) FROM generate_series(1, 50000) g`)
+	interrupts := 0
+	for r.commits == 0 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(interrupts%7)*50*time.Microsecond)
+		err := r.next(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			interrupts++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d interruptions", interrupts)
+	if r.changes != 50000 {
+		t.Errorf("%d changes", r.changes)
+	}
+}
+
+// What a stream refuses, it refuses with a code and in words.
+func TestOutputRefusesOptions(t *testing.T) {
+	n := publisher(t, nil)
+	at := createSlot(n, "s")
+	for name, change := range map[string]map[string]string{
+		"unrecognized option":     {"colour": "red"},
+		"no common protocol":      {"proto_min": "2", "proto_max": "9"},
+		"invalid value":           {"node_id": "x"},
+		`value for option "orig`:  {"origins": "some"},
+		`encoding "LATIN1"`:       {"encoding": "LATIN1"},
+		`option "proto_max": "-1`: {"proto_max": "-1"},
+	} {
+		n.Wait(10*time.Second, "SELECT active FROM pg_replication_slots", "f")
+		_, err := stream.Open(t.Context(), stream.Config{DSN: n.NodeDSN, Slot: "s", Start: at, Options: streamOptions(change)})
+		var refused *pgerr.Error
+		if !errors.As(err, &refused) || refused.Code != badArgument || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v: %v", change, err)
+		} else if refused.Hint == "" {
+			t.Errorf("%v: no hint", change)
+		}
+	}
+	_, err := stream.Open(t.Context(), stream.Config{DSN: n.NodeDSN + " password=" + secret + " port=1", Slot: "s"})
+	var unreachable *pgerr.Error
+	if !errors.As(err, &unreachable) || unreachable.Code != lostPeer || strings.Contains(fmt.Sprintf("%+v", unreachable), secret) || unreachable.Detail == "" {
+		t.Errorf("unreachable server: %+v", err)
+	}
+}
+
+// Slots are made and dropped over the replication protocol.
+func TestSlots(t *testing.T) {
+	n := publisher(t, nil)
+	conn, err := stream.Connect(t.Context(), n.NodeDSN, true, "slots")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	name := stream.SlotName(5, 77)
+	slot, err := stream.CreateSlot(t.Context(), conn, name, true)
+	if err != nil || slot.Name != "bdr_5_77" || slot.ConsistentPoint == lsn.Zero || slot.Snapshot == "" {
+		t.Fatalf("%+v, %v", slot, err)
+	}
+	n.Exec("BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '" + slot.Snapshot + "'; COMMIT")
+	_, err = stream.CreateSlot(t.Context(), conn, name, false)
+	if !errors.Is(err, pgerr.New(existsAlready, "")) {
+		t.Errorf("second slot of the same name: %v", err)
+	}
+	for range 2 {
+		if err := stream.DropSlot(t.Context(), conn, name, true); err != nil {
+			t.Error(err)
+		}
+	}
+	if left := n.Value("SELECT count(*) FROM pg_replication_slots"); left != "0" {
+		t.Errorf("%s slots are left", left)
+	}
+}

@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"fmt"
+	"testing"
+
+	"bdr/gosrc/pgtest"
+)
+
+// leftovers counts what a node keeps for its peers: it must be gone with them.
+const leftovers = `SELECT (SELECT count(*) FROM pg_replication_slots) || ' ' || (SELECT count(*) FROM pg_replication_origin)`
+
+// TestPart exists because a node that leaves must take nothing with it and
+// leave nothing behind: its changes are everywhere, its slots hold back no WAL,
+// its database is an ordinary one again, and its name is free for another.
+func TestPart(t *testing.T) {
+	c := pgtest.NewCluster(t, 3)
+	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, who text)")
+	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
+	for i, n := range c.Nodes {
+		n.Exec(fmt.Sprintf("INSERT INTO t SELECT g, '%s' FROM generate_series(%d, %d) g", n.Name, i*1000, i*1000+200))
+	}
+	t.Run("extension_stays_while_member", func(t *testing.T) {
+		requireRefusal(t, a.For(t), refusal{"", "DROP EXTENSION bdr", wrongState, []string{"part_node"}})
+		requireRefusal(t, a.For(t), refusal{"", "DROP SCHEMA bdr CASCADE", wrongState, nil})
+	})
+
+	a.Exec("SELECT bdr.part_node(node_name := 'node3', wait_for_completion := true)")
+	for _, n := range []*pgtest.Node{a, b} {
+		n.Wait(resumeLimit, "SELECT peer_state_name FROM bdr.node_summary WHERE node_name = 'node3'", "PARTED")
+		n.Wait(resumeLimit, leftovers, "1 1")
+	}
+	d.Wait(resumeLimit, leftovers, "0 0")
+	a.Exec("INSERT INTO t VALUES (-1, 'after the part')")
+	c.RequireConvergedAmong(a, b)
+	if got := b.Value("SELECT count(*) FROM t WHERE who = 'node3'"); got != "201" {
+		t.Errorf("%s rows of the parted node, expected 201", got)
+	}
+	if got := d.Value("SELECT count(*) FROM t"); got != "603" {
+		t.Errorf("the parted node kept %s rows, expected 603", got)
+	}
+
+	for _, n := range []*pgtest.Node{a, b, d} {
+		n.Exec("SELECT bdr.drop_node('node3')")
+	}
+	t.Run("extension_drops_cleanly", func(t *testing.T) { requireCleanDrop(t, d.For(t)) })
+	rejoin(t, c, d)
+}
+
+// requireCleanDrop drops the extension of a node that left.
+func requireCleanDrop(t *testing.T, n *pgtest.Node) {
+	t.Helper()
+	n.Exec("DROP EXTENSION bdr")
+	n.Wait(resumeLimit, leftovers, "0 0")
+	n.Wait(resumeLimit, "SELECT count(*) FROM pg_shseclabel WHERE provider = 'bdr'", "0")
+	n.Wait(resumeLimit, "SELECT count(*) FROM pg_namespace WHERE nspname = 'bdr'", "0")
+	pgtest.Eventually(t, resumeLimit, "no manager and no writer is left", func() (bool, string) {
+		left := append(n.ProcessesTitled(managerTitle), n.ProcessesTitled(writerTitle)...)
+		return len(left) == 0, fmt.Sprint(left)
+	})
+	n.Exec("INSERT INTO t VALUES (-2, 'an ordinary database')")
+}
+
+// rejoin brings the server back under its old name with an empty database.
+func rejoin(t *testing.T, c *pgtest.Cluster, n *pgtest.Node) {
+	t.Helper()
+	for _, sql := range []string{"DROP DATABASE app WITH (FORCE)", "CREATE DATABASE app"} {
+		if _, err := n.Run("postgres", sql); err != nil {
+			t.Fatal(pgtest.Explain(err))
+		}
+	}
+	n.Exec("CREATE EXTENSION bdr")
+	n.CreateNode()
+	n.Join(c.Nodes[1])
+	c.WaitMesh(c.Nodes...)
+	n.Exec("INSERT INTO t VALUES (-3, 'back again')")
+	c.RequireConverged()
+}
+
+// TestPartOfADeadNode exists because the node that has to go is often the one
+// that is broken: the others part it without it.
+func TestPartOfADeadNode(t *testing.T) {
+	c := pgtest.NewCluster(t, 3)
+	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY)")
+	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
+	d.Exec("INSERT INTO t VALUES (1)")
+	c.RequireConverged()
+	d.Must(d.Kill9())
+	b.Exec("SELECT bdr.part_node('node3')")
+	for _, n := range []*pgtest.Node{a, b} {
+		n.Wait(resumeLimit, "SELECT peer_state_name FROM bdr.node_summary WHERE node_name = 'node3'", "PARTED")
+		n.Wait(resumeLimit, leftovers, "1 1")
+		n.Exec("SELECT bdr.drop_node('node3')")
+	}
+	a.Exec("INSERT INTO t VALUES (2)")
+	c.RequireConvergedAmong(a, b)
+}
+
+// TestLastNode exists because somebody must be able to go back: the last node
+// of a group ends it, and the database is an ordinary one.
+func TestLastNode(t *testing.T) {
+	c := pgtest.NewCluster(t, 1)
+	n := c.Nodes[0]
+	n.Exec("CREATE TABLE t (id int PRIMARY KEY, who text)")
+	n.Exec("SELECT bdr.part_node('node1', wait_for_completion := false)")
+	n.Wait(resumeLimit, "SELECT peer_state_name FROM bdr.local_node_summary", "PARTED")
+	n.Exec("SELECT bdr.drop_node('node1')")
+	requireCleanDrop(t, n)
+	n.Exec("CREATE EXTENSION bdr")
+	n.CreateNode()
+	n.Exec("SELECT bdr.create_node_group('again')", "SELECT bdr.wait_for_join_completion()")
+}
