@@ -42,6 +42,9 @@
  *		terminator; under b and t they are the send or output function's
  *		result.
  *		In an old key tuple the columns outside the key are 'n'.
+ *
+ *		A column of a domain is described as its base type.  nchanges counts
+ *		the I, U, D, T and transactional M messages of the transaction.
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_WIRE_H

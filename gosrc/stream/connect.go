@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -131,7 +132,7 @@ func withDefaultParameters(uri string) string {
 	}
 	for _, d := range defaults.keywords {
 		if !given.Has(d[0]) {
-			uri += separator + d[0] + "=" + url.QueryEscape(d[1])
+			uri += separator + d[0] + "=" + strings.ReplaceAll(url.QueryEscape(d[1]), "+", "%20")
 			separator = "&"
 		}
 	}
@@ -155,30 +156,34 @@ func connectError(ctx context.Context, dsn string, err error) error {
 	return e
 }
 
-// reasonOf leaves out what pgconn puts around a reason: the connection string,
-// and the reasons of other attempts once a server has answered.
+// reasonOf leaves out what pgconn and the net package put around a reason: the
+// connection string, and further attempts once one has an answer.
 func reasonOf(err error) string {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		return refused.Message
 	}
-	var outer interface {
-		error
-		Unwrap() error
-	}
-	var failed *pgconn.ConnectError
-	if errors.As(err, &failed) {
-		outer = failed
+	var unreachable *net.OpError
+	if errors.As(err, &unreachable) && unreachable.Addr != nil {
+		return unreachable.Addr.String() + ": " + rootCause(unreachable).Error()
 	}
 	var malformed *pgconn.ParseConfigError
 	if errors.As(err, &malformed) {
 		_, reason, _ := strings.Cut(malformed.Error(), "`: ")
 		return reason
 	}
-	if outer != nil && outer.Unwrap() != nil {
-		err = outer.Unwrap()
+	var failed *pgconn.ConnectError
+	if errors.As(err, &failed) && failed.Unwrap() != nil {
+		err = failed.Unwrap()
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+func rootCause(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return err
 }
 
 func capitalize(s string) string {

@@ -39,7 +39,7 @@ func publisher(t *testing.T, settings map[string]string) *pgtest.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]string{"shared_preload_libraries": "", "autovacuum": "off", "dynamic_library_path": "/tmp/bdr/output/mut"}
+	all := map[string]string{"shared_preload_libraries": "", "autovacuum": "off", "wal_sender_timeout": "60s"}
 	for name, value := range settings {
 		all[name] = value
 	}
@@ -488,41 +488,7 @@ func inOrigin(n *pgtest.Node, origin, at string, statements string) {
 		SELECT pg_replication_origin_session_reset()`, origin, at, statements))
 }
 
-// A change that is sent back goes round for ever; one that is taken for a
-// peer's is lost. Ids of origins are reused, and an origin may be as young as
-// the transaction that it is first used in.
-func TestOutputOrigins(t *testing.T) {
-	n := publisher(t, nil)
-	database := n.Value("SELECT oid FROM pg_database WHERE datname = current_database()")
-	peer7, peer8, copied := "bdr_"+database+"_7", "bdr_"+database+"_8", "bdr_"+database+"_copy_1"
-	n.Exec(`CREATE TABLE t (v text PRIMARY KEY)`)
-	at := createSlot(n, "none")
-	createSlot(n, "all")
-	live := openStream(t, n, "none", at, nil)
-
-	create := func(name string) { n.Exec("SELECT pg_replication_origin_create('" + name + "')") }
-	drop := func(name string) { n.Exec("SELECT pg_replication_origin_drop('" + name + "')") }
-	create(peer7)
-	inOrigin(n, peer7, "0/700", `INSERT INTO t VALUES ('from 7'); SELECT pg_logical_emit_message(true, 'bdr', 'of 7'); SELECT pg_logical_emit_message(false, 'bdr', 'now of 7')`)
-	inOrigin(n, peer7, "0/701", `INSERT INTO t VALUES ('again from 7')`)
-	n.Exec(`INSERT INTO t VALUES ('local')`)
-	live.untilMessage(n, "1")
-	drop(peer7)
-	create("native")
-	inOrigin(n, "native", "0/1", `INSERT INTO t VALUES ('native')`)
-	live.untilMessage(n, "2")
-	drop("native")
-	create(peer8)
-	inOrigin(n, peer8, "0/800", `INSERT INTO t VALUES ('from 8')`)
-	drop(peer8)
-	n.Exec(`BEGIN; SELECT pg_replication_origin_create('`+copied+`'); SELECT pg_replication_origin_session_setup('`+copied+`');
-		INSERT INTO t VALUES ('copied'); COMMIT; SELECT pg_replication_origin_session_reset()`,
-		`INSERT INTO t VALUES ('local too')`)
-	drop(copied)
-	create("bdr_1_8")
-	inOrigin(n, "bdr_1_8", "0/1", `INSERT INTO t VALUES ('of another database')`)
-
-	want := `
+const sentWithOriginsNone = `
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 RELATION 1 public.t d (*v i pg_catalog.text(-1) oid 1 len -1)
 INSERT public.t (v="local")
@@ -536,17 +502,8 @@ COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 INSERT public.t (v="of another database")
 COMMIT commit 1 end 1 changes 1`
-	live.untilMessage(n, "end")
-	requireLines(t, withoutMessages(live.lines()), want)
-	live.stream.Close()
 
-	late := reopen(t, n, "none", at, nil)
-	late.untilMessage(n, "late")
-	requireLines(t, withoutMessages(late.lines()), want)
-
-	all := openStream(t, n, "all", at, map[string]string{"origins": "all"})
-	all.untilMessage(n, "all")
-	requireLines(t, withoutMessages(all.lines()), `
+const sentWithOriginsAll = `
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 RELATION 1 public.t d (*v i pg_catalog.text(-1) oid 1 len -1)
 INSERT public.t (v="local")
@@ -565,11 +522,60 @@ INSERT public.t (v="local too")
 COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 INSERT public.t (v="of another database")
-COMMIT commit 1 end 1 changes 1`)
-	writeGolden(t, "origins_all", all.frames)
+COMMIT commit 1 end 1 changes 1`
+
+// A change that is sent back goes round for ever; one that is taken for a
+// peer's is lost. Ids of origins are reused, and an origin may be as young as
+// the transaction that it is first used in.
+func TestOutputOrigins(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE t (v text PRIMARY KEY)`)
+	at := createSlot(n, "none")
+	createSlot(n, "all")
+	live := openStream(t, n, "none", at, nil)
+	writeUnderOrigins(n, live)
+	live.untilMessage(n, "end")
+	requireLines(t, withoutMessages(live.lines()), sentWithOriginsNone)
+	live.stream.Close()
+
+	late := reopen(t, n, "none", at, nil)
+	late.untilMessage(n, "late")
+	requireLines(t, withoutMessages(late.lines()), sentWithOriginsNone)
 	if strings.Contains(strings.Join(append(late.messages, live.messages...), " "), "of 7") {
 		t.Error("a message of node 7 went back to it")
 	}
+
+	all := openStream(t, n, "all", at, map[string]string{"origins": "all"})
+	all.untilMessage(n, "all")
+	requireLines(t, withoutMessages(all.lines()), sentWithOriginsAll)
+	writeGolden(t, "origins_all", all.frames)
+}
+
+// writeUnderOrigins uses one origin id for four owners in turn.
+func writeUnderOrigins(n *pgtest.Node, live *reader) {
+	ours := "bdr_" + n.Value("SELECT oid FROM pg_database WHERE datname = current_database()")
+	create := func(name string) { n.Exec("SELECT pg_replication_origin_create('" + name + "')") }
+	drop := func(name string) { n.Exec("SELECT pg_replication_origin_drop('" + name + "')") }
+	create(ours + "_7")
+	inOrigin(n, ours+"_7", "0/700", `INSERT INTO t VALUES ('from 7'); SELECT pg_logical_emit_message(true, 'bdr', 'of 7');
+		SELECT pg_logical_emit_message(false, 'bdr', 'now of 7')`)
+	inOrigin(n, ours+"_7", "0/701", `INSERT INTO t VALUES ('again from 7')`)
+	n.Exec(`INSERT INTO t VALUES ('local')`)
+	live.untilMessage(n, "1")
+	drop(ours + "_7")
+	create("native")
+	inOrigin(n, "native", "0/1", `INSERT INTO t VALUES ('native')`)
+	live.untilMessage(n, "2")
+	drop("native")
+	create(ours + "_8")
+	inOrigin(n, ours+"_8", "0/800", `INSERT INTO t VALUES ('from 8')`)
+	drop(ours + "_8")
+	n.Exec(`BEGIN; SELECT pg_replication_origin_create('`+ours+`_copy_1'); SELECT pg_replication_origin_session_setup('`+ours+`_copy_1');
+		INSERT INTO t VALUES ('copied'); COMMIT; SELECT pg_replication_origin_session_reset()`,
+		`INSERT INTO t VALUES ('local too')`)
+	drop(ours + "_copy_1")
+	create("bdr_1_8")
+	inOrigin(n, "bdr_1_8", "0/1", `INSERT INTO t VALUES ('of another database')`)
 }
 
 func withoutMessages(lines []string) []string {
@@ -587,83 +593,89 @@ func reopen(t *testing.T, n *pgtest.Node, slot string, at lsn.LSN, options map[s
 
 // Frames wait for each other only while that costs nobody anything.
 func TestOutputPendingFramesLeave(t *testing.T) {
-	whole := t // the stream outlives the subtests
 	n := publisher(t, nil)
 	n.Exec(`CREATE TABLE t (id serial PRIMARY KEY, v text)`, `CREATE DATABASE busy`)
-	at := createSlot(n, "s")
-	r := openStream(t, n, "s", at, nil)
+	r := openStream(t, n, "s", createSlot(n, "s"), nil)
 	r.untilMessage(n, "start")
 
 	t.Run("single commits arrive at once", func(t *testing.T) {
-		var slowest time.Duration
-		for range 200 {
-			before, began := r.commits, time.Now()
-			n.Exec(`INSERT INTO t (v) VALUES ('x')`)
-			r.until("one commit", 5*time.Second, func() bool { return r.commits > before })
-			slowest = max(slowest, time.Since(began))
-		}
+		slowest := slowestCommit(n, r, func(i int) bool { return i == 200 })
 		t.Logf("slowest of 200: %v", slowest)
 		if slowest > time.Second {
 			t.Errorf("a commit took %v", slowest)
 		}
 	})
-	t.Run("small transactions share frames", func(t *testing.T) {
-		frames, commits := len(r.frames), r.commits
-		n.Exec(`DO $$ BEGIN FOR i IN 1..2000 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
-		r.until("2000 commits", 20*time.Second, func() bool { return r.commits == commits+2000 })
-		t.Logf("2000 live commits in %d frames", len(r.frames)-frames)
-		r.stream.Close()
-		n.Exec(`DO $$ BEGIN FOR i IN 1..2000 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
-		last := r.last
-		r = reopen(whole, n, "s", last, nil)
-		r.until("2000 commits", 20*time.Second, func() bool { return r.commits == 2000 })
-		t.Logf("2000 waiting commits in %d frames", len(r.frames))
-		if len(r.frames) > 100 {
-			t.Errorf("2000 transactions came in %d frames", len(r.frames))
-		}
-	})
 	t.Run("WAL of another database holds nothing up", func(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
-			_, err := n.RunTimeout("busy", `CREATE TABLE b AS SELECT g, repeat('x', 100) AS v FROM generate_series(1, 1000000) g`, time.Minute)
+			_, err := n.RunTimeout("busy", foreignWAL, time.Minute)
 			done <- err
 		}()
-		before := r.commits
-		var slowest time.Duration
-		for finished := false; !finished; {
-			began, want := time.Now(), r.commits+1
-			n.Exec(`INSERT INTO t (v) VALUES ('x')`)
-			r.until("a commit beside a busy database", 10*time.Second, func() bool { return r.commits >= want })
-			slowest = max(slowest, time.Since(began))
+		slowest := slowestCommit(n, r, func(int) bool {
 			select {
 			case err := <-done:
 				n.Must(err)
-				finished = true
+				return true
 			default:
+				return false
 			}
-		}
-		t.Logf("slowest of %d: %v", r.commits-before, slowest)
-	})
-	t.Run("nothing waits for the end of foreign WAL", func(t *testing.T) {
-		r.stream.Close()
-		n.Exec(`INSERT INTO t (v) VALUES ('before')`)
-		_, err := n.RunTimeout("busy", `CREATE TABLE c AS SELECT g, repeat('x', 100) AS v FROM generate_series(1, 1000000) g`, time.Minute)
-		n.Must(err)
-		last := r.last
-		r = reopen(whole, n, "s", last, nil)
-		r.untilMessage(n, "after foreign WAL")
-		if len(r.frames) < 2 {
-			t.Error("a commit waited while WAL of another database was decoded")
-		}
+		})
+		t.Logf("slowest beside a busy database: %v", slowest)
 	})
 	t.Run("a question is answered after what is pending", func(t *testing.T) {
 		for range 50 {
 			want := r.commits + 20
-			n.Exec(`DO $$ BEGIN FOR i IN 1..20 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
+			n.Exec(smallTransactions(20))
 			n.Must(r.stream.Confirm(r.last, r.last, r.last, true))
 			r.until("20 commits", 10*time.Second, func() bool { return r.commits == want })
 		}
 	})
+}
+
+// Those that wait for a subscriber share frames, but not with what comes after
+// a long stretch of WAL that is not theirs.
+func TestOutputPendingFramesAreShared(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec(`CREATE TABLE t (id serial PRIMARY KEY, v text)`, `CREATE DATABASE busy`)
+	at := createSlot(n, "s")
+	n.Exec(smallTransactions(2000))
+	r := openStream(t, n, "s", at, nil)
+	r.until("2000 commits", 20*time.Second, func() bool { return r.commits == 2000 })
+	t.Logf("2000 transactions in %d frames", len(r.frames))
+	if len(r.frames) > 100 {
+		t.Errorf("2000 transactions came in %d frames", len(r.frames))
+	}
+	r.stream.Close()
+
+	n.Exec(`INSERT INTO t (v) VALUES ('before')`)
+	_, err := n.RunTimeout("busy", foreignWAL, time.Minute)
+	n.Must(err)
+	n.Exec(`SELECT pg_logical_emit_message(true, 'other', pg_logical_emit_message(false, 'bdr', 'after')::text)`) // and flushes it
+	r = reopen(t, n, "s", r.last, nil)
+	r.until("the commit", 20*time.Second, func() bool { return r.commits == 1 })
+	if len(r.messages) > 0 {
+		t.Error("a commit waited while WAL of another database was decoded")
+	}
+	r.until("the message", 20*time.Second, func() bool { return len(r.messages) == 1 })
+}
+
+const foreignWAL = `CREATE TABLE b AS SELECT g, repeat('x', 100) AS v FROM generate_series(1, 1000000) g`
+
+func smallTransactions(n int) string {
+	return fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`, n)
+}
+
+// slowestCommit commits one row at a time until enough, and returns the longest
+// time from statement to arrival.
+func slowestCommit(n *pgtest.Node, r *reader, enough func(i int) bool) (slowest time.Duration) {
+	r.t.Helper()
+	for i := 0; !enough(i); i++ {
+		began, want := time.Now(), r.commits+1
+		n.Exec(`INSERT INTO t (v) VALUES ('x')`)
+		r.until("one commit", 10*time.Second, func() bool { return r.commits >= want })
+		slowest = max(slowest, time.Since(began))
+	}
+	return slowest
 }
 
 // A walsender that waits for an answer sends no further keepalives, which would
@@ -697,7 +709,7 @@ func TestOutputSessionEnds(t *testing.T) {
 		list = append(list, fmt.Sprintf("%s '%s'", name, value))
 	}
 	start := "START_REPLICATION SLOT s LOGICAL 0/0 (" + strings.Join(list, ", ") + ")"
-	for _, end := range []string{"error", "stop", "error"} {
+	for _, end := range []string{"error", "error", "stop"} { // the server starts no second stream after a stop
 		send(t, conn, &pgproto3.Query{String: start})
 		receive[*pgproto3.CopyBothResponse](t, conn)
 		receive[*pgproto3.CopyData](t, conn)
@@ -731,11 +743,13 @@ func receive[T pgproto3.BackendMessage](t *testing.T, conn *pgconn.PgConn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
+	var seen []string
 	for {
 		m, err := conn.ReceiveMessage(ctx)
 		if err != nil {
-			t.Fatalf("waiting for %T: %v", *new(T), err)
+			t.Fatalf("waiting for %T after %v: %v", *new(T), seen, err)
 		}
+		seen = append(seen, fmt.Sprintf("%T", m))
 		if _, ok := m.(T); ok {
 			return
 		}
@@ -782,7 +796,7 @@ func TestOutputShutdownSendsEverything(t *testing.T) {
 	at := createSlot(n, "s")
 	r := openStream(t, n, "s", at, nil)
 	r.keep = false
-	n.Exec(`DO $$ BEGIN FOR i IN 1..20000 LOOP INSERT INTO t (v) VALUES ('x'); COMMIT; END LOOP; END $$`)
+	n.Exec(smallTransactions(20000))
 	stopped := make(chan error, 1)
 	go func() {
 		_, err := n.Stop(pgtest.Fast)

@@ -1,0 +1,257 @@
+package wire
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bdr/gosrc/lsn"
+)
+
+// message and frame build bytes as bdr_wire.c does.
+func message(kind Kind, body ...byte) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{byte(kind)}, uint32(len(body))), body...)
+}
+
+func frame(messages ...[]byte) []byte {
+	return append([]byte{'B', 1, 0, 0}, slices.Concat(messages...)...)
+}
+
+func startup() []byte {
+	return message(KindStartup, append([]byte{0, 1, 0, 2, 0x49, 0xF0, 'i', 0, 4}, "UTF8"...)...)
+}
+
+func begin(end uint64) []byte {
+	b := binary.BigEndian.AppendUint32(nil, 700)
+	b = binary.BigEndian.AppendUint64(b, end-8)
+	b = binary.BigEndian.AppendUint64(b, end)
+	b = binary.BigEndian.AppendUint64(b, ^uint64(0)) // one microsecond before 2000
+	b = binary.BigEndian.AppendUint32(b, 3)
+	return message(KindBegin, binary.BigEndian.AppendUint64(b, 99)...)
+}
+
+func commit(end uint64, changes uint32) []byte {
+	b := binary.BigEndian.AppendUint64(nil, end-8)
+	b = binary.BigEndian.AppendUint64(b, end)
+	return message(KindCommit, binary.BigEndian.AppendUint32(b, changes)...)
+}
+
+func logical(transactional byte, content string) []byte {
+	b := binary.BigEndian.AppendUint64([]byte{transactional}, 5)
+	return message(KindMessage, append(append(b, 0, 3, 'b', 'd', 'r'), content...)...)
+}
+
+func insert() []byte { return message(KindInsert, 0, 0, 0, 1, 0, 1, 'n') }
+
+func mustRead(t *testing.T, b []byte) Frame {
+	t.Helper()
+	f, err := ReadFrame(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestScanDecodesEvents(t *testing.T) {
+	f := mustRead(t, frame(startup(), begin(100), insert(), logical(1, "in"), commit(100, 2), logical(0, "")))
+	var got []Event
+	err := f.Scan(func(e Event) error {
+		if m, ok := e.(Message); ok { // slices do not compare
+			e = Begin{XID: uint32(len(m.Content)), OriginLSN: m.LSN}
+			if m.Prefix != "bdr" {
+				t.Errorf("prefix %q", m.Prefix)
+			}
+		}
+		got = append(got, e)
+		return nil
+	})
+	want := []Event{
+		Startup{Protocol: 1, ServerVersion: 150000, Formats: 'i', Encoding: "UTF8"},
+		Begin{XID: 700, CommitLSN: 92, EndLSN: 100, CommitTime: -1, OriginNode: 3, OriginLSN: 99},
+		Begin{XID: 2, OriginLSN: 5},
+		Commit{CommitLSN: 92, EndLSN: 100, Changes: 2},
+		Begin{XID: 0, OriginLSN: 5},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+	}
+}
+
+// A length that lies must be an error before anybody believes it.
+func TestReadFrameRefuses(t *testing.T) {
+	long := frame(insert())
+	long[len(long)-8]++ // one byte more than there is
+	for name, b := range map[string][]byte{
+		"nothing":              {},
+		"half a header":        {'B', 1, 0},
+		"other magic":          {'X', 1, 0, 0},
+		"version 0":            {'B', 0, 0, 0},
+		"version 2":            {'B', 2, 0, 0},
+		"reserved bytes":       {'B', 1, 0, 1},
+		"half a message":       frame(insert()[:4]),
+		"body cut off":         frame(insert()[:11]),
+		"length too large":     long,
+		"length of 4 GB":       frame([]byte{'I', 255, 255, 255, 255, 0, 0, 0, 0, 0, 0}),
+		"body too short":       frame(message(KindInsert, 0, 0, 0, 1, 0)),
+		"unknown kind":         frame(message('Z', 0, 0, 0, 0)),
+		"second message short": frame(insert(), []byte{'C'}),
+	} {
+		if _, err := ReadFrame(b); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Bodies that are long enough may still not add up.
+func TestScanRefuses(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"name beyond the body":  message(KindStartup, 0, 1, 0, 2, 0x49, 0xF0, 'i', 0, 5, 'U', 'T', 'F', '8'),
+		"bytes left over":       append(commitLonger(), 0),
+		"prefix beyond content": message(KindMessage, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 'b'),
+	} {
+		f := mustRead(t, frame(b))
+		if err := f.Scan(func(Event) error { return nil }); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func commitLonger() []byte {
+	c := commit(100, 0)
+	c[4]++
+	return c
+}
+
+func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
+	var tracker Tracker
+	var ends []lsn.LSN
+	note := func(e Event) error {
+		if c, ok := e.(Commit); ok {
+			ends = append(ends, c.EndLSN)
+		}
+		return nil
+	}
+	for i, step := range []struct {
+		frame []byte
+		open  bool
+	}{
+		{frame(startup()), false},
+		{frame(begin(100), insert()), true},
+		{frame(insert(), logical(1, "x")), true},
+		{frame(commit(100, 3), begin(200), commit(200, 0), logical(0, "y"), begin(300)), true},
+		{frame(), true},
+		{frame(commit(300, 0)), false},
+	} {
+		if err := tracker.Track(mustRead(t, step.frame), note); err != nil {
+			t.Fatalf("frame %d: %v", i, err)
+		}
+		if tracker.InTransaction() != step.open {
+			t.Errorf("frame %d: in transaction %v", i, !step.open)
+		}
+	}
+	if !slices.Equal(ends, []lsn.LSN{100, 200, 300}) {
+		t.Errorf("commits at %v", ends)
+	}
+}
+
+func TestTrackerRefuses(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"no startup":                    frame(begin(100)),
+		"second startup":                frame(startup(), startup()),
+		"change outside":                frame(startup(), insert()),
+		"truncate outside":              frame(startup(), message(KindTruncate, 0, 0, 0, 0, 0)),
+		"transactional message outside": frame(startup(), logical(1, "x")),
+		"begin inside":                  frame(startup(), begin(100), begin(200)),
+		"commit without begin":          frame(startup(), commit(100, 0)),
+		"commit of another":             frame(startup(), begin(100), commit(200, 0)),
+		"changes are missing":           frame(startup(), begin(100), insert(), commit(100, 2)),
+		"loose message inside":          frame(startup(), begin(100), logical(0, "x")),
+	} {
+		var tracker Tracker
+		if err := tracker.Track(mustRead(t, b), func(Event) error { return nil }); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// golden are the frames that a real bdr_output made, by file; regress/cluster
+// writes them.
+func golden(t testing.TB) map[string][][]byte {
+	t.Helper()
+	files, err := filepath.Glob("../../regress/wire/*.hex")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden frames: %v", err)
+	}
+	streams := map[string][][]byte{}
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Fields(withoutComments(string(text))) {
+			b, err := hex.DecodeString(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			streams[path] = append(streams[path], b)
+		}
+	}
+	return streams
+}
+
+func withoutComments(text string) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "#") }), "\n")
+}
+
+func TestGoldenStreamsAreWellFormed(t *testing.T) {
+	for path, frames := range golden(t) {
+		var tracker Tracker
+		commits := 0
+		for i, b := range frames {
+			err := tracker.Track(mustRead(t, b), func(e Event) error {
+				if _, ok := e.(Commit); ok {
+					commits++
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("%s, frame %d: %v", path, i, err)
+			}
+		}
+		if tracker.InTransaction() || commits == 0 {
+			t.Errorf("%s: %d commits, in transaction %v", path, commits, tracker.InTransaction())
+		}
+	}
+}
+
+// Whatever arrives, reading it is an error or it is not: never a panic, and
+// never a slice beyond the frame.
+func FuzzReadFrame(f *testing.F) {
+	for _, frames := range golden(f) {
+		for _, b := range frames {
+			f.Add(b)
+		}
+	}
+	f.Add(frame(startup(), begin(100), insert(), logical(1, "in"), commit(100, 2)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		read, err := ReadFrame(b)
+		if err != nil {
+			return
+		}
+		total := headerBytes
+		if err := read.each(func(_ Kind, body []byte) error {
+			total += messageHeaderBytes + len(body)
+			return nil
+		}); err != nil || total != len(b) {
+			t.Fatalf("%d of %d bytes in messages, %v", total, len(b), err)
+		}
+		_ = read.Scan(func(Event) error { return nil })
+		var tracker Tracker
+		_ = tracker.Track(read, func(Event) error { return nil })
+	})
+}
