@@ -2,6 +2,8 @@ package consensus
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ const (
 	callSQL          = "SELECT bdr.internal_rpc($1::bytea)"
 	byteaOID         = 17
 	idlePerPeerMax   = 4
+	idleTimeMax      = 30 * time.Second
 	callsPerPeerMax  = 16
 	connectTimeout   = 5 * time.Second
 	applicationName  = "bdr manager"
@@ -35,8 +38,13 @@ type Links struct {
 }
 
 type peerLinks struct {
-	idle    []*pgconn.PgConn
+	idle    []idleLink
 	running int
+}
+
+type idleLink struct {
+	conn  *pgconn.PgConn
+	since time.Time
 }
 
 // Call delivers one message to a node of our cluster.
@@ -59,7 +67,7 @@ func (l *Links) Send(ctx context.Context, dsn string, e Envelope) ([]byte, error
 	reply, err := exchange(ctx, conn, e)
 	if err != nil && reused && conn.IsClosed() && ctx.Err() == nil {
 		l.drop(dsn, conn)
-		l.forget(dsn)
+		l.Forget(dsn)
 		if conn, _, err = l.take(ctx, dsn); err != nil {
 			return nil, err
 		}
@@ -98,7 +106,7 @@ func (l *Links) take(ctx context.Context, dsn string) (conn *pgconn.PgConn, reus
 	}
 	p.running++
 	if n := len(p.idle); n > 0 {
-		conn, p.idle = p.idle[n-1], p.idle[:n-1]
+		conn, p.idle = p.idle[n-1].conn, p.idle[:n-1]
 	}
 	l.mu.Unlock()
 	if conn != nil {
@@ -118,7 +126,7 @@ func (l *Links) give(dsn string, conn *pgconn.PgConn) {
 	p := l.peer(dsn)
 	if !conn.IsClosed() && len(p.idle) < idlePerPeerMax {
 		p.running--
-		p.idle = append(p.idle, conn)
+		p.idle = append(p.idle, idleLink{conn, time.Now()})
 		l.mu.Unlock()
 		return
 	}
@@ -136,28 +144,49 @@ func (l *Links) drop(dsn string, conn *pgconn.PgConn) {
 	}
 }
 
-// forget closes what is idle: one dead connection means that all are.
-func (l *Links) forget(dsn string) {
-	l.mu.Lock()
-	p := l.peer(dsn)
-	idle := p.idle
-	p.idle = nil
-	l.mu.Unlock()
-	for _, conn := range idle {
-		disconnect(conn)
+// Forget closes what is idle: one dead connection means that all are, and a
+// node that has left needs none.
+func (l *Links) Forget(dsn string) { l.closeIdle(dsn, time.Now()) }
+
+// Prune closes what has not been used for a while.
+func (l *Links) Prune() {
+	for _, dsn := range l.known() {
+		l.closeIdle(dsn, time.Now().Add(-idleTimeMax))
 	}
 }
 
 // Close closes every idle connection.
 func (l *Links) Close() {
+	for _, dsn := range l.known() {
+		l.Forget(dsn)
+	}
+}
+
+func (l *Links) known() []string {
 	l.mu.Lock()
-	var all []string
-	for dsn := range l.peers {
-		all = append(all, dsn)
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.peers))
+}
+
+// closeIdle closes the connections that have been idle since before a time.
+func (l *Links) closeIdle(dsn string, before time.Time) {
+	l.mu.Lock()
+	p := l.peer(dsn)
+	var kept, stale []idleLink
+	for _, link := range p.idle {
+		if link.since.After(before) {
+			kept = append(kept, link)
+		} else {
+			stale = append(stale, link)
+		}
+	}
+	p.idle = kept
+	if len(p.idle) == 0 && p.running == 0 {
+		delete(l.peers, dsn)
 	}
 	l.mu.Unlock()
-	for _, dsn := range all {
-		l.forget(dsn)
+	for _, link := range stale {
+		disconnect(link.conn)
 	}
 }
 

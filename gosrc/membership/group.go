@@ -84,7 +84,7 @@ func (s *Service) prepareGroup(ctx context.Context, local catalog.Node) error {
 		return err
 	}
 	if g, exists := ledger.Cluster().Group(); exists {
-		return pgerr.New(pgerr.WrongState, "node %q is a member of node group %q already", local.Name, g.Name)
+		return errMember(local, g)
 	}
 	if joining {
 		return errJoinUnderWay(local)
@@ -168,4 +168,9 @@ func (s *Service) RaftStatus(context.Context, *hand.Request) (hand.Rows, error) 
 		row = append(row, hand.Text(fmt.Sprint(number)))
 	}
 	return hand.Rows{Columns: columns, Values: [][]*string{row}}, nil
+}
+
+func errMember(local catalog.Node, g catalog.Group) *pgerr.Error {
+	return pgerr.New(pgerr.WrongState, "node %q is a member of node group %q already", local.Name, g.Name).
+		WithHint("A node belongs to one group; bdr.part_node() takes it out.")
 }

@@ -64,7 +64,7 @@ func (s *Service) mayJoin(ctx context.Context) (catalog.Node, error) {
 			WithHint("Call bdr.drop_node() and bdr.create_node() to make a new node, in an empty database.")
 	}
 	if g, exists := s.Cluster().Group(); exists {
-		return local, pgerr.New(pgerr.WrongState, "node %q is a member of node group %q already", local.Name, g.Name)
+		return local, errMember(local, g)
 	}
 	return local, nil
 }
@@ -138,6 +138,11 @@ func (s *Service) preflight(ctx context.Context, local catalog.Node, dsn, groupN
 		return 0, err
 	}
 	hello, err := s.hello(ctx, dsn)
+	if isCode(err, pgerr.WrongState) {
+		return 0, pgerr.New(pgerr.WrongState, "the join target is not a member of a node group").
+			WithDetail("It says: %s.", pgerr.From(err).Message).
+			WithHint("Give the connection string of a node that is a member of the group.")
+	}
 	if err != nil {
 		return 0, err
 	}

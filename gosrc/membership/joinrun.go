@@ -296,7 +296,18 @@ func (j *joinRun) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return j.advance(ctx, stepConsensus)
+	return j.advanceClean(ctx)
+}
+
+// advanceClean leaves the first step: what an earlier node of this database
+// left of its consensus must not become ours.
+func (j *joinRun) advanceClean(ctx context.Context) error {
+	j.s.moving.Lock()
+	defer j.s.moving.Unlock()
+	if err := consensus.RemoveStore(j.s.raftDir()); err != nil {
+		return err
+	}
+	return j.advance(ctx, stepConsensus, catalog.DeleteApplied())
 }
 
 // enterConsensus starts our part of the Raft group and waits until the leader

@@ -77,7 +77,7 @@ func (s *Service) watchPart(ctx context.Context, r *hand.Request, node catalog.N
 	shown := None
 	return s.waitUntil(ctx, func(c Cluster) bool {
 		now, known := c.Node(node.ID)
-		if known && now.State != shown {
+		if known && now.State != shown && now.State >= PartStart {
 			shown = now.State
 			_ = r.Notice(hand.Notice, "node \"%s\" is in state %s", node.Name, StateName(shown)) // a backend that is gone ends ctx
 		}

@@ -26,7 +26,8 @@ func CheckNodeName(name string) *pgerr.Error {
 		return nil
 	}
 	return pgerr.New(pgerr.InvalidName, "invalid node name %q", name).
-		WithDetail("A node name has 1 to 63 lower-case letters, digits, hyphens and underscores.")
+		WithDetail("A node name has 1 to 63 lower-case letters, digits, hyphens and underscores.").
+		WithHint("Choose a name such as \"node_a\".")
 }
 
 // CheckGroupName refuses a malformed name.
@@ -35,7 +36,8 @@ func CheckGroupName(name string) *pgerr.Error {
 		return nil
 	}
 	return pgerr.New(pgerr.InvalidName, "invalid node group name %q", name).
-		WithDetail("A group name has 1 to 63 lower-case letters, digits and underscores.")
+		WithDetail("A group name has 1 to 63 lower-case letters, digits and underscores.").
+		WithHint("Choose a name such as \"my_group\".")
 }
 
 // CheckNodeKind refuses what is not implemented.
@@ -164,7 +166,8 @@ func checkPair(joiner, source catalog.Facts) *pgerr.Error {
 	}
 	if source.Extension == "" {
 		return pgerr.New(pgerr.WrongState, "the join target has no extension bdr").
-			WithDetail("Database %q of the join target is not a node.", source.Database)
+			WithDetail("Database %q of the join target is not a node.", source.Database).
+			WithHint("Give the connection string of a node that is a member of the group.")
 	}
 	if joiner.Extension != source.Extension {
 		return pgerr.New(pgerr.WrongState, "the join target has another version of bdr").

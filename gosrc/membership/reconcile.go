@@ -50,6 +50,7 @@ func (s *Service) keep() {
 
 // reconcile does once what keep repeats.
 func (s *Service) reconcile(ctx context.Context) error {
+	s.links.Prune()
 	self, member := s.self()
 	if !member {
 		return nil
@@ -163,6 +164,9 @@ func (s *Service) changeMember(ctx context.Context, group *consensus.Group, c me
 		return group.Transfer(ctx)
 	default:
 		s.tellParted(ctx, c.ID)
+		if dsn, err := s.address(c.ID); err == nil {
+			s.links.Forget(dsn)
+		}
 		if err := group.RemoveMember(ctx, c.ID); err != nil {
 			return fmt.Errorf("remove node with id %d from consensus: %w", c.ID, err)
 		}
@@ -226,6 +230,9 @@ func (s *Service) forgetPeer(ctx context.Context, id uint32) error {
 	err := s.dropSlot(ctx, stream.SlotName(s.deps.DatabaseOID, id))
 	_, originErr := s.deps.Host.Run(ctx, catalog.DropOrigin(stream.OriginName(s.deps.DatabaseOID, id)))
 	s.deps.Subscriptions.Recheck()
+	if dsn, known := s.address(id); known == nil {
+		s.links.Forget(dsn)
+	}
 	return errors.Join(err, originErr)
 }
 
@@ -280,6 +287,7 @@ func (s *Service) cleanParted(ctx context.Context) error {
 	if err := s.closeParted(ctx); err != nil {
 		return err
 	}
+	s.links.Close()
 	if err := s.dropTraces(ctx); err != nil {
 		return err
 	}

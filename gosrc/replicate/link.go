@@ -99,17 +99,19 @@ func (d Deps) openWriter(ctx context.Context, c Config, mode Mode, start lsn.LSN
 	return w, nil
 }
 
-// delay says how long to wait after err, within the settings of the moment.
-func (d Deps) delay(r *retry, err error) time.Duration {
-	return r.delay(err, settingDuration(d.Setting(settingBackoffMin), backoffMin),
+// again notes a failure: it tells the administrator what happened and what
+// follows, and returns how long to wait within the settings of the moment. What
+// is tried again in quick succession is told once.
+func (d Deps) again(r *retry, name string, fault *pgerr.Error) time.Duration {
+	delay := r.delay(fault, settingDuration(d.Setting(settingBackoffMin), backoffMin),
 		settingDuration(d.Setting(settingBackoffMax), backoffMax))
-}
-
-// logFailure tells the administrator what happened and what follows.
-func (d Deps) logFailure(name string, fault *pgerr.Error, delay time.Duration) {
+	if delay == retryBusyDelay && r.busy > 1 {
+		return delay
+	}
 	detail := fault.Error()
 	if fault.Context != "" {
 		detail += "; " + fault.Context
 	}
 	d.Log(hand.Log, fmt.Sprintf("subscription %q failed and is tried again in %s", name, delay.Round(time.Millisecond)), detail, fault.Hint)
+	return delay
 }

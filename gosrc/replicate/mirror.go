@@ -65,9 +65,7 @@ func Mirror(ctx context.Context, c Config, d Deps, nonce string, report func(err
 		if report != nil {
 			report(err)
 		}
-		delay := d.delay(r, err)
-		d.logFailure(c.Subscription.Name, pgerr.From(err), delay)
-		if err := sleep(ctx, delay); err != nil {
+		if err := sleep(ctx, d.again(r, c.Subscription.Name, pgerr.From(err))); err != nil {
 			return Marker{}, err
 		}
 	}

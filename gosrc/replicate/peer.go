@@ -55,7 +55,8 @@ type Peer struct {
 
 	mu      sync.Mutex
 	enabled bool
-	change  chan struct{} // closed when enabled changes or a try is wanted
+	patient bool          // while not enabled: the open connection ends by itself
+	change  chan struct{} // closed when enabled or patient changes
 	pump    *pump         // of the open connection
 	cancel  context.CancelFunc
 	moved   chan struct{} // closed at the next connection, for WaitApplied
@@ -109,17 +110,10 @@ func (p *Peer) Disable(fast bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.enabled = false
-	if !fast && p.pump != nil {
+	p.patient = !fast && p.pump != nil
+	if p.patient {
 		p.pump.finish()
-		return
 	}
-	p.notify()
-}
-
-// Kick ends a wait for the next try: something changed for the better.
-func (p *Peer) Kick() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.notify()
 }
 
@@ -148,7 +142,9 @@ func (p *Peer) loop(ctx context.Context) {
 			p.deps.Log(hand.Log, fmt.Sprintf("subscription %q is paused", p.config.Subscription.Name), "", "")
 			continue
 		}
-		p.pause(ctx, p.failed(err))
+		fault := pgerr.From(err)
+		p.record.failed(fault)
+		p.pause(ctx, p.deps.again(p.retry, p.config.Subscription.Name, fault))
 		p.record.retry()
 	}
 }
@@ -201,16 +197,7 @@ func (p *Peer) wanted() (bool, <-chan struct{}) {
 	return p.enabled, p.change
 }
 
-// failed records and logs a failure and says how long to wait.
-func (p *Peer) failed(err error) time.Duration {
-	fault := pgerr.From(err)
-	p.record.failed(fault)
-	delay := p.deps.delay(p.retry, err)
-	p.deps.logFailure(p.config.Subscription.Name, fault, delay)
-	return delay
-}
-
-// pause waits before the next try; Enable, Disable and Kick cut it short.
+// pause waits before the next try; Enable and Disable cut it short.
 func (p *Peer) pause(ctx context.Context, delay time.Duration) {
 	_, change := p.wanted()
 	timer := time.NewTimer(delay)
@@ -251,7 +238,7 @@ func (p *Peer) startDetail() string {
 func (p *Peer) watchPaused(ctx context.Context, cancel context.CancelCauseFunc) {
 	for {
 		enabled, change := p.wanted()
-		if !enabled && !p.finishing() {
+		if !enabled && !p.isPatient() {
 			cancel(errPaused)
 			return
 		}
@@ -263,11 +250,10 @@ func (p *Peer) watchPaused(ctx context.Context, cancel context.CancelCauseFunc) 
 	}
 }
 
-// finishing reports whether the open connection ends by itself.
-func (p *Peer) finishing() bool {
+func (p *Peer) isPatient() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.pump != nil && p.pump.draining()
+	return p.patient
 }
 
 // adopt makes a connection visible to Disable, WaitApplied and the views.

@@ -176,6 +176,26 @@ func TestPeerDrains(t *testing.T) {
 	})
 }
 
+// A drain that takes too long can be cut short.
+func TestPeerDrainCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := newFakeWorld()
+		p := Start(testConfig(), world.deps())
+		defer stopPeer(t, p)
+		s, w := <-world.streams, <-world.writers
+		s.frame(0, frameOf(startup(), begin(200)))
+		<-w.frames
+		p.Disable(false)
+		synctest.Wait()
+		p.Disable(true)
+		if err := p.WaitPaused(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.Enable()
+		<-world.streams
+	})
+}
+
 // A barrier is reached by what is applied, or by a keepalive when the peer has
 // nothing for us; and over connections that fail.
 func TestPeerWaitApplied(t *testing.T) {

@@ -15,8 +15,8 @@ const (
 	retryBusyMax   = 50                     // in a row, for a slot or origin that its last user has not let go
 	retryBusyDelay = 200 * time.Millisecond // between those
 	backoffMin     = time.Second            // when the setting cannot be read
-	backoffMax     = time.Minute            //
-	goodConnection = time.Minute            // open for so long, a connection counts as progress
+	backoffMax     = time.Minute
+	goodConnection = time.Minute // open for so long, a connection counts as progress
 )
 
 const deadlockDetected = "40P01"
@@ -38,9 +38,9 @@ func newRetry() *retry { return &retry{random: rand.Float64} }
 // progressed forgets all failures: something was applied since.
 func (r *retry) progressed() { r.failures, r.atOnce, r.busy = 0, 0, 0 }
 
-// delay says how long to wait after err.
-func (r *retry) delay(err error, lowest, highest time.Duration) time.Duration {
-	switch pgerr.From(err).Code {
+// delay says how long to wait after a failure.
+func (r *retry) delay(fault *pgerr.Error, lowest, highest time.Duration) time.Duration {
+	switch fault.Code {
 	case deadlockDetected, pgerr.SerializationFailure, pgerr.LockNotAvailable:
 		if r.atOnce < retryAtOnceMax {
 			r.atOnce++

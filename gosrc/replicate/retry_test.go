@@ -1,7 +1,6 @@
 package replicate
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -13,7 +12,7 @@ import (
 // kept waiting longer than the setting says.
 func TestRetryBackoff(t *testing.T) {
 	r := &retry{random: func() float64 { return 0 }}
-	lost := errors.New("connection lost")
+	lost := pgerr.New(pgerr.ConnectionFailure, "connection lost")
 	for i, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
 		if got := r.delay(lost, time.Second, 10*time.Second); got != want*time.Second {
 			t.Errorf("failure %d: got %s, want %s", i+1, got, want*time.Second)
@@ -29,7 +28,7 @@ func TestRetryBackoff(t *testing.T) {
 func TestRetryJitter(t *testing.T) {
 	r := newRetry()
 	for range 1000 {
-		if got := r.delay(errors.New("x"), time.Second, 10*time.Second); got < time.Second || got > 10*time.Second {
+		if got := r.delay(pgerr.New(pgerr.ConnectionFailure, "x"), time.Second, 10*time.Second); got < time.Second || got > 10*time.Second {
 			t.Fatalf("got %s", got)
 		}
 	}
@@ -51,7 +50,7 @@ func TestRetryKinds(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			r := &retry{random: func() float64 { return 0 }}
-			err := fmt.Errorf("wrapped: %w", pgerr.New(test.code, "x"))
+			err := pgerr.From(fmt.Errorf("wrapped: %w", pgerr.New(test.code, "x")))
 			for i := range test.times {
 				if got := r.delay(err, time.Second, time.Minute); got != test.delay {
 					t.Fatalf("try %d: got %s, want %s", i+1, got, test.delay)
