@@ -26,6 +26,7 @@
 #include "commands/seclabel.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "bdr.h"
@@ -42,6 +43,7 @@ static void guard(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 static Oid	bdr_relation_oid(const char *name);
 static void refuse_if_member(void);
 static void unlabel_database(void);
+static void make_way(Oid database);
 static void check_label(const ObjectAddress *object, const char *label);
 static void at_transaction_end(XactEvent event, void *arg);
 
@@ -71,6 +73,8 @@ guard(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 	}
 	else if (classId == ExtensionRelationId && objectId == get_extension_oid("bdr", true))
 		unlabel_database();
+	else if (classId == DatabaseRelationId)
+		make_way(objectId);
 }
 
 /* InvalidOid when it does not exist or is not the extension's own. */
@@ -106,7 +110,8 @@ refuse_if_member(void)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("cannot drop extension \"bdr\""),
 				 errdetail("Node \"%s\" is a member of a node group.", node),
-				 errhint("Part the node first: SELECT bdr.part_node('%s');", node)));
+				 errhint("Part it first, with bdr.part_node(%s) on another node, or if it is the last one, remove it with bdr.drop_node(%s).",
+						 quote_literal_cstr(node), quote_literal_cstr(node))));
 }
 
 static void
@@ -117,6 +122,19 @@ unlabel_database(void)
 	if (GetSecurityLabel(&database, BDR_LABEL_PROVIDER) != NULL)
 		SetSecurityLabel(&database, BDR_LABEL_PROVIDER, NULL);
 	stop_manager = true;
+}
+
+/*
+ * DROP DATABASE waits some seconds for others to leave: the manager of a
+ * database that is not a node leaves.  A node's stays, and the DROP fails.
+ */
+static void
+make_way(Oid database)
+{
+	ObjectAddress address = {DatabaseRelationId, database, 0};
+
+	if (bdr_is_preloaded() && GetSecurityLabel(&address, BDR_LABEL_PROVIDER) == NULL)
+		bdr_shmem_stop_manager(database);
 }
 
 /* The text of a label means nothing. */

@@ -94,6 +94,7 @@ static void check_signals(void);
 static long time_left(void);
 static void serve_go(void);
 static void serve(BdrMessage *msg);
+static void tell_death(void *arg);
 static void send_settings(void);
 static void serve_sql(StringInfo body);
 static void run_sql(StringInfo body, StringInfo answer);
@@ -318,7 +319,9 @@ check_signals(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		serving = true;
 		send_settings();
+		serving = false;
 	}
 	if (!stop_requested)
 		return;
@@ -375,6 +378,9 @@ serve_go(void)
 static void
 serve(BdrMessage *msg)
 {
+	ErrorContextCallback context = {.previous = error_context_stack,.callback = tell_death};
+
+	error_context_stack = &context;
 	switch (msg->kind)
 	{
 		case BDR_MSG_SQL:
@@ -389,6 +395,15 @@ serve(BdrMessage *msg)
 		default:
 			elog(FATAL, "unexpected message '%c' from the Go part of the bdr manager", msg->kind);
 	}
+	error_context_stack = context.previous;
+}
+
+/* Go's death interrupts a statement like an administrator would. */
+static void
+tell_death(void *arg)
+{
+	if (bdr_golib_died())
+		errcontext("the Go part of the bdr manager died");
 }
 
 static void

@@ -97,7 +97,7 @@ static void
 pack_rows(StringInfo answer, SPITupleTable *table)
 {
 	int			ncolumns = table ? table->tupdesc->natts : 0;
-	uint64		nrows = table ? table->numvals : 0;
+	uint64		nrows = ncolumns > 0 ? table->numvals : 0;
 
 	pq_sendint16(answer, ncolumns);
 	pq_sendint32(answer, (uint32) nrows);

@@ -324,6 +324,7 @@ start_manager(int i, const char *database)
 	snprintf(worker.bgw_name, BGW_MAXLEN, "bdr manager: %s", database);
 	started = RegisterDynamicBackgroundWorker(&worker, &handles[i]);
 	MemoryContextSwitchTo(old);
+	slot->restart_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), started ? 0 : RESTART_MS);
 	if (!started)
 		bdr_shmem_note_failure(slot, "There is no free background worker slot; increase max_worker_processes.");
 	if (!started && !out_of_workers)

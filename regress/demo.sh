@@ -49,7 +49,7 @@ stop_demo() {
 
 stop_writers() {
     local pid
-    for pid in "${writers[@]}"; do kill -INT "$pid" 2> /dev/null || true; done
+    for pid in "${writers[@]}"; do kill -TERM "$pid" 2> /dev/null || true; done
     for pid in "${writers[@]}"; do wait "$pid" 2> /dev/null || true; done
     writers=()
 }
@@ -113,15 +113,21 @@ largest_lag() {
     done | sort -n | tail -n 1
 }
 
+progress_line() {
+    local node
+    printf '%3ss' "$1"
+    for node in "${nodes[@]}"; do
+        printf '   %s %7s tps' "$node" "$(latest_tps "$home/pgbench-$node.log")"
+    done
+    printf '   largest lag %s bytes\n' "$(largest_lag)"
+}
+
 write_everywhere() {
-    local node second line
+    local node began=$SECONDS
     bold "Writes on all three at once, $seconds seconds"
     for node in "${nodes[@]}"; do write_on "$node" "$seconds" "$home/pgbench-$node.log"; done
-    for second in $(seq 1 "$seconds"); do
-        sleep 1 # the display's pace; nothing depends on it
-        line=$(printf '%3ss ' "$second")
-        for node in "${nodes[@]}"; do line+=" $node $(printf '%7s' "$(latest_tps "$home/pgbench-$node.log")") tps "; done
-        echo "$line  largest lag $(largest_lag) bytes"
+    while sleep 1 && kill -0 "${writers[0]}" 2> /dev/null; do
+        progress_line $((SECONDS - began))
     done
     for node in "${writers[@]}"; do wait "$node"; done
     writers=()
@@ -148,7 +154,7 @@ report() {
 # One line per table: name, number of rows, a sum of hashes of all rows.
 contents() {
     local table
-    ask "$1" "SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1" \
+    ask "$1" "SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname" \
         | while read -r table; do
             ask "$1" "SELECT '$table', count(*), sum(hashtextextended(t::text, 0)::numeric) FROM $table t"
         done

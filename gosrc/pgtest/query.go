@@ -63,6 +63,16 @@ func (s *Server) give(database string, conn *pgconn.PgConn) {
 	s.conns[database] = conn
 }
 
+// CloseSessions ends the kept sessions, for a database that is to be dropped.
+func (s *Server) CloseSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for database, conn := range s.conns {
+		closeQuietly(conn)
+		delete(s.conns, database)
+	}
+}
+
 // RunOn is Run on a session of the caller's.
 func RunOn(conn *pgconn.PgConn, sql string, limit time.Duration) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -265,12 +265,9 @@ func (s *Server) signalPostmaster(sig syscall.Signal) (chan struct{}, error) {
 // forget drops what belonged to the process that has ended.
 func (s *Server) forget() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.process, s.exited = nil, nil
-	for database, conn := range s.conns {
-		closeQuietly(conn)
-		delete(s.conns, database)
-	}
+	s.mu.Unlock()
+	s.CloseSessions()
 }
 
 // LogTail is the end of the server's log.

@@ -26,14 +26,16 @@ func TestJoinUnderLoad(t *testing.T) {
 	first.Exec(historyOf("before"))
 
 	writers := startLoad(first)
-	benches := []*pgtest.Pgbench{first.StartPgbench("-c", "2", "-T", "600")}
+	// A rate that leaves the two cores of a small machine some air.
+	bench := []string{"-c", "2", "-T", "600", "-R", "300"}
+	benches := []*pgtest.Pgbench{first.StartPgbench(bench...)}
 	for i, n := range c.Nodes[1:] {
 		writers.waitCommits(t, 50)
 		c.Member(i + 1)
 		n.Wait(resumeLimit, "SELECT peer_state_name FROM bdr.local_node_summary", "ACTIVE")
 		writers.addOwn(n)
 		writers.addShared(n)
-		benches = append(benches, n.StartPgbench("-c", "2", "-T", "600"))
+		benches = append(benches, n.StartPgbench(bench...))
 	}
 	c.WaitMesh(c.Nodes...)
 	writers.waitCommits(t, 500)
@@ -55,7 +57,7 @@ func historyOf(what string) string {
 // the sequences, and leaves nothing of its own behind.
 func requireSameObjects(t *testing.T, c *pgtest.Cluster) {
 	t.Helper()
-	const objects = `SELECT string_agg(c.relkind || ' ' || c.oid::regclass, ', ' ORDER BY c.relkind, c.oid::regclass::text)
+	const objects = `SELECT string_agg(c.relkind::text || ' ' || c.oid::regclass, ', ' ORDER BY c.relkind, c.oid::regclass::text)
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'`
 	want := c.Nodes[0].Value(objects)
 	for _, n := range c.Nodes {

@@ -21,8 +21,8 @@ func TestPart(t *testing.T) {
 		n.Exec(fmt.Sprintf("INSERT INTO t SELECT g, '%s' FROM generate_series(%d, %d) g", n.Name, i*1000, i*1000+200))
 	}
 	t.Run("extension_stays_while_member", func(t *testing.T) {
-		requireRefusal(t, a.For(t), refusal{"", "DROP EXTENSION bdr", wrongState, []string{"part_node"}})
-		requireRefusal(t, a.For(t), refusal{"", "DROP SCHEMA bdr CASCADE", wrongState, nil})
+		requireRefusal(t, a.For(t), refusal{"", "DROP EXTENSION bdr", objectInUse, []string{"part_node"}})
+		requireRefusal(t, a.For(t), refusal{"", "DROP SCHEMA bdr CASCADE", dependsOnIt, nil})
 	})
 
 	a.Exec("SELECT bdr.part_node(node_name := 'node3', wait_for_completion := true)")
@@ -64,10 +64,14 @@ func requireCleanDrop(t *testing.T, n *pgtest.Node) {
 // rejoin brings the server back under its old name with an empty database.
 func rejoin(t *testing.T, c *pgtest.Cluster, n *pgtest.Node) {
 	t.Helper()
-	for _, sql := range []string{"DROP DATABASE app WITH (FORCE)", "CREATE DATABASE app"} {
-		if _, err := n.Run("postgres", sql); err != nil {
-			t.Fatal(pgtest.Explain(err))
-		}
+	n.CloseSessions()
+	pgtest.Eventually(t, resumeLimit, "nobody uses the parted node's database", func() (bool, string) {
+		_, err := n.Run("postgres", "DROP DATABASE app")
+		users, _ := n.Run("postgres", "SELECT backend_type, application_name, query FROM pg_stat_activity WHERE datname = 'app'")
+		return err == nil, fmt.Sprint(err, users)
+	})
+	if _, err := n.Run("postgres", "CREATE DATABASE app"); err != nil {
+		t.Fatal(pgtest.Explain(err))
 	}
 	n.Exec("CREATE EXTENSION bdr")
 	n.CreateNode()
@@ -102,8 +106,8 @@ func TestLastNode(t *testing.T) {
 	c := pgtest.NewCluster(t, 1)
 	n := c.Nodes[0]
 	n.Exec("CREATE TABLE t (id int PRIMARY KEY, who text)")
-	n.Exec("SELECT bdr.part_node('node1', wait_for_completion := false)")
-	n.Wait(resumeLimit, "SELECT peer_state_name FROM bdr.local_node_summary", "PARTED")
+	call := "SELECT bdr.part_node('node1', wait_for_completion := false)"
+	requireRefusal(t, n, refusal{"", call, wrongState, []string{"last", "drop_node"}})
 	n.Exec("SELECT bdr.drop_node('node1')")
 	requireCleanDrop(t, n)
 	n.Exec("CREATE EXTENSION bdr")

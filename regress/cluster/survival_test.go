@@ -205,10 +205,10 @@ func TestLatchStress(t *testing.T) {
 // leave the session usable.
 func TestWaitingFunctionsCanBeCancelled(t *testing.T) {
 	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(debugFaults))
+	c.ExecAll("CREATE TABLE t (id int)")
 	a, b := c.Nodes[0], c.Nodes[1]
 	_, err := b.Stop(pgtest.Fast)
 	b.Must(err)
-	a.Exec("CREATE TABLE t (id int)")
 	for _, call := range []string{"bdr.internal_debug_fault('hang')", "bdr.wait_slot_confirm_lsn(NULL, NULL)", "bdr.wait_node_confirm_lsn('node2', NULL)"} {
 		t.Run(strings.SplitN(call, "(", 2)[0], func(t *testing.T) {
 			requireCancellable(t, a.For(t), "SELECT "+call)
