@@ -366,6 +366,7 @@ update_missing(BdrUpdate *update)
 	BdrConflict conflict = {BDR_UPDATE_MISSING, rel};
 
 	conflict.key = update->key;
+	conflict.key_columns = update->lookup->compare;
 	conflict.remote = update->row;
 	conflict.complete = rel->nunchanged == 0;
 	if (bdr_conflict_decide(&conflict) != BDR_ACTION_INSERT)
@@ -399,6 +400,7 @@ update_found(BdrUpdate *update)
 	if (version.known && version.node != bdr_xact.origin_node && !bdr_peer.mirror)
 	{
 		conflict.key = update->key;
+		conflict.key_columns = update->lookup->compare;
 		conflict.remote = update->row;
 		conflict.local = rel->found_slot;
 		conflict.complete = rel->nunchanged == 0;
@@ -524,6 +526,7 @@ delete_missing(BdrUpdate *update)
 	BdrConflict conflict = {BDR_DELETE_MISSING, update->rel};
 
 	conflict.key = update->key;
+	conflict.key_columns = update->lookup->compare;
 	(void) bdr_conflict_decide(&conflict);
 	bdr_conflict_log(&conflict, NULL);
 }
@@ -545,6 +548,7 @@ delete_found(BdrUpdate *update)
 		version.time >= bdr_xact.commit_time && !bdr_peer.mirror)
 	{
 		conflict.key = update->key;
+		conflict.key_columns = update->lookup->compare;
 		conflict.local = rel->found_slot;
 		conflict.index = update->lookup->index;
 		if (bdr_conflict_decide(&conflict) != BDR_ACTION_APPLY)

@@ -103,6 +103,7 @@ static void send_version(StringInfo buf, const BdrVersion *version);
 static void read_decision(BdrConflict *conflict, StringInfo body);
 static void check_action(BdrConflict *conflict);
 static void fill_history(BdrConflict *conflict, TupleTableSlot *applied, Datum *values, bool *nulls);
+static void fill_key(BdrConflict *conflict, Datum *values, bool *nulls);
 static void fill_local(BdrConflict *conflict, Datum *values, bool *nulls);
 static void fill_json(TupleTableSlot *slot, int column, Datum *values, bool *nulls);
 static void insert_history(Datum *values, bool *nulls);
@@ -384,11 +385,31 @@ fill_history(BdrConflict *conflict, TupleTableSlot *applied, Datum *values, bool
 	set_value(HISTORY_RELOID, ObjectIdGetDatum(rel->local_relid), values, nulls);
 	set_text(HISTORY_NSPNAME, rel->schema, values, nulls);
 	set_text(HISTORY_RELNAME, rel->name, values, nulls);
-	fill_json(conflict->key, HISTORY_KEY_TUPLE, values, nulls);
+	if (conflict->key != NULL)
+		fill_key(conflict, values, nulls);
 	fill_json(conflict->remote, HISTORY_REMOTE_TUPLE, values, nulls);
 	fill_json(applied, HISTORY_APPLY_TUPLE, values, nulls);
 	if (conflict->local != NULL)
 		fill_local(conflict, values, nulls);
+}
+
+/*
+ * Only what the row was looked up by; the other columns are null.
+ */
+static void
+fill_key(BdrConflict *conflict, Datum *values, bool *nulls)
+{
+	TupleDesc	desc = conflict->rel->desc;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		slot->tts_values[i] = conflict->key->tts_values[i];
+		slot->tts_isnull[i] = conflict->key->tts_isnull[i] || !conflict->key_columns[i];
+	}
+	ExecStoreVirtualTuple(slot);
+	fill_json(slot, HISTORY_KEY_TUPLE, values, nulls);
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 static void

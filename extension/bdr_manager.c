@@ -68,7 +68,7 @@ static const struct
 	{"search_path", "pg_catalog, pg_temp"},
 	{"session_replication_role", "origin"},
 	{"statement_timeout", "0"},
-	{"synchronous_commit", "on"},
+	{"synchronous_commit", "local"},
 };
 
 static BdrSocket *go;

@@ -29,6 +29,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
@@ -36,11 +37,16 @@
 #include "bdr_protocol.h"
 #include "bdr_wire.h"
 
+/* Between the reports of a long transaction. */
+#define BDR_PROGRESS_MS			1000
+
 MemoryContext bdr_change_context;
 
 static BdrSocket *data;			/* frames in, progress out */
 static BdrSocket *decider;		/* conflicts out, decisions in */
 static XLogRecPtr reported_flushed;
+static TimestampTz reported_at;
+static bool stats_pending;		/* counted, not yet handed on */
 
 static void pin_settings(void);
 static void read_setup(BdrMessage *msg);
@@ -54,6 +60,7 @@ static void apply_row_message(uint8 kind, BdrReader *body);
 static void read_logical_message(BdrReader *body);
 static void read_startup(BdrReader *body);
 static void check_frame_header(BdrReader *reader);
+static bool progress_is_due(void);
 static void report_progress(void);
 static void report_activity(BackendState state);
 static void report_fault(void);
@@ -228,19 +235,20 @@ wait_for_message(BdrMessage *msg)
 				report_progress();
 			if (!bdr_xact.started)
 				pgstat_report_stat(true);
+			stats_pending = false;
 		}
 	}
 }
 
 /*
  * Returns false on a timeout.  There is one while commits wait for their
- * flush; the WAL writer does that within its delay.
+ * flush, which the WAL writer does within its delay, and for the statistics.
  */
 static bool
 wait_for_socket(void)
 {
 	int			events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_EXIT_ON_PM_DEATH;
-	bool		pending = bdr_progress_pending();
+	bool		pending = bdr_progress_pending() || stats_pending;
 	long		timeout = pending ? WalWriterDelay : -1;
 
 	if (pending)
@@ -299,8 +307,18 @@ apply_frame(StringInfo body)
 		bdr_unit_keep(start, len, BDR_WIRE_HEADER_BYTES);
 	}
 	error_context_stack = callback.previous;
-	if (bdr_counters.commits + bdr_counters.skipped != commits)
+	if (bdr_counters.commits + bdr_counters.skipped != commits || progress_is_due())
 		report_progress();
+}
+
+/*
+ * A long transaction is reported now and then, and with it what was flushed.
+ */
+static bool
+progress_is_due(void)
+{
+	return bdr_xact.open &&
+		TimestampDifferenceExceeds(reported_at, GetCurrentTimestamp(), BDR_PROGRESS_MS);
 }
 
 static void
@@ -453,6 +471,8 @@ report_progress(void)
 	StaticAssertStmt(sizeof(BdrCounters) == 7 * sizeof(uint64),
 					 "PROGRESS has seven counters");
 	reported_flushed = bdr_progress_flushed();
+	reported_at = GetCurrentTimestamp();
+	stats_pending = true;
 	bdr_message_begin(&buf, BDR_MSG_PROGRESS);
 	pq_sendint64(&buf, bdr_progress_applied());
 	pq_sendint64(&buf, reported_flushed);

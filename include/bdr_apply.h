@@ -211,7 +211,6 @@ typedef struct BdrRelation
 	char		identity;
 	int			ncolumns;
 	BdrColumn  *columns;
-	bool		has_target_error;	/* has a column that is missing here */
 
 	/* the mapping, valid until the local table changes */
 	bool		mapped;
@@ -327,6 +326,7 @@ typedef struct BdrConflict
 	BdrConflictType type;
 	BdrRelation *rel;
 	TupleTableSlot *key;		/* what the row was looked up by, or NULL */
+	const bool *key_columns;	/* ... in these columns */
 	TupleTableSlot *remote;		/* the incoming row, or NULL */
 	TupleTableSlot *local;		/* the row that is here, or NULL */
 	bool		complete;		/* the incoming row has every value */

@@ -163,21 +163,23 @@ func (s *Service) drain(ctx context.Context, node catalog.Node) {
 }
 
 func (s *Service) drainedBy(ctx context.Context, peer catalog.Node, origin uint32, target lsn.LSN) error {
-	if peer.ID == s.localID() {
-		return s.deps.Subscriptions.WaitApplied(ctx, origin, target)
-	}
 	for {
-		var done bool
-		if err := s.ask(ctx, peer.ID, kindApplied, appliedRequest{Origin: origin, Target: uint64(target)}, &done); err != nil {
+		done, err := s.askApplied(ctx, peer.ID, origin, target)
+		if err != nil || done {
 			return err
-		}
-		if done {
-			return nil
 		}
 		if !pause(ctx, askPeriod) {
 			return pgerr.New(pgerr.ObjectInUse, "it has not applied them within %s", drainTimeMax)
 		}
 	}
+}
+
+func (s *Service) askApplied(ctx context.Context, peer, origin uint32, target lsn.LSN) (done bool, err error) {
+	if peer == s.localID() {
+		return s.hasApplied(ctx, origin, target)
+	}
+	err = s.ask(ctx, peer, kindApplied, appliedRequest{Origin: origin, Target: uint64(target)}, &done)
+	return done, err
 }
 
 // forgetEverywhere has the slots and origins of a parting node dropped by all

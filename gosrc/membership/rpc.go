@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -103,7 +104,7 @@ func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, err
 	case kindMarker:
 		return s.answerMarker(ctx, e.Body)
 	case kindApplied:
-		return s.answerApplied(e.Body)
+		return s.answerApplied(ctx, e.Body)
 	case kindForget:
 		return s.answerForget(ctx, e.Body)
 	case kindParted:
@@ -241,16 +242,34 @@ func (s *Service) markerContent(request markerRequest, origins hand.Result) (str
 	return string(content), err
 }
 
-func (s *Service) answerApplied(body []byte) ([]byte, error) {
+func (s *Service) answerApplied(ctx context.Context, body []byte) ([]byte, error) {
 	var request appliedRequest
 	if err := consensus.Unpack(body, &request); err != nil {
 		return nil, err
 	}
-	done := s.deps.Subscriptions.Applied(request.Origin) >= lsn.LSN(request.Target)
-	if !done {
-		s.hurry(request.Origin, lsn.LSN(request.Target))
+	done, err := s.hasApplied(ctx, request.Origin, lsn.LSN(request.Target))
+	return consensus.Pack(done), err
+}
+
+// hasApplied says whether a node's changes up to a position are here. One to
+// which there is no subscription, since it was never active, has none for us.
+func (s *Service) hasApplied(ctx context.Context, origin uint32, target lsn.LSN) (bool, error) {
+	if s.deps.Subscriptions.Applied(origin) >= target {
+		return true, nil
 	}
-	return consensus.Pack(done), nil
+	results, err := s.deps.Host.Run(ctx, catalog.SelectSubscriptions())
+	if err != nil {
+		return false, err
+	}
+	rows, err := catalog.Subscriptions(results[0])
+	if err != nil {
+		return false, err
+	}
+	subscribed := slices.ContainsFunc(rows, func(row catalog.Subscription) bool { return row.OriginID == origin })
+	if subscribed {
+		s.hurry(origin, target)
+	}
+	return !subscribed, nil
 }
 
 // answerForget drops what is kept for a node on its way out. The own log may
