@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/hand"
 	"bdr/gosrc/membership"
 	"bdr/gosrc/stream"
 )
@@ -12,10 +13,11 @@ import (
 // the SQL functions that membership answers.
 type nodeMember struct {
 	*membership.Service
+	m *Manager
 }
 
 func newMember(m *Manager) member {
-	return nodeMember{membership.New(membership.Deps{
+	return nodeMember{m: m, Service: membership.New(membership.Deps{
 		Host:          m.main,
 		Subscriptions: subscriptions{m.peers},
 		Spawn:         Go,
@@ -32,13 +34,31 @@ func newMember(m *Manager) member {
 // Handlers lists the SQL functions of membership and consensus.
 func (n nodeMember) Handlers() map[string]handler {
 	return map[string]handler{
-		"create_node":              n.CreateNode,
-		"drop_node":                n.DropNode,
-		"create_node_group":        n.CreateNodeGroup,
-		"join_node_group":          n.JoinNodeGroup,
-		"wait_for_join_completion": n.WaitForJoin,
-		"part_node":                n.PartNode,
-		"get_raft_status":          n.RaftStatus,
+		"create_node":              n.fresh(n.CreateNode),
+		"drop_node":                n.fresh(n.DropNode),
+		"create_node_group":        n.fresh(n.CreateNodeGroup),
+		"join_node_group":          n.fresh(n.JoinNodeGroup),
+		"wait_for_join_completion": n.fresh(n.WaitForJoin),
+		"part_node":                n.fresh(n.PartNode),
+		"get_raft_status":          n.fresh(n.RaftStatus),
+	}
+}
+
+// fresh looks at the tables before a function runs: drop_node and create_node
+// take effect when their callers commit, of which nobody tells.
+func (n nodeMember) fresh(run handler) handler {
+	return func(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+		if err := n.m.refresh(ctx); err != nil {
+			return hand.Rows{}, err
+		}
+		local, refusal := n.m.node()
+		if refusal != nil {
+			return hand.Rows{}, refusal
+		}
+		if err := n.Sync(ctx, local); err != nil {
+			return hand.Rows{}, err
+		}
+		return run(ctx, r)
 	}
 }
 

@@ -239,6 +239,9 @@ func (s *Service) leave(ctx context.Context) error {
 	if err := s.markParted(ctx); err != nil {
 		return err
 	}
+	if _, err := s.deps.Host.Run(ctx, catalog.DeleteJoin()); err != nil {
+		return err
+	}
 	if err := s.dropTraces(ctx); err != nil {
 		return err
 	}

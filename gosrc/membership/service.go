@@ -112,7 +112,7 @@ func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
 		return err
 	}
 	s.mu.Lock()
-	s.local, s.ledger, s.cleaned = local, ledger, false
+	s.local, s.ledger, s.join, s.cluster, s.cleaned = local, ledger, nil, consensus.UUID{}, false
 	s.mu.Unlock()
 	if self, member := ledger.Cluster().Node(local.ID); member && self.State != Parted {
 		if err := s.openGroup(); err != nil {
@@ -123,6 +123,24 @@ func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
 		s.startJoin(join)
 	}
 	s.notify()
+	return nil
+}
+
+// Sync makes the Service what the tables say: the zero value is no node.
+func (s *Service) Sync(ctx context.Context, local catalog.LocalNode) error {
+	if local != (catalog.LocalNode{}) {
+		return s.Open(ctx, local)
+	}
+	if s.localID() == 0 {
+		return nil
+	}
+	s.stopJoin(ctx)
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	if err := s.closeGroup(ctx); err != nil {
+		return err
+	}
+	s.forget()
 	return nil
 }
 

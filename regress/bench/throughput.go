@@ -15,6 +15,7 @@ import (
 var settings = map[string]string{
 	"fsync": "on", "autovacuum": "off", "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h",
 	"synchronous_commit": "off", "wal_retrieve_retry_interval": "10ms", "wal_sender_timeout": "60s",
+	"wal_receiver_status_interval": "1s",
 }
 
 func throughput(repeats int, scale float64) error {
@@ -91,11 +92,6 @@ func measureAll(p *pair, all []variant, loads []workload, repeats int) ([][][]me
 	mark := 0
 	for range repeats {
 		for i, v := range all {
-			// The first pass over the WAL of the other variants is nobody's cost.
-			mark++
-			if _, err := v.measure(p, workload{"catch up", "SELECT 1"}, mark); err != nil {
-				return nil, err
-			}
 			for j, w := range append(slices.Clone(loads), workload{"clean up", emptyTables}) {
 				mark++
 				m, err := v.measure(p, w, mark)

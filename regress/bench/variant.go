@@ -94,6 +94,9 @@ const limit = 10 * time.Minute
 
 // measure generates the workload, releases it and waits for its last row.
 func (v variant) measure(p *pair, w workload, mark int) (measurement, error) {
+	if err := v.advanceSlot(p); err != nil {
+		return measurement{}, err
+	}
 	if err := v.stopReceiving(p); err != nil {
 		return measurement{}, err
 	}
@@ -118,6 +121,27 @@ func (v variant) measure(p *pair, w workload, mark int) (measurement, error) {
 	m.applier = cpu(p.receiver, v.applier...)
 	m.manager = cpu(p.receiver, v.manager) - managerBefore
 	return m, v.check(p)
+}
+
+// advanceSlot returns when the sender would begin to read WAL no earlier than
+// now. Otherwise a measurement contains the WAL of what was measured before it,
+// which is more for one variant than for another.
+func (v variant) advanceSlot(p *pair) error {
+	if _, err := p.receiver.Run(v.database, v.release); err != nil {
+		return err
+	}
+	rows, err := p.sender.Run(v.database, "SELECT pg_current_wal_insert_lsn()")
+	if err != nil {
+		return err
+	}
+	query := fmt.Sprintf("SELECT bool_and(restart_lsn >= '%s') FROM pg_replication_slots WHERE database = '%s'", rows[0][0], v.database)
+	return waitUntil("the slot has advanced", func() bool {
+		if _, err := p.sender.RunTimeout(v.database, "CHECKPOINT", limit); err != nil {
+			return false
+		}
+		rows, err := p.sender.Run(v.database, query)
+		return err == nil && rows[0][0] == "t"
+	})
 }
 
 // stopReceiving returns when no process applies and no walsender is left, so

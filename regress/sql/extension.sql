@@ -5,8 +5,10 @@ SELECT extname, extversion FROM pg_extension WHERE extname = 'bdr';
 SELECT bdr.bdr_version(), bdr.bdr_version_num();
 
 -- Signatures are the product's promise to its users.
+\pset format unaligned
 SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS function, pg_get_function_result(p.oid) AS result
 FROM pg_proc p WHERE p.pronamespace = 'bdr'::regnamespace AND p.proname !~ '^internal_' ORDER BY 1;
+\pset format aligned
 SELECT relkind, relname FROM pg_class WHERE relnamespace = 'bdr'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1, 2;
 
 -- Every function, table and view is described.
