@@ -80,3 +80,11 @@ func TerminateWriter(pid uint32) hand.Stmt {
 	return hand.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
  WHERE pid = $1::integer AND backend_type = 'bdr writer'`, Args: []any{pid}}
 }
+
+// TerminateWriters ends every writer of this database. A manager that starts
+// has none: those that are left belong to one that died, and one that waits for
+// a lock would hold its origin until it gets it.
+func TerminateWriters() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+ WHERE datname = pg_catalog.current_database() AND backend_type = 'bdr writer'`}
+}

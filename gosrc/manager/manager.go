@@ -150,6 +150,9 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 		m.adopt(local, nil)
 		return nil
 	}
+	if _, err := m.main.Run(ctx, catalog.TerminateWriters()); err != nil {
+		return fmt.Errorf("end the writers of an earlier manager: %w", err)
+	}
 	refusal, err := checkIdentity(ctx, m.main, m.config, local)
 	if err != nil {
 		return err
