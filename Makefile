@@ -20,7 +20,14 @@ PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-m
 EXTRA_CLEAN = $(OUTPUT_OBJS) bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2> /dev/null)
+# These do without, or install it first.
+WITHOUT_SERVER = help setup test demo demo-stop bench installcheck check-cluster check-go fmt lint
+ifeq ($(PGXS),)
+ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
+$(error $(PG_CONFIG) was not found: run "make setup", or set PG_CONFIG)
+endif
+endif
 include $(PGXS)
 override with_llvm = no
 
