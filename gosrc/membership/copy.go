@@ -79,7 +79,7 @@ func (c *copySession) close() {
 		hangUp(c.holder)
 	}
 	if c.dir != "" {
-		_ = os.RemoveAll(c.dir) // the next copy removes what is left
+		_ = os.RemoveAll(c.dir) // what is left goes before the catch-up
 	}
 }
 

@@ -23,9 +23,9 @@ const (
 // dump writes the source's schema, as of the snapshot, into a directory.
 // Publications, subscriptions and large objects are not part of the group.
 func (c *copySession) dump(ctx context.Context) error {
-	c.dir = filepath.Join(c.j.s.deps.RunDirectory, dumpDirectory)
-	if err := os.RemoveAll(c.dir); err != nil {
-		return fmt.Errorf("remove an earlier dump: %w", err)
+	c.dir = c.j.s.dumpDir()
+	if err := c.j.s.removeDump(); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return fmt.Errorf("make a directory for the schema: %w", err)
@@ -34,6 +34,16 @@ func (c *copySession) dump(ctx context.Context) error {
 	return c.program(ctx, password, nil, "pg_dump", "--dbname="+dsn, "--format=directory", "--file="+filepath.Join(c.dir, "schema"),
 		"--section=pre-data", "--section=post-data", "--snapshot="+c.snapshot, "--exclude-schema=bdr",
 		"--no-publications", "--no-subscriptions", "--no-blobs", "--no-password")
+}
+
+func (s *Service) dumpDir() string { return filepath.Join(s.deps.RunDirectory, dumpDirectory) }
+
+// removeDump removes what a copy that was interrupted has left.
+func (s *Service) removeDump() error {
+	if err := os.RemoveAll(s.dumpDir()); err != nil {
+		return fmt.Errorf("remove an earlier dump: %w", err)
+	}
+	return nil
 }
 
 // restore carries out one section of the dump in one transaction. After an

@@ -471,6 +471,9 @@ func (j *joinRun) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := j.s.removeDump(); err != nil {
+		return err
+	}
 	if err := j.reach(ctx, Catchup); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/consensus"
 	"bdr/gosrc/hand"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
@@ -121,14 +122,16 @@ func (s *Service) part(ctx context.Context, id uint32) error {
 		if id == s.localID() {
 			return group.Transfer(ctx) // nobody leads himself out
 		}
-		if err := s.partStep(ctx, node); err != nil {
+		if err := s.partStep(ctx, group, node); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-func (s *Service) partStep(ctx context.Context, node catalog.Node) error {
+// partStep carries out one step. A node loses its vote before it hears of its
+// end: the last entry must not need the vote of a node that has stopped.
+func (s *Service) partStep(ctx context.Context, group *consensus.Group, node catalog.Node) error {
 	if node.State == PartStart {
 		return s.setState(ctx, node, Parting)
 	}
@@ -136,6 +139,9 @@ func (s *Service) partStep(ctx context.Context, node catalog.Node) error {
 		s.drain(ctx, node)
 	}
 	s.forgetEverywhere(ctx, node)
+	if err := group.RemoveMember(ctx, node.ID); err != nil {
+		return fmt.Errorf("remove node %q from consensus: %w", node.Name, err)
+	}
 	if err := s.setState(ctx, node, Parted); err != nil {
 		return err
 	}
@@ -144,10 +150,14 @@ func (s *Service) partStep(ctx context.Context, node catalog.Node) error {
 }
 
 // drain waits, with a limit, until every node that can be asked has applied
-// what the parting node had written. A node that is away cannot be drained.
+// what the parting node had written up to its farewell. A node that is away
+// cannot be drained, and a node that was never active has nothing to drain.
 func (s *Service) drain(ctx context.Context, node catalog.Node) {
-	target, err := s.position(ctx, node.ID)
-	if err != nil {
+	if subscribed, err := s.isSubscribed(ctx, node.ID); err == nil && !subscribed {
+		return
+	}
+	var target uint64
+	if err := s.ask(ctx, node.ID, kindFarewell, nil, &target); err != nil {
 		s.deps.Host.Log(hand.Log, fmt.Sprintf("node %q does not answer while it is being parted", node.Name), pgerr.From(err).Error(),
 			"Changes that it did not send to every node stay where they are.")
 		return
@@ -155,7 +165,7 @@ func (s *Service) drain(ctx context.Context, node catalog.Node) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeMax)
 	defer cancel()
 	for _, peer := range s.Cluster().Peers(node.ID, IsActive) {
-		if err := s.drainedBy(ctx, peer, node.ID, target); err != nil {
+		if err := s.drainedBy(ctx, peer, node.ID, lsn.LSN(target)); err != nil {
 			s.deps.Host.Log(hand.Log, fmt.Sprintf("node %q may lack changes of node %q, which is being parted", peer.Name, node.Name),
 				pgerr.From(err).Error(), "")
 		}
@@ -207,5 +217,8 @@ func (s *Service) tellParted(ctx context.Context, id uint32) {
 	defer cancel()
 	if err := s.ask(ctx, id, kindParted, nil, nil); err != nil {
 		s.log(hand.Debug, "node with id %d was not told that it is parted: %s", id, pgerr.From(err).Error())
+	}
+	if dsn, err := s.address(id); err == nil {
+		s.links.Forget(dsn)
 	}
 }

@@ -163,13 +163,10 @@ func (s *Service) changeMember(ctx context.Context, group *consensus.Group, c me
 	case c.ID == s.localID():
 		return group.Transfer(ctx)
 	default:
-		s.tellParted(ctx, c.ID)
-		if dsn, err := s.address(c.ID); err == nil {
-			s.links.Forget(dsn)
-		}
 		if err := group.RemoveMember(ctx, c.ID); err != nil {
 			return fmt.Errorf("remove node with id %d from consensus: %w", c.ID, err)
 		}
+		s.tellParted(ctx, c.ID)
 	}
 	return nil
 }
@@ -310,8 +307,12 @@ func (s *Service) closeParted(ctx context.Context) error {
 	return s.closeGroup(ctx)
 }
 
-// dropTraces drops every slot and origin of this database that is ours.
+// dropTraces drops every slot and origin of this database that is ours, and
+// what is left of a copy.
 func (s *Service) dropTraces(ctx context.Context) error {
+	if err := s.removeDump(); err != nil {
+		return err
+	}
 	if err := s.awaitNoSubscriptions(ctx); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ const (
 	kindRegister                              // propose that I join, or that I give up
 	kindReach                                 // can you reach this joiner
 	kindPosition                              // the durable end of your WAL
+	kindFarewell                              // write into your stream that it ends here
 	kindMarker                                // write a join's marker when you have all of this
 	kindApplied                               // have you applied a node's changes up to here
 	kindForget                                // drop what you keep for a node that is being parted
@@ -101,6 +102,8 @@ func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, err
 		return s.answerReach(ctx, e.Body)
 	case kindPosition:
 		return s.answerPosition(ctx)
+	case kindFarewell:
+		return s.answerFarewell(ctx)
 	case kindMarker:
 		return s.answerMarker(ctx, e.Body)
 	case kindApplied:
@@ -187,6 +190,24 @@ func (s *Service) answerPosition(ctx context.Context) ([]byte, error) {
 	return consensus.Pack(uint64(at)), nil
 }
 
+// answerFarewell marks the point at which all peers stop applying what this
+// node writes. It is only said to a node that is being parted.
+func (s *Service) answerFarewell(ctx context.Context) ([]byte, error) {
+	err := s.waitUntil(ctx, func(Cluster) bool { self, member := s.self(); return member && IsParting(self.State) })
+	if err != nil {
+		return nil, err
+	}
+	content, err := json.Marshal(map[string]uint32{"farewell": s.localID()})
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.deps.Host.Run(ctx, catalog.EmitMessage(string(content)), catalog.AssignTransaction())
+	if err != nil {
+		return nil, err
+	}
+	return s.answerPosition(ctx)
+}
+
 // answerMarker writes a join's marker once everything before the barriers has
 // been applied here. The origins' progress is read before it is written: what
 // is applied in between comes before the marker, and is counted by the joiner.
@@ -251,25 +272,28 @@ func (s *Service) answerApplied(ctx context.Context, body []byte) ([]byte, error
 	return consensus.Pack(done), err
 }
 
-// hasApplied says whether a node's changes up to a position are here. One to
-// which there is no subscription, since it was never active, has none for us.
+// hasApplied says whether a node's changes up to a position are here. Nothing
+// more will come of a subscription that is paused, or that has ended with the
+// node's farewell; one that was never active has nothing for us.
 func (s *Service) hasApplied(ctx context.Context, origin uint32, target lsn.LSN) (bool, error) {
 	if s.deps.Subscriptions.Applied(origin) >= target {
 		return true, nil
 	}
+	subscribed, err := s.isSubscribed(ctx, origin)
+	if subscribed {
+		s.hurry(origin, target)
+	}
+	return !subscribed, err
+}
+
+// isSubscribed says whether this node applies another one's changes.
+func (s *Service) isSubscribed(ctx context.Context, origin uint32) (bool, error) {
 	results, err := s.deps.Host.Run(ctx, catalog.SelectSubscriptions())
 	if err != nil {
 		return false, err
 	}
 	rows, err := catalog.Subscriptions(results[0])
-	if err != nil {
-		return false, err
-	}
-	subscribed := slices.ContainsFunc(rows, func(row catalog.Subscription) bool { return row.OriginID == origin })
-	if subscribed {
-		s.hurry(origin, target)
-	}
-	return !subscribed, nil
+	return slices.ContainsFunc(rows, func(row catalog.Subscription) bool { return row.OriginID == origin && row.Enabled }), err
 }
 
 // answerForget drops what is kept for a node on its way out. The own log may

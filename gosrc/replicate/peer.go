@@ -137,6 +137,10 @@ func (p *Peer) loop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errMarker) {
+			p.retire(ctx)
+			continue
+		}
 		if errors.Is(err, errPaused) || errors.Is(err, errDrained) {
 			p.record.state(StateDisabled)
 			p.deps.Log(hand.Log, fmt.Sprintf("subscription %q is paused", p.config.Subscription.Name), "", "")
@@ -260,6 +264,7 @@ func (p *Peer) isPatient() bool {
 func (p *Peer) adopt(u *pump) {
 	p.record.connected(u.progress.lastCommit(), u.writer.PID(), u.progress)
 	succeeded := u.succeeded(p.retry)
+	u.onMessage = p.watchFarewell
 	u.onApplied = func(w hand.Progress) {
 		p.record.applied(w)
 		succeeded(w)

@@ -10,6 +10,8 @@ import (
 // leftovers counts what a node keeps for its peers: it must be gone with them.
 const leftovers = `SELECT (SELECT count(*) FROM pg_replication_slots) || ' ' || (SELECT count(*) FROM pg_replication_origin)`
 
+const nodeNamed3 = "SELECT count(*) FROM bdr.node_summary WHERE node_name = 'node3'"
+
 // TestPart exists because a node that leaves must take nothing with it and
 // leave nothing behind: its changes are everywhere, its slots hold back no WAL,
 // its database is an ordinary one again, and its name is free for another.
@@ -40,9 +42,9 @@ func TestPart(t *testing.T) {
 		t.Errorf("the parted node kept %s rows, expected 603", got)
 	}
 
-	for _, n := range []*pgtest.Node{a, b, d} {
-		n.Exec("SELECT bdr.drop_node('node3')")
-	}
+	a.Exec("SELECT bdr.drop_node('node3')") // agreed with b; d is no member any more
+	b.Wait(resumeLimit, nodeNamed3, "0")
+	d.Exec("SELECT bdr.drop_node('node3')")
 	t.Run("extension_drops_cleanly", func(t *testing.T) { requireCleanDrop(t, d.For(t)) })
 	rejoin(t, c, d)
 }
@@ -94,8 +96,9 @@ func TestPartOfADeadNode(t *testing.T) {
 	for _, n := range []*pgtest.Node{a, b} {
 		n.Wait(resumeLimit, "SELECT peer_state_name FROM bdr.node_summary WHERE node_name = 'node3'", "PARTED")
 		n.Wait(resumeLimit, leftovers, "1 1")
-		n.Exec("SELECT bdr.drop_node('node3')")
 	}
+	a.Exec("SELECT bdr.drop_node('node3')")
+	b.Wait(resumeLimit, nodeNamed3, "0")
 	a.Exec("INSERT INTO t VALUES (2)")
 	c.RequireConvergedAmong(a, b)
 }
