@@ -46,6 +46,22 @@ func (f fake) expectEnd() {
 	}
 }
 
+// expectFaultsAndEnd fails the test unless the other side sends one FAULT or
+// more and closes: what was under way may answer too, that it was canceled.
+func (f fake) expectFaultsAndEnd() {
+	f.t.Helper()
+	f.expect(kindFault)
+	for {
+		m, err := f.read()
+		if isEnd(err) {
+			return
+		}
+		if err != nil || m.kind != kindFault {
+			f.t.Fatalf("got %s %q %v, want a FAULT or the end", m.kind, m.body, err)
+		}
+	}
+}
+
 // socketpair returns two connected descriptors.
 func socketpair(t *testing.T) (int, int) {
 	t.Helper()

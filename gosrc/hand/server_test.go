@@ -183,8 +183,7 @@ func TestServerViolations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := provoke()
 			f.t = t
-			f.expect(kindFault)
-			f.expectEnd()
+			f.expectFaultsAndEnd()
 		})
 	}
 	bystander.send(kindRequest, requestBody("f"))

@@ -130,7 +130,7 @@ func (n *Node) StartPgbench(arguments ...string) *Pgbench {
 // before ended on an error.
 func (b *Pgbench) Stop() {
 	b.node.t.Helper()
-	if b.cmd.Process.Signal(syscall.SIGINT) != nil || b.aborted() {
+	if b.aborted() || b.cmd.Process.Signal(syscall.SIGINT) != nil {
 		b.node.t.Errorf("%s: pgbench ended early", b.node.Name)
 	}
 	_ = b.cmd.Wait()
