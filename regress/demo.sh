@@ -18,12 +18,12 @@ declare -A port
 
 bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-# Show a statement at its node's prompt, and run it.
+# Show a statement at its node's prompt, and run it.  No pipe: notices come as
+# they are made, and bash loses track of pipes while background jobs end.
 say() {
     local node=$1 sql=$2
     printf '%s=# %s\n' "$node" "$sql"
-    "$(bindir)/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "${port[$node]}" -U postgres -d "$database" -c "$sql" \
-        2>&1 | sed '/^$/d; s/^/    /'
+    "$(bindir)/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "${port[$node]}" -U postgres -d "$database" -c "$sql"
 }
 
 ask() { run_sql "${port[$1]}" "$database" "$2"; }
@@ -50,7 +50,7 @@ stop_demo() {
 stop_writers() {
     local pid
     for pid in "${writers[@]}"; do kill -TERM "$pid" 2> /dev/null || true; done
-    for pid in "${writers[@]}"; do wait "$pid" 2> /dev/null || true; done
+    wait
     writers=()
 }
 
@@ -129,8 +129,11 @@ write_everywhere() {
     while sleep 1 && kill -0 "${writers[0]}" 2> /dev/null; do
         progress_line $((SECONDS - began))
     done
-    for node in "${writers[@]}"; do wait "$node"; done
+    wait
     writers=()
+    for node in "${nodes[@]}"; do
+        if ! grep -q '^tps = ' "$home/pgbench-$node.log"; then cat "$home/pgbench-$node.log"; exit 1; fi
+    done
 }
 
 report() {
