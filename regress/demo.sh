@@ -13,13 +13,11 @@ database=shop
 seconds=${BDR_DEMO_SECONDS:-15}
 scale=${BDR_DEMO_SCALE:-5}
 nodes=(node1 node2 node3)
-writers=()
 declare -A port
 
 bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-# Show a statement at its node's prompt, and run it.  No pipe: notices come as
-# they are made, and bash loses track of pipes while background jobs end.
+# Show a statement at its node's prompt, and run it.
 say() {
     local node=$1 sql=$2
     printf '%s=# %s\n' "$node" "$sql"
@@ -47,19 +45,24 @@ stop_demo() {
     echo "demo: the nodes are stopped and $home is removed"
 }
 
-stop_writers() {
-    local pid
-    for pid in "${writers[@]}"; do kill -TERM "$pid" 2> /dev/null || true; done
-    wait
-    writers=()
+# write_on NODE SECONDS LOG: pgbench beside the demo, mostly on accounts of its
+# own choice, sometimes on the few rows that everybody wants.  It is no job of
+# this shell; stop_writers finds it by its sessions.
+write_on() {
+    : > "$3"
+    ("$(bindir)/pgbench" -n -h 127.0.0.1 -p "${port[$1]}" -U postgres -c 2 -j 1 -T "$2" -P 1 \
+        -b simple-update@19 -b tpcb-like@1 "$database" > "$3" 2>&1 &)
 }
 
-# write_on NODE SECONDS LOG: pgbench in the background, mostly on accounts of
-# its own choice, sometimes on the few rows that everybody wants.
-write_on() {
-    "$(bindir)/pgbench" -n -h 127.0.0.1 -p "${port[$1]}" -U postgres -c 2 -j 1 -T "$2" -P 1 \
-        -b simple-update@19 -b tpcb-like@1 "$database" > "$3" 2>&1 &
-    writers+=($!)
+stop_writers() {
+    local node
+    for node in "${nodes[@]}"; do
+        until [ "$(ask "$node" "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                                WHERE application_name = 'pgbench'" 2> /dev/null)" = 0 ]; do
+            server_runs "$home/$node" || break
+            sleep 0.1
+        done
+    done
 }
 
 start_servers() {
@@ -126,13 +129,12 @@ write_everywhere() {
     local node began=$SECONDS
     bold "Writes on all three at once, $seconds seconds"
     for node in "${nodes[@]}"; do write_on "$node" "$seconds" "$home/pgbench-$node.log"; done
-    while sleep 1 && kill -0 "${writers[0]}" 2> /dev/null; do
-        progress_line $((SECONDS - began))
-    done
-    wait
-    writers=()
     for node in "${nodes[@]}"; do
-        if ! grep -q '^tps = ' "$home/pgbench-$node.log"; then cat "$home/pgbench-$node.log"; exit 1; fi
+        until grep -qE '^tps = ' "$home/pgbench-$node.log"; do
+            if grep -E 'aborted|error' "$home/pgbench-$node.log"; then exit 1; fi
+            sleep 1 # the display's pace
+            progress_line $((SECONDS - began))
+        done
     done
 }
 
@@ -193,8 +195,8 @@ case ${1:-} in
         bold "Build and install"
         build_and_install
         [ ! -d "$home" ] || stop_demo
-        trap stop_writers EXIT
         start_servers
+        trap stop_writers EXIT
         first_node
         join_nodes
         write_everywhere

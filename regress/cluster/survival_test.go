@@ -31,10 +31,11 @@ func TestKilledProcesses(t *testing.T) {
 	}{{b, writerTitle}, {a, walsenderTitle}, {a, managerTitle}, {b, "bdr supervisor"}, {a, writerTitle}, {b, managerTitle}} {
 		writers.waitCommits(t, 200)
 		c.WaitMesh(a, b)
-		victims := victim.node.ProcessesTitled(victim.title)
-		if len(victims) == 0 {
-			t.Fatalf("%s has no process %q: %v", victim.node.Name, victim.title, victim.node.Processes())
-		}
+		var victims []pgtest.Process // the last one may have taken this one with it
+		pgtest.Eventually(t, resumeLimit, victim.title+" runs on "+victim.node.Name, func() (bool, string) {
+			victims = victim.node.ProcessesTitled(victim.title)
+			return len(victims) > 0, fmt.Sprint(victim.node.Processes())
+		})
 		a.Must(victims[0].Kill9())
 	}
 	writers.waitCommits(t, 200)
