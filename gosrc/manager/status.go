@@ -132,7 +132,7 @@ func (m *Manager) alterSubscription(ctx context.Context, r *hand.Request, enable
 
 func (m *Manager) checkAlter(r *hand.Request) error {
 	if local, _ := m.node(); local == (catalog.LocalNode{}) {
-		return pgerr.New(pgerr.WrongState, "this database is not a BDR node").
+		return pgerr.New(pgerr.WrongState, "this database is not a node").
 			WithHint("Call bdr.create_node() first.")
 	}
 	if !r.InTransaction {
