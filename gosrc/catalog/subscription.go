@@ -13,11 +13,17 @@ type Subscription struct {
 	OriginID   uint32 // whose changes
 	SourceID   uint32 // who sends them
 	TargetID   uint32 // this node
-	Mode       string
+	Mode       string // ModeNormal or ModeEnded
 	Enabled    bool
 	SlotName   string // on the source
 	OriginName string // here
 }
+
+// What may become of a subscription.
+const (
+	ModeNormal = "n"
+	ModeEnded  = "e" // the node said farewell; it is being parted
+)
 
 const subscriptionColumns = `sub_id, sub_name, nodegroup_id, origin_node_id, source_node_id, target_node_id,
  subscription_mode, sub_enabled, slot_name, origin_name`
@@ -56,10 +62,17 @@ func DeleteSubscription(origin uint32) hand.Stmt {
 }
 
 // EnableSubscription sets whether a subscription, or with an empty name every
-// one, is enabled. It returns one row for each that it names.
+// one, is enabled. It returns one row for each that it names. One that has
+// ended stays as it is.
 func EnableSubscription(name string, enabled bool) hand.Stmt {
 	return hand.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = $2::boolean
- WHERE $1 = '' OR sub_name = $1 RETURNING sub_id`, Args: []any{name, enabled}}
+ WHERE ($1 = '' OR sub_name = $1) AND subscription_mode <> $3::"char" RETURNING sub_id`, Args: []any{name, enabled, ModeEnded}}
+}
+
+// EndSubscription records that nothing more will come of a subscription.
+func EndSubscription(name string) hand.Stmt {
+	return hand.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = false, subscription_mode = $2::"char"
+ WHERE sub_name = $1`, Args: []any{name, ModeEnded}}
 }
 
 // SubscriptionIDs decodes what EnableSubscription returned.

@@ -33,7 +33,7 @@ func subscriptionTo(local uint32, c membership.Cluster, origin catalog.Node) (re
 			OriginID:   origin.ID,
 			SourceID:   origin.ID,
 			TargetID:   self.ID,
-			Mode:       "n",
+			Mode:       catalog.ModeNormal,
 			Enabled:    true,
 			SlotName:   stream.SlotName(origin.DBOID, self.ID),
 			OriginName: stream.OriginName(self.DBOID, origin.ID),

@@ -153,7 +153,7 @@ func (s *Service) partStep(ctx context.Context, group *consensus.Group, node cat
 // what the parting node had written up to its farewell. A node that is away
 // cannot be drained, and a node that was never active has nothing to drain.
 func (s *Service) drain(ctx context.Context, node catalog.Node) {
-	if subscribed, err := s.isSubscribed(ctx, node.ID); err == nil && !subscribed {
+	if _, subscribed, err := s.subscription(ctx, node.ID); err == nil && !subscribed {
 		return
 	}
 	var target uint64
@@ -166,7 +166,7 @@ func (s *Service) drain(ctx context.Context, node catalog.Node) {
 	defer cancel()
 	for _, peer := range s.Cluster().Peers(node.ID, IsActive) {
 		if err := s.drainedBy(ctx, peer, node.ID, lsn.LSN(target)); err != nil {
-			s.deps.Host.Log(hand.Log, fmt.Sprintf("node %q may lack changes of node %q, which is being parted", peer.Name, node.Name),
+			s.deps.Host.Log(hand.Warning, fmt.Sprintf("node %q may lack changes of node %q, which is being parted", peer.Name, node.Name),
 				pgerr.From(err).Error(), "")
 		}
 	}

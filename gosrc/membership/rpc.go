@@ -273,27 +273,32 @@ func (s *Service) answerApplied(ctx context.Context, body []byte) ([]byte, error
 }
 
 // hasApplied says whether a node's changes up to a position are here. Nothing
-// more will come of a subscription that is paused, or that has ended with the
-// node's farewell; one that was never active has nothing for us.
+// more will come of a subscription that has ended with the node's farewell; one
+// that was never active has nothing for us. One that is paused lacks changes.
 func (s *Service) hasApplied(ctx context.Context, origin uint32, target lsn.LSN) (bool, error) {
 	if s.deps.Subscriptions.Applied(origin) >= target {
 		return true, nil
 	}
-	subscribed, err := s.isSubscribed(ctx, origin)
-	if subscribed {
-		s.hurry(origin, target)
+	row, found, err := s.subscription(ctx, origin)
+	if err != nil || !found || row.Mode == catalog.ModeEnded {
+		return err == nil, err
 	}
-	return !subscribed, err
+	s.hurry(origin, target)
+	return false, nil
 }
 
-// isSubscribed says whether this node applies another one's changes.
-func (s *Service) isSubscribed(ctx context.Context, origin uint32) (bool, error) {
+// subscription finds this node's subscription to another one.
+func (s *Service) subscription(ctx context.Context, origin uint32) (row catalog.Subscription, found bool, err error) {
 	results, err := s.deps.Host.Run(ctx, catalog.SelectSubscriptions())
 	if err != nil {
-		return false, err
+		return row, false, err
 	}
 	rows, err := catalog.Subscriptions(results[0])
-	return slices.ContainsFunc(rows, func(row catalog.Subscription) bool { return row.OriginID == origin && row.Enabled }), err
+	at := slices.IndexFunc(rows, func(row catalog.Subscription) bool { return row.OriginID == origin })
+	if err != nil || at < 0 {
+		return row, false, err
+	}
+	return rows[at], true, nil
 }
 
 // answerForget drops what is kept for a node on its way out. The own log may

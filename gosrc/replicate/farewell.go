@@ -28,7 +28,7 @@ func (p *Peer) watchFarewell(m wire.Message) (stop bool, err error) {
 	return isFarewell(m, p.config.Subscription.OriginID), nil
 }
 
-// retire pauses the subscription for good after a farewell, also across a
+// retire ends the subscription for good after a farewell, also across a
 // restart: the row says so.
 func (p *Peer) retire(ctx context.Context) {
 	p.mu.Lock()
@@ -37,7 +37,7 @@ func (p *Peer) retire(ctx context.Context) {
 	p.record.state(StateDisabled)
 	name := p.config.Subscription.Name
 	p.deps.Log(hand.Log, fmt.Sprintf("subscription %q has ended: node %q is being parted", name, p.config.PeerName), "", "")
-	if _, err := p.deps.Runner.Run(ctx, catalog.EnableSubscription(name, false)); err != nil {
+	if _, err := p.deps.Runner.Run(ctx, catalog.EndSubscription(name)); err != nil {
 		p.deps.Log(hand.Warning, fmt.Sprintf("could not record the end of subscription %q", name), err.Error(), "")
 	}
 }

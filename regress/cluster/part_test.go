@@ -103,6 +103,31 @@ func TestPartOfADeadNode(t *testing.T) {
 	c.RequireConvergedAmong(a, b)
 }
 
+// TestPartWaitsForAPausedSubscription exists because a node whose subscription
+// is paused lacks changes of the node that leaves. The part waits for it; when
+// it is resumed in time, the survivors are equal.
+func TestPartWaitsForAPausedSubscription(t *testing.T) {
+	c := pgtest.NewCluster(t, 3)
+	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY)")
+	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
+	pause := "(SELECT sub_name FROM bdr.subscription_summary WHERE origin_name = 'node3')"
+	b.Exec("SELECT bdr.alter_subscription_disable(" + pause + ", immediate := true)")
+	d.Exec("INSERT INTO t SELECT generate_series(1, 1000)")
+
+	parted := make(chan error, 1)
+	go func() { parted <- a.Try("SELECT bdr.part_node('node3')") }()
+	a.Wait(resumeLimit, "SELECT bdr_subscription_mode FROM bdr.subscription_summary WHERE origin_name = 'node3'", "e")
+	if got := b.Value("SELECT count(*) FROM t"); got != "0" {
+		t.Errorf("a paused subscription applied %s rows", got)
+	}
+	b.Exec("SELECT bdr.alter_subscription_enable(" + pause + ", immediate := true)")
+	a.Must(<-parted)
+	c.RequireConvergedAmong(a, b)
+	if got := b.Value("SELECT count(*) FROM t"); got != "1000" {
+		t.Errorf("%s rows, expected 1000", got)
+	}
+}
+
 // TestLastNode exists because somebody must be able to go back: the last node
 // of a group ends it, and the database is an ordinary one.
 func TestLastNode(t *testing.T) {
