@@ -28,8 +28,9 @@ ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 $(error $(PG_CONFIG) was not found: run "make setup", or set PG_CONFIG)
 endif
 endif
-include $(PGXS)
+# Bitcode would serve only inlining into queries; nothing of ours is.
 override with_llvm = no
+include $(PGXS)
 
 GO ?= go
 GO_LDFLAGS = -X runtime.godebugDefault=asyncpreemptoff=1
