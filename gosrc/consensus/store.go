@@ -53,12 +53,6 @@ func RemoveStore(dir string) error {
 	return nil
 }
 
-// HasStore says whether there are files of an earlier start.
-func HasStore(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, storeFile))
-	return err == nil
-}
-
 func (s *store) close() (err error) {
 	defer contain("close consensus store", &err)
 	return s.bolt.Close()

@@ -302,17 +302,6 @@ func (p *peers) streamValues(ctx context.Context) (map[string]string, error) {
 	return values, nil
 }
 
-// Ensure records the subscription to a node before it is allowed to run, so
-// that its replication origin exists.
-func (p *peers) Ensure(ctx context.Context, origin catalog.Node) error {
-	local, _ := p.m.node()
-	c, found := subscriptionTo(local.ID, p.m.member.Cluster(), origin)
-	if !found {
-		return pgerr.New(pgerr.WrongState, "the local node is not a member of a group")
-	}
-	return p.record(ctx, c.Subscription)
-}
-
 // Stop ends the subscription to a node that is being parted; it does not start
 // again.
 func (p *peers) Stop(ctx context.Context, origin uint32) error {

@@ -142,9 +142,6 @@ func (c Cluster) Peers(id uint32, match func(State) bool) []catalog.Node {
 // IsActive is for Peers.
 func IsActive(s State) bool { return s == Active }
 
-// Sends covers the states in which a node's changes are still applied by others.
-func Sends(s State) bool { return s == Active || IsParting(s) }
-
 func compareID(n catalog.Node, id uint32) int {
 	switch {
 	case n.ID < id:
