@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "libpq/pqformat.h"
 #include "utils/guc.h"
 
@@ -12,6 +14,7 @@
 #include "bdr_protocol.h"
 
 bool		bdr_debug_faults = false;
+static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
 int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_min_worker_backoff_delay = 1000;
 
@@ -32,6 +35,14 @@ bdr_guc_define(void)
 							 PGC_SUSET,
 							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.logical_decoding_work_mem",
+							"Memory that each walsender of a peer may use before it spills transactions to disk.",
+							"Where logical_decoding_work_mem is larger, that counts.",
+							&logical_decoding_work_mem_min,
+							256 * 1024, 64, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("bdr.max_worker_backoff_delay",
 							"Longest time between two attempts of a subscription that fails.",
 							NULL,

@@ -3,7 +3,7 @@
  *		Output plugin: stream options, what is sent, and in which form.
  *
  * NOTES
- *		bdr_output.so is this file and bdr_wire.c, and references nothing of
+ *		bdr_output.so is this file, bdr_wire.c and bdr_sender.c, and references nothing of
  *		bdr.so: trusting it as an output plugin trusts nothing else.
  *
  *		Large transactions are not streamed while in progress and two-phase
@@ -100,6 +100,7 @@ static void parse_encoding(BdrOutput *output, const char *name, const char *valu
 static void parse_origins(BdrOutput *output, const char *name, const char *value);
 static void negotiate(BdrOutput *output);
 static void pin_settings(BdrOutput *output);
+static void raise_work_mem(void);
 static void session_end(void *arg);
 static void create_caches(BdrOutput *output);
 static void register_invalidations(void);
@@ -216,13 +217,15 @@ output_startup(LogicalDecodingContext *decoding, OutputPluginOptions *options,
 	register_invalidations();
 
 	pin_settings(output);
+	if (am_walsender)
+		raise_work_mem();
 	bdr_wire_init(output);
 	bdr_wire_write_startup(output);
 
 	/* The SQL functions have no progress to report; they cannot wait. */
 	if (am_walsender && decoding->update_progress != NULL &&
 		!IsTransactionOrTransactionBlock())
-		bdr_wire_attach(output);
+		bdr_sender_attach(output);
 	decoding->output_plugin_private = output;
 }
 
@@ -240,7 +243,7 @@ output_shutdown(LogicalDecodingContext *decoding)
 static void
 session_end(void *arg)
 {
-	bdr_wire_detach(arg);
+	bdr_sender_detach(arg);
 	if (current_session == arg)
 		current_session = NULL;
 }
@@ -291,6 +294,21 @@ pin_settings(BdrOutput *output)
 								 PGC_USERSET, PGC_S_SESSION,
 								 in_transaction ? GUC_ACTION_SAVE : GUC_ACTION_SET,
 								 true, 0, false);
+}
+
+/*
+ * Spilling costs a system call for each change, so the changes of a peer get
+ * more memory than the server would give them.  The setting belongs to bdr.so,
+ * of which nothing else is known here.
+ */
+static void
+raise_work_mem(void)
+{
+	const char *value = GetConfigOption("bdr.logical_decoding_work_mem", true, false);
+
+	if (value != NULL && atoi(value) > logical_decoding_work_mem)
+		(void) set_config_option("logical_decoding_work_mem", value, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SET, true, 0, false);
 }
 
 /*-------------------------------------------------------------------------

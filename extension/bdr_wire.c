@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  * bdr_wire.c
- *		Bytes of each change, writing side; frames and when they leave.
+ *		Bytes of each change, writing side, and the frames that collect them.
  *
  * NOTES
  *		Messages collect in one frame.  It leaves through the plugin's writer
  *		when it is full, and between transactions as late as is harmless: while
  *		there is WAL to decode, many small transactions share a frame.  What
- *		makes that safe is in the last section.
+ *		makes that safe is in bdr_sender.c.
  *
  *		This is the sender's hot path: nothing here allocates per value unless
  *		the value has to be converted or detoasted.
@@ -14,36 +14,21 @@
  */
 #include "postgres.h"
 
-/*
- * libpq.h asks for the headers of these libraries, for members of struct Port
- * that nothing here looks at.  Building should not need them.
- */
-#undef ENABLE_GSS
-#undef USE_OPENSSL
-
 #include "access/detoast.h"
 #include "access/htup_details.h"
-#include "access/xlogreader.h"
-#include "libpq/libpq.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
-#include "replication/walsender.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "bdr_compat.h"
 #include "bdr_output.h"
 
-/* What a walsender puts in front of data: 'w', two LSNs, the time. */
-#define COPY_HEADER_BYTES		(1 + 3 * 8)
-#define EMPTY_FRAME_BYTES		(COPY_HEADER_BYTES + BDR_WIRE_HEADER_BYTES)
+#define EMPTY_FRAME_BYTES		(BDR_COPY_HEADER_BYTES + BDR_WIRE_HEADER_BYTES)
 
 /* A buffer that one large row has blown up further than this is given back. */
 #define BUFFER_BYTES_KEPT		(1024 * 1024)
 
-static void frame_reset(BdrFrame *frame);
-static bool frame_is_empty(const BdrFrame *frame);
-static bool is_overdue(const BdrFrame *frame);
 static StringInfo message_begin(BdrOutput *output, char kind);
 static void message_end(BdrOutput *output);
 static void append_row(BdrOutput *output, const BdrSentRelation *sent,
@@ -56,21 +41,6 @@ static void append_sized(StringInfo buf, const char *data, Size size);
 static char *reserve(StringInfo buf, Size size);
 static void deform(HeapTuple tuple, TupleDesc desc, BdrRow *row);
 static bool is_unsent(Datum value);
-static void send_pending(void);
-static void lazy_putmessage_noblock(char type, const char *data, size_t size);
-static int	lazy_flush_if_writable(void);
-static int	watched_read_page(XLogReaderState *reader, XLogRecPtr page, int length,
-							  XLogRecPtr target, char *buffer);
-
-/* The session that leaves frames pending, and what it stands in front of. */
-static struct
-{
-	BdrOutput  *output;			/* NULL: pass everything through */
-	bool		reading_wal;	/* the decoder waits for WAL, or is about to */
-	PQcommMethods methods;		/* ours */
-	const PQcommMethods *original_methods;
-	XLogPageReadCB original_read_page;
-}			lazy;
 
 /*
  * Prepare an empty frame and room for rows.  The caller is in the memory
@@ -81,7 +51,7 @@ bdr_wire_init(BdrOutput *output)
 {
 	initStringInfo(&output->frame.bytes);
 	enlargeStringInfo(&output->frame.bytes, 2 * BDR_FRAME_BYTES_TARGET);
-	appendStringInfoSpaces(&output->frame.bytes, COPY_HEADER_BYTES);
+	appendStringInfoSpaces(&output->frame.bytes, BDR_COPY_HEADER_BYTES);
 	pq_sendbyte(&output->frame.bytes, BDR_WIRE_MAGIC);
 	pq_sendbyte(&output->frame.bytes, output->protocol);
 	pq_sendint16(&output->frame.bytes, 0);
@@ -104,13 +74,13 @@ bdr_wire_finish_change(BdrOutput *output)
 
 /*
  * One transaction has been written, up to end_lsn.  Without a walsender that
- * calls us again (see below) its frame has to leave now.
+ * calls us again (bdr_sender.c) its frame has to leave now.
  */
 void
 bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn)
 {
 	output->frame.commit_end = end_lsn;
-	if (lazy.output != output ||
+	if (!bdr_sender_is_attached(output) ||
 		output->frame.bytes.len >= BDR_FRAME_BYTES_TARGET)
 		bdr_wire_close_frame(output, true);
 }
@@ -122,7 +92,7 @@ bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn)
 void
 bdr_wire_check_delay(BdrOutput *output)
 {
-	if (is_overdue(&output->frame))
+	if (bdr_frame_is_overdue(&output->frame))
 		bdr_wire_close_frame(output, false);
 }
 
@@ -140,20 +110,20 @@ bdr_wire_close_frame(BdrOutput *output, bool ends_transaction)
 	BdrFrame   *frame = &output->frame;
 
 	Assert(frame->open_at == 0);
-	if (frame_is_empty(frame))
+	if (bdr_frame_is_empty(frame))
 		return;
 
 	OutputPluginPrepareWrite(decoding, ends_transaction);
-	appendBinaryStringInfo(decoding->out, frame->bytes.data + COPY_HEADER_BYTES,
-						   frame->bytes.len - COPY_HEADER_BYTES);
+	appendBinaryStringInfo(decoding->out, frame->bytes.data + BDR_COPY_HEADER_BYTES,
+						   frame->bytes.len - BDR_COPY_HEADER_BYTES);
 
-	/* Before the write: it may answer the receiver, and so send_pending(). */
-	frame_reset(frame);
+	/* Before the write: it may answer the receiver, and so send what is pending. */
+	bdr_frame_reset(frame);
 	OutputPluginWrite(decoding, ends_transaction);
 }
 
-static void
-frame_reset(BdrFrame *frame)
+void
+bdr_frame_reset(BdrFrame *frame)
 {
 	frame->bytes.len = EMPTY_FRAME_BYTES;
 	frame->commit_end = InvalidXLogRecPtr;
@@ -164,16 +134,16 @@ frame_reset(BdrFrame *frame)
 	}
 }
 
-static bool
-frame_is_empty(const BdrFrame *frame)
+bool
+bdr_frame_is_empty(const BdrFrame *frame)
 {
 	return frame->bytes.len == EMPTY_FRAME_BYTES;
 }
 
-static bool
-is_overdue(const BdrFrame *frame)
+bool
+bdr_frame_is_overdue(const BdrFrame *frame)
 {
-	return !frame_is_empty(frame) &&
+	return !bdr_frame_is_empty(frame) &&
 		TimestampDifferenceExceeds(frame->since, GetCurrentTimestamp(),
 								   BDR_FRAME_DELAY_MS_MAX);
 }
@@ -188,7 +158,7 @@ message_begin(BdrOutput *output, char kind)
 	BdrFrame   *frame = &output->frame;
 
 	Assert(frame->open_at == 0);
-	if (frame_is_empty(frame))
+	if (bdr_frame_is_empty(frame))
 		frame->since = GetCurrentTimestamp();
 	frame->open_at = frame->bytes.len;
 	pq_sendbyte(&frame->bytes, kind);
@@ -499,131 +469,4 @@ reserve(StringInfo buf, Size size)
 	if (unlikely(size >= (Size) (buf->maxlen - buf->len)))
 		enlargeStringInfo(buf, Min(size, MaxAllocSize));
 	return buf->data + buf->len;
-}
-
-/*-------------------------------------------------------------------------
- * Pending frames.
- *
- * A frame with complete transactions may wait while the walsender decodes the
- * WAL behind them.  Three rules make that invisible but for the speed:
- *
- * 1. It leaves before the walsender waits for WAL: that wait is inside the
- *    reader's page_read callback, which we wrap, and its loop flushes before it
- *    sleeps.  So the last transaction before a pause leaves at once.
- * 2. It leaves when it is older than BDR_FRAME_DELAY_MS_MAX.  The walsender
- *    flushes after each WAL record, so this holds while it reads WAL that
- *    decodes to nothing.
- * 3. It leaves before every keepalive.  A keepalive promises that all that was
- *    committed before its position has been sent; the receiver confirms that
- *    position and the server may forget those transactions.  The same goes for
- *    the end of the stream.  At shutdown the walsender does not sleep, but it
- *    does not exit before the receiver has answered a keepalive either.
- *
- * Rules 2 and 3 need two functions of the walsender's connection, which we
- * replace by ours for as long as the stream lasts.
- *-------------------------------------------------------------------------
- */
-
-/*
- * Let frames of this session wait.  To be called when a walsender starts to
- * stream; elsewhere each transaction is written when it ends.
- */
-void
-bdr_wire_attach(BdrOutput *output)
-{
-	XLogReaderState *reader = output->decoding->reader;
-
-	Assert(am_walsender && lazy.output == NULL);
-	if (PqCommMethods != &lazy.methods)
-	{
-		if (PqCommMethods->putmessage_noblock == NULL ||
-			PqCommMethods->flush_if_writable == NULL)
-			return;
-		lazy.original_methods = PqCommMethods;
-		lazy.methods = *PqCommMethods;
-		lazy.methods.putmessage_noblock = lazy_putmessage_noblock;
-		lazy.methods.flush_if_writable = lazy_flush_if_writable;
-		PqCommMethods = &lazy.methods;
-	}
-	lazy.original_read_page = reader->routine.page_read;
-	reader->routine.page_read = watched_read_page;
-	lazy.reading_wal = false;
-	lazy.output = output;
-}
-
-/*
- * The session is over, perhaps by an error: what is pending is given up; the
- * subscriber has not confirmed it and will ask for it again.
- */
-void
-bdr_wire_detach(BdrOutput *output)
-{
-	if (lazy.output != output)
-		return;
-	lazy.output = NULL;
-	if (PqCommMethods == &lazy.methods)
-		PqCommMethods = lazy.original_methods;
-}
-
-/*
- * Send what is pending as a message of its own, between two of the walsender.
- * The header names the last transaction that is complete in it, if any.
- */
-static void
-send_pending(void)
-{
-	BdrFrame   *frame;
-	StringInfoData header;
-	char		space[COPY_HEADER_BYTES + 1];
-
-	if (lazy.output == NULL || frame_is_empty(&lazy.output->frame) ||
-		lazy.output->frame.open_at != 0)
-		return;
-	frame = &lazy.output->frame;
-
-	header.data = space;
-	header.len = header.cursor = 0;
-	header.maxlen = sizeof(space);
-	pq_sendbyte(&header, 'w');
-	pq_sendint64(&header, frame->commit_end);
-	pq_sendint64(&header, frame->commit_end);
-	pq_sendint64(&header, GetCurrentTimestamp());
-	memcpy(frame->bytes.data, space, COPY_HEADER_BYTES);
-
-	lazy.original_methods->putmessage_noblock('d', frame->bytes.data, frame->bytes.len);
-	frame_reset(frame);
-}
-
-/* Rule 3. */
-static void
-lazy_putmessage_noblock(char type, const char *data, size_t size)
-{
-	bool		is_keepalive = type == 'd' && size > 0 && data[0] == 'k';
-	bool		is_copy_done = type == 'c';
-
-	if (is_keepalive || is_copy_done)
-		send_pending();
-	lazy.original_methods->putmessage_noblock(type, data, size);
-}
-
-/* Rules 1 and 2. */
-static int
-lazy_flush_if_writable(void)
-{
-	if (lazy.output != NULL &&
-		(lazy.reading_wal || is_overdue(&lazy.output->frame)))
-		send_pending();
-	return lazy.original_methods->flush_if_writable();
-}
-
-static int
-watched_read_page(XLogReaderState *reader, XLogRecPtr page, int length,
-				  XLogRecPtr target, char *buffer)
-{
-	int			result;
-
-	lazy.reading_wal = true;
-	result = lazy.original_read_page(reader, page, length, target, buffer);
-	lazy.reading_wal = false;
-	return result;
 }

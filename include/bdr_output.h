@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  * bdr_output.h
- *		What the two files of the output plugin share.
+ *		What the files of the output plugin share.
  *
  * NOTES
- *		bdr_output.c decides what is sent and in which form; bdr_wire.c turns
- *		it into bytes and hands frames to the walsender.
+ *		bdr_output.c decides what is sent and in which form, bdr_wire.c turns
+ *		it into bytes, bdr_sender.c decides when they leave.
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_OUTPUT_H
@@ -54,6 +54,9 @@ typedef struct BdrSentRelation
 	int			ntypes;
 	uint32	   *type_hashes;	/* syscache hashes of the types that users may alter */
 } BdrSentRelation;
+
+/* What a walsender puts in front of data: 'w', two LSNs, the time. */
+#define BDR_COPY_HEADER_BYTES	(1 + 3 * 8)
 
 /* Bytes on their way to the subscriber. */
 typedef struct BdrFrame
@@ -108,12 +111,18 @@ typedef struct BdrOutput
 
 /* bdr_wire.c: frames */
 extern void bdr_wire_init(BdrOutput *output);
-extern void bdr_wire_attach(BdrOutput *output);
-extern void bdr_wire_detach(BdrOutput *output);
 extern void bdr_wire_check_delay(BdrOutput *output);
 extern void bdr_wire_finish_change(BdrOutput *output);
 extern void bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn);
 extern void bdr_wire_close_frame(BdrOutput *output, bool ends_transaction);
+extern void bdr_frame_reset(BdrFrame *frame);
+extern bool bdr_frame_is_empty(const BdrFrame *frame);
+extern bool bdr_frame_is_overdue(const BdrFrame *frame);
+
+/* bdr_sender.c: between the plugin and the walsender's loop */
+extern void bdr_sender_attach(BdrOutput *output);
+extern void bdr_sender_detach(BdrOutput *output);
+extern bool bdr_sender_is_attached(const BdrOutput *output);
 
 /* bdr_wire.c: one function per kind of message */
 extern void bdr_wire_write_startup(BdrOutput *output);

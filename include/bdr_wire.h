@@ -57,7 +57,7 @@
 #define BDR_WIRE_MESSAGE_HEADER_BYTES 5
 
 /* A frame is closed when it reaches this size; one row may exceed it. */
-#define BDR_FRAME_BYTES_TARGET	(32 * 1024)
+#define BDR_FRAME_BYTES_TARGET	(64 * 1024)
 
 /* Pending bytes wait no longer than this while there is WAL to decode. */
 #define BDR_FRAME_DELAY_MS_MAX	10

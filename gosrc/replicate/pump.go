@@ -69,7 +69,7 @@ type Writer interface {
 // conflicts. There is no queue between them: feed holds the one frame that it
 // has read and blocks in Apply until the socket takes it, so a writer that is
 // slow stops the reading, and TCP stops the sender. What is in memory for a
-// subscription is one frame (32 KB, or one row if that is larger), the read
+// subscription is one frame (64 KB, or one row if that is larger), the read
 // buffer of the connection and the kernel's socket buffers.
 type pump struct {
 	spawn     func(name string, f func())

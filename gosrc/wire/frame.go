@@ -53,9 +53,9 @@ func (f Frame) each(visit func(Kind, []byte) error) error {
 		kind := Kind(rest[0])
 		length := int64(binary.BigEndian.Uint32(rest[1:]))
 		rest = rest[messageHeaderBytes:]
-		least, known := bodyBytesMin[kind]
+		least := bodyBytesMin[kind]
 		switch {
-		case !known:
+		case least == 0:
 			return fmt.Errorf("unknown message kind %q", kind)
 		case length < int64(least):
 			return fmt.Errorf("message %q has %d bytes, expected at least %d", kind, length, least)

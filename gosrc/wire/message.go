@@ -22,8 +22,9 @@ const (
 	KindMessage  Kind = 'M'
 )
 
-// bodyBytesMin is the length of each kind's body without its variable parts.
-var bodyBytesMin = map[Kind]int{
+// bodyBytesMin is the length of each kind's body without its variable parts;
+// zero: no such kind. It is looked at for every message of every frame.
+var bodyBytesMin = [1 << 8]uint8{
 	KindStartup:  2 + 4 + 1 + 2,
 	KindRelation: 4 + 1 + 2 + 2 + 2,
 	KindBegin:    4 + 8 + 8 + 8 + 4 + 8,

@@ -10,7 +10,7 @@ import (
 
 // Bounds of what one process may need on top of what it has when idle. The
 // transaction is about 250 MB; decoding keeps 64 MB before it spills
-// (logical_decoding_work_mem), everything else streams.
+// (bdr.logical_decoding_work_mem as set here), everything else streams.
 const (
 	senderGrowthMax  = 120 * 1024 // KB
 	writerGrowthMax  = 48 * 1024
@@ -21,7 +21,7 @@ const (
 // apply a transaction is to collect it first, and then a bulk load on one node
 // ends the others by running out of memory.
 func TestLargeTransactionNeedsLittleMemory(t *testing.T) {
-	c := pgtest.NewCluster(t, 2)
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(map[string]string{"bdr.logical_decoding_work_mem": "64MB"}))
 	c.ExecAll("CREATE TABLE bulk (id int PRIMARY KEY, a text, b text)", "CREATE TABLE small (id int PRIMARY KEY)")
 	a, b := c.Nodes[0], c.Nodes[1]
 	a.Exec("INSERT INTO bulk VALUES (0, '', '')") // warms up the writer: relation, plans, catalogs
