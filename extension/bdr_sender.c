@@ -63,6 +63,7 @@ static struct
 	BdrOutput  *output;			/* NULL: pass everything through */
 	bool		reading_wal;	/* the decoder waits for WAL, or is about to */
 	bool		decoding;		/* a record is being decoded */
+	bool		ended;			/* CopyDone was sent: no data may follow it */
 	XLogRecPtr	available;		/* end of the WAL that may be read, as last seen */
 	PQcommMethods methods;		/* ours */
 	const PQcommMethods *original_methods;
@@ -113,6 +114,7 @@ bdr_sender_attach(BdrOutput *output)
 	decoding->update_progress = watched_update_progress;
 	sender.reading_wal = false;
 	sender.decoding = false;
+	sender.ended = false;
 	sender.available = InvalidXLogRecPtr;
 	sender.output = output;
 }
@@ -245,6 +247,7 @@ watched_putmessage_noblock(char type, const char *data, size_t size)
 
 	if (is_keepalive || is_copy_done)
 		send_pending();
+	sender.ended |= is_copy_done;
 	sender.original_methods->putmessage_noblock(type, data, size);
 }
 
@@ -261,7 +264,8 @@ watched_flush_if_writable(void)
 		(sender.reading_wal || bdr_frame_is_overdue(&sender.output->frame)))
 		send_pending();
 	result = sender.original_methods->flush_if_writable();
-	if (result == 0 && sender.output != NULL && !sender.reading_wal && !sender.decoding)
+	if (result == 0 && sender.output != NULL &&
+		!sender.reading_wal && !sender.decoding && !sender.ended)
 		decode_ahead();
 	return result;
 }
