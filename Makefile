@@ -22,7 +22,7 @@ EXTRA_CLEAN = $(OUTPUT_OBJS) bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2> /dev/null)
 # These do without, or install it first.
-WITHOUT_SERVER = help setup test demo demo-stop bench installcheck check-cluster check-go fmt lint
+WITHOUT_SERVER = help setup test demo demo-stop bench installcheck check-cluster check-go soak fmt lint
 ifeq ($(PGXS),)
 ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 $(error $(PG_CONFIG) was not found: run "make setup", or set PG_CONFIG)
@@ -72,6 +72,7 @@ help:
 	@echo 'make demo            three nodes on loopback; make demo-stop ends them'
 	@echo 'make test            everything below, on a fresh checkout too'
 	@echo 'make check-go        Go: vet and unit tests, race detector on'
+	@echo 'make soak            millions of conflict schedules in the model (SCHEDULES=100000 of each kind)'
 	@echo 'make installcheck    one server: regression and isolation tests'
 	@echo 'make check-cluster   several servers'
 	@echo 'make bench           throughput against native logical replication'
@@ -93,6 +94,9 @@ check-go:
 	GOFLAGS=-buildvcs=false $(GO) vet ./gosrc/... .
 	GOFLAGS=-buildvcs=false $(GO) test -race ./gosrc/... .
 
+soak:
+	BDR_SCHEDULES=$(or $(SCHEDULES),100000) GOFLAGS=-buildvcs=false $(GO) test -count=1 -v -timeout 0 ./gosrc/conflict/model
+
 installcheck check-cluster test bench: %:
 	PG_CONFIG='$(PG_CONFIG)' regress/$(if $(filter bench,$@),bench.sh,run-tests.sh) $(filter-out test bench,$@)
 
@@ -105,4 +109,4 @@ demo:
 demo-stop:
 	PG_CONFIG='$(PG_CONFIG)' regress/demo.sh stop
 
-.PHONY: help fmt lint check-go installcheck check-cluster test bench setup demo demo-stop install-modules uninstall-modules
+.PHONY: help fmt lint check-go soak installcheck check-cluster test bench setup demo demo-stop install-modules uninstall-modules

@@ -34,11 +34,14 @@ var arrows = map[string][]string{
 	"gosrc/wire":       {"gosrc/lsn", "gosrc/pgerr"},
 	"gosrc/hand":       {"gosrc/lsn", "gosrc/pgerr"},
 	"gosrc/conflict":   {"gosrc/pgerr"},
-	"gosrc/pgerr":      {},
-	"gosrc/lsn":        {"gosrc/pgerr"},
-	"gosrc/pgtest":     {"gosrc/lsn"},
-	"regress/bench":    {"gosrc/pgtest"},
-	"regress/cluster":  {"gosrc/pgtest"},
+
+	"gosrc/conflict/model": {"gosrc/conflict"},
+
+	"gosrc/pgerr":     {},
+	"gosrc/lsn":       {"gosrc/pgerr"},
+	"gosrc/pgtest":    {"gosrc/lsn"},
+	"regress/bench":   {"gosrc/pgtest"},
+	"regress/cluster": {"gosrc/pgtest"},
 }
 
 // drivers never run inside a server: they may start goroutines, read the

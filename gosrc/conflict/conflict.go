@@ -16,6 +16,14 @@ const (
 	DeleteMissing         Type = 5
 )
 
+// The conflict types that Decide derives from the facts; a writer does not send
+// them, so their numbers leave room for those that it does.
+const (
+	UpdateRecentlyDeleted   Type = 16
+	UpdatePkeyExists        Type = 17
+	MultipleUniqueConflicts Type = 18
+)
+
 // typeNames is the one list of types in Go; bdr.conflict_history shows these
 // names.
 var typeNames = [...]string{
@@ -24,10 +32,14 @@ var typeNames = [...]string{
 	UpdateMissing:         "update_missing",
 	DeleteRecentlyUpdated: "delete_recently_updated",
 	DeleteMissing:         "delete_missing",
+
+	UpdateRecentlyDeleted:   "update_recently_deleted",
+	UpdatePkeyExists:        "update_pkey_exists",
+	MultipleUniqueConflicts: "multiple_unique_conflicts",
 }
 
 // Known reports whether t is in the list of types.
-func (t Type) Known() bool { return t > 0 && int(t) < len(typeNames) }
+func (t Type) Known() bool { return int(t) < len(typeNames) && typeNames[t] != "" }
 
 // String returns the SQL name of the type.
 func (t Type) String() string {
@@ -47,6 +59,7 @@ const (
 	Keep   Action = 2 // leave what is there
 	Raise  Action = 3 // raise an error: the transaction is tried again
 	Insert Action = 4 // insert the row of an update that found none
+	Fetch  Action = 5 // get the complete row from its origin, then ask again
 )
 
 // actionNames is the one list of actions in Go.
@@ -55,6 +68,7 @@ var actionNames = [...]string{
 	Keep:   "keep",
 	Raise:  "raise",
 	Insert: "insert",
+	Fetch:  "fetch",
 }
 
 // String returns the name of the action.
@@ -81,6 +95,7 @@ var resolutions = [...]Resolution{
 	Keep:   Skip,
 	Raise:  Error,
 	Insert: ApplyRemote,
+	Fetch:  ApplyRemote,
 }
 
 // Version says who wrote a row and when.

@@ -21,6 +21,10 @@ func DefaultPolicy() Policy {
 		UpdateMissing:         insertUnlessOlder,
 		DeleteRecentlyUpdated: newestWins,
 		DeleteMissing:         nothingToDelete,
+
+		UpdateRecentlyDeleted:   insertUnlessOlder,
+		UpdatePkeyExists:        newestWins,
+		MultipleUniqueConflicts: newestWins,
 	}}
 }
 

@@ -153,8 +153,8 @@ func TestResolveRefuses(t *testing.T) {
 // action a name and a resolution.
 func TestListsAreComplete(t *testing.T) {
 	for i := 1; i < len(typeNames); i++ {
-		if typeNames[i] == "" || DefaultPolicy().rules[i] == nil {
-			t.Errorf("conflict type %d has no name or no rule", i)
+		if Type(i).Known() != (DefaultPolicy().rules[i] != nil) {
+			t.Errorf("conflict type %d has a name and no rule, or a rule and no name", i)
 		}
 	}
 	if len(actionNames) != len(resolutions) {

@@ -1,0 +1,167 @@
+package conflict
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func row(on []int, v Version) Found { return Found{Live: true, On: on, Version: v} }
+
+func unseen(on []int, v Version) Found { return Found{On: on, Version: v} }
+
+func change(op Operation, constraints int, found ...Found) Facts {
+	f := Facts{Operation: op, Image: Complete, Remote: version(5, 2), Found: found}
+	for range constraints {
+		f.Constraints = append(f.Constraints, Unique)
+	}
+	return f
+}
+
+func with(f Facts, edit func(*Facts)) Facts {
+	edit(&f)
+	return f
+}
+
+var (
+	older, newer = version(4, 3), version(6, 1)
+	key, u, w    = []int{0}, []int{1}, []int{2}
+)
+
+// Each row is one case of the facts-and-plan table of decision 0007.
+func TestDecide(t *testing.T) {
+	tests := []struct {
+		name  string
+		facts Facts
+		want  Plan
+	}{
+		{"nothing_in_the_way", change(OpInsert, 2),
+			Plan{0, Insert, ApplyRemote, "no_conflict", []Fate{}, nil}},
+		{"insert_over_an_older_row", change(OpInsert, 2, row(key, older)),
+			Plan{InsertExists, Apply, ApplyRemote, "later_commit_wins", []Fate{Replaced}, nil}},
+		{"insert_under_a_newer_row_of_other_values", change(OpInsert, 2, row(key, newer)),
+			Plan{InsertExists, Keep, Skip, "later_commit_wins", []Fate{Stays}, []int{1}}},
+		{"update_under_a_newer_row_of_the_same_values", change(OpUpdate, 2, row([]int{0, 1}, newer)),
+			Plan{UpdateOriginChange, Keep, Skip, "later_commit_wins", []Fate{Stays}, nil}},
+		{"insert_after_its_deletion", change(OpInsert, 1, unseen(key, newer)),
+			Plan{InsertExists, Keep, Skip, "later_commit_wins", []Fate{Stays}, nil}},
+		{"update_after_an_older_deletion", change(OpUpdate, 1, unseen(key, older)),
+			Plan{UpdateRecentlyDeleted, Insert, ApplyRemote, "missing_row_inserted", []Fate{Stays}, nil}},
+		{"update_after_a_newer_deletion", change(OpUpdate, 1, unseen(key, newer)),
+			Plan{UpdateRecentlyDeleted, Keep, Skip, "later_delete_wins", []Fate{Stays}, nil}},
+		{"update_of_nothing", change(OpUpdate, 1),
+			Plan{UpdateMissing, Insert, ApplyRemote, "missing_row_inserted", []Fate{}, nil}},
+		{"update_evicts_an_older_row", change(OpUpdate, 2, row(key, older), row(u, older)),
+			Plan{UpdateOriginChange, Apply, ApplyRemote, "later_commit_wins", []Fate{Replaced, Evicted}, nil}},
+		{"update_loses_a_value_and_takes_its_old_row_along", change(OpUpdate, 2, row(key, older), row(u, newer)),
+			Plan{UpdatePkeyExists, Keep, Skip, "later_commit_wins", []Fate{Removed, Stays}, []int{0}}},
+		{"a_loser_still_evicts", change(OpInsert, 3, row(u, newer), row(w, older)),
+			Plan{MultipleUniqueConflicts, Keep, Skip, "later_commit_wins", []Fate{Stays, Evicted}, []int{0, 2}}},
+		{"a_value_taken_by_a_row_that_is_gone", change(OpInsert, 2, unseen(u, newer)),
+			Plan{InsertExists, Keep, Skip, "later_commit_wins", []Fate{Stays}, []int{0}}},
+		{"a_changed_key_that_exists", with(change(OpUpdate, 1, row(key, older)), func(f *Facts) { f.KeyChanged = true }),
+			Plan{UpdatePkeyExists, Apply, ApplyRemote, "later_commit_wins", []Fate{Replaced}, nil}},
+		{"an_exclusion_constraint_covers_nothing", with(change(OpInsert, 2, row(u, newer)), func(f *Facts) { f.Constraints[1] = Exclusion }),
+			Plan{InsertExists, Keep, Skip, "later_commit_wins", []Fate{Stays}, []int{0, 1}}},
+		{"a_partial_row_is_fetched", with(change(OpUpdate, 1), func(f *Facts) { f.Image = Partial }),
+			Plan{UpdateMissing, Fetch, ApplyRemote, "missing_row_inserted", []Fate{}, nil}},
+		{"a_partial_row_that_loses_is_not", with(change(OpUpdate, 1, unseen(key, newer)), func(f *Facts) { f.Image = Partial }),
+			Plan{UpdateRecentlyDeleted, Keep, Skip, "later_delete_wins", []Fate{Stays}, nil}},
+		{"a_row_gone_at_its_origin_still_counts", with(change(OpUpdate, 2, row(key, older), row(u, older)), func(f *Facts) { f.Image = Gone }),
+			Plan{UpdateOriginChange, Keep, Skip, "later_commit_wins", []Fate{Removed, Evicted}, []int{0, 1}}},
+		{"delete_an_older_row", change(OpDelete, 1, row(key, older)),
+			Plan{DeleteRecentlyUpdated, Apply, ApplyRemote, "later_commit_wins", []Fate{Removed}, nil}},
+		{"delete_a_newer_row", change(OpDelete, 1, row(key, newer)),
+			Plan{DeleteRecentlyUpdated, Keep, Skip, "later_commit_wins", []Fate{Stays}, nil}},
+		{"delete_before_the_insert", change(OpDelete, 1),
+			Plan{DeleteMissing, Keep, Skip, "nothing_to_delete", []Fate{}, []int{0}}},
+		{"delete_after_a_newer_delete", change(OpDelete, 1, unseen(key, newer)),
+			Plan{DeleteMissing, Keep, Skip, "nothing_to_delete", []Fate{Stays}, nil}},
+		{"one_node_twice_in_a_microsecond", change(OpUpdate, 1, row(key, version(5, 2))),
+			Plan{UpdateOriginChange, Apply, ApplyRemote, "same_node_arrival_order", []Fate{Replaced}, nil}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := DefaultPolicy().Decide(test.facts)
+			if err != nil || !samePlan(got, test.want) {
+				t.Fatalf("got %+v, %v; want %+v", got, err, test.want)
+			}
+		})
+	}
+}
+
+func samePlan(a, b Plan) bool {
+	if len(a.Remember) == 0 && len(b.Remember) == 0 {
+		a.Remember, b.Remember = nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// A resolver that was chosen is obeyed; a change that is ignored leaves no
+// trace, one that raises an error changes nothing.
+func TestDecideWithResolvers(t *testing.T) {
+	tests := []struct {
+		name     string
+		kind     Type
+		resolver Resolver
+		facts    Facts
+		want     Plan
+	}{
+		{"update", UpdateOriginChange, "update", change(OpUpdate, 1, row(key, newer)),
+			Plan{UpdateOriginChange, Apply, ApplyRemote, "resolver_update", []Fate{Replaced}, nil}},
+		{"skip", UpdateOriginChange, "skip", change(OpUpdate, 2, row(key, older), row(u, older)),
+			Plan{UpdateOriginChange, Keep, Skip, "resolver_skip", []Fate{Stays, Stays}, nil}},
+		{"skip_a_missing_row", UpdateMissing, "skip", change(OpUpdate, 1),
+			Plan{UpdateMissing, Keep, Skip, "resolver_skip", []Fate{}, nil}},
+		{"error", MultipleUniqueConflicts, "error", change(OpInsert, 3, row(u, older), row(w, newer)),
+			Plan{MultipleUniqueConflicts, Raise, Error, "resolver_error", []Fate{Stays, Stays}, nil}},
+		{"delete_anyway", DeleteRecentlyUpdated, "update", change(OpDelete, 1, row(key, newer)),
+			Plan{DeleteRecentlyUpdated, Apply, ApplyRemote, "resolver_update", []Fate{Removed}, nil}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			policy, err := DefaultPolicy().With(test.kind, test.resolver)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := policy.Decide(test.facts)
+			if err != nil || !samePlan(got, test.want) {
+				t.Fatalf("got %+v, %v; want %+v", got, err, test.want)
+			}
+		})
+	}
+}
+
+func TestWithRefuses(t *testing.T) {
+	for _, test := range []struct {
+		kind     Type
+		resolver Resolver
+	}{{UpdateMissing, "update_if_newer"}, {InsertExists, "insert_or_skip"}, {DeleteMissing, "update"}, {99, "skip"}, {InsertExists, ""}} {
+		if _, err := DefaultPolicy().With(test.kind, test.resolver); err == nil {
+			t.Errorf("%v takes resolver %q", test.kind, test.resolver)
+		}
+	}
+}
+
+// Facts that cannot be are a mistake of the writer and never decided.
+func TestDecideRefuses(t *testing.T) {
+	tests := []struct {
+		want  string
+		facts Facts
+	}{
+		{"operation", Facts{}},
+		{"version", with(change(OpInsert, 1), func(f *Facts) { f.Remote = Version{} })},
+		{"image", with(change(OpInsert, 1), func(f *Facts) { f.Image = 9 })},
+		{"key", change(OpInsert, 0)},
+		{"key", change(OpDelete, 2)},
+		{"constraints", change(OpInsert, 1, row(u, older))},
+		{"constraints", change(OpInsert, 2, row([]int{1, 0}, older))},
+		{"nothing", change(OpInsert, 1, row(nil, older))},
+		{"2 rows", change(OpInsert, 1, row(key, older), row(key, newer))},
+	}
+	for _, test := range tests {
+		if _, err := DefaultPolicy().Decide(test.facts); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, expected something about %q", test.facts, err, test.want)
+		}
+	}
+}
