@@ -98,15 +98,15 @@ func writePairs(t *testing.T, b *bytes.Buffer) {
 	for _, w := range worlds()[1:3] {
 		for _, start := range w.starts {
 			menu := possible(t, w, start)
-			fmt.Fprintf(b, "### %s, %s at the start\n\n| A | ", w.table.Name, rowsText(w.table, start, nil))
+			fmt.Fprintf(b, "### %s, %s at the start\n\n| A |", w.table.Name, rowsText(w.table, start, nil))
 			for _, st := range menu {
-				fmt.Fprintf(b, "B: %s | ", st.text(w.table))
+				fmt.Fprintf(b, " B: %s |", st.text(w.table))
 			}
 			b.WriteString("\n|---|" + strings.Repeat("---|", len(menu)) + "\n")
 			for _, older := range menu {
-				fmt.Fprintf(b, "| %s | ", older.text(w.table))
+				fmt.Fprintf(b, "| %s |", older.text(w.table))
 				for _, newer := range menu {
-					fmt.Fprintf(b, "%s | ", concurrent(t, w, start, older, newer))
+					fmt.Fprintf(b, " %s |", concurrent(t, w, start, older, newer))
 				}
 				b.WriteString("\n")
 			}
