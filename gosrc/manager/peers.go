@@ -32,9 +32,10 @@ const (
 // and bdr.subscription says. One goroutine reconciles; requests and membership
 // call the methods with capital letters.
 type peers struct {
-	m       *Manager
-	server  *hand.Server
-	recheck chan struct{} // something but the cluster changed
+	m        *Manager
+	server   *hand.Server
+	recheck  chan struct{} // something but the cluster changed
+	deciding chan struct{} // holds one: the right to make a subscription run, or to say that it shall
 
 	mu      sync.Mutex
 	running map[uint32]*replicate.Peer // by origin node
@@ -44,7 +45,7 @@ type peers struct {
 }
 
 func newPeers(m *Manager) *peers {
-	return &peers{m: m, recheck: make(chan struct{}, 1), running: map[uint32]*replicate.Peer{},
+	return &peers{m: m, recheck: make(chan struct{}, 1), deciding: make(chan struct{}, 1), running: map[uint32]*replicate.Peer{},
 		held: map[uint32]bool{}, changed: make(chan struct{})}
 }
 
@@ -156,6 +157,18 @@ func (p *peers) notify() {
 	p.changed = make(chan struct{})
 }
 
+// decide waits for the right to make a subscription run, or to change whether it
+// shall; the caller calls done. Without it, one that is enabled while it starts
+// could start as disabled, and stay so.
+func (p *peers) decide(ctx context.Context) (done func(), err error) {
+	select {
+	case p.deciding <- struct{}{}:
+		return func() { <-p.deciding }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // ensureRunning records a subscription and starts it.
 func (p *peers) ensureRunning(ctx context.Context, c replicate.Config) error {
 	origin := c.Subscription.OriginID
@@ -165,7 +178,12 @@ func (p *peers) ensureRunning(ctx context.Context, c replicate.Config) error {
 	if settled {
 		return nil
 	}
-	if err := p.record(ctx, c.Subscription); err != nil {
+	done, err := p.decide(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if c.Subscription, err = p.record(ctx, c.Subscription); err != nil {
 		return err
 	}
 	peer := replicate.Start(c, p.deps())
@@ -176,13 +194,21 @@ func (p *peers) ensureRunning(ctx context.Context, c replicate.Config) error {
 	return nil
 }
 
-// record makes the row and the replication origin of a subscription.
-func (p *peers) record(ctx context.Context, s catalog.Subscription) error {
-	_, err := p.m.main.Run(ctx, catalog.InsertSubscription(s), catalog.CreateOrigin(s.OriginName))
+// record makes the row and the replication origin of a subscription. It returns
+// the row as it is now.
+func (p *peers) record(ctx context.Context, s catalog.Subscription) (catalog.Subscription, error) {
+	results, err := p.m.main.Run(ctx, catalog.InsertSubscription(s), catalog.CreateOrigin(s.OriginName),
+		catalog.SelectSubscriptions())
 	if err != nil {
-		return fmt.Errorf("record subscription %q: %w", s.Name, err)
+		return s, fmt.Errorf("record subscription %q: %w", s.Name, err)
 	}
-	return nil
+	rows, err := catalog.Subscriptions(results[2])
+	for _, row := range rows {
+		if row.OriginID == s.OriginID {
+			s = row
+		}
+	}
+	return s, err
 }
 
 // remove forgets a subscription whose node has left.

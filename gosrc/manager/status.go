@@ -77,47 +77,56 @@ func commitTime(microseconds int64) *string {
 
 // enableSubscription answers bdr.alter_subscription_enable(name, immediate).
 func (m *Manager) enableSubscription(ctx context.Context, r *hand.Request) (hand.Rows, error) {
-	ids, err := m.alterSubscription(ctx, r, true)
+	n, _, err := m.alterSubscription(ctx, r, true, (*replicate.Peer).Enable)
 	if err != nil {
 		return hand.Rows{}, err
 	}
-	for _, id := range ids {
-		if peer := m.peers.bySubscription(id); peer != nil {
-			peer.Enable()
-		}
-	}
-	return hand.Value(strconv.Itoa(len(ids))), nil
+	return hand.Value(strconv.Itoa(n)), nil
 }
 
 // disableSubscription answers bdr.alter_subscription_disable(name, immediate,
 // fast). When it returns, nothing more is applied.
 func (m *Manager) disableSubscription(ctx context.Context, r *hand.Request) (hand.Rows, error) {
-	ids, err := m.alterSubscription(ctx, r, false)
+	n, paused, err := m.alterSubscription(ctx, r, false, func(peer *replicate.Peer) { peer.Disable(r.Bool(2, true)) })
 	if err != nil {
 		return hand.Rows{}, err
-	}
-	var paused []*replicate.Peer
-	for _, id := range ids {
-		if peer := m.peers.bySubscription(id); peer != nil {
-			peer.Disable(r.Bool(2, true))
-			paused = append(paused, peer)
-		}
 	}
 	for _, peer := range paused {
 		if err := peer.WaitPaused(ctx); err != nil {
 			return hand.Rows{}, err
 		}
 	}
-	return hand.Value(strconv.Itoa(len(ids))), nil
+	return hand.Value(strconv.Itoa(n)), nil
 }
 
 // alterSubscription writes the rows, in a transaction of its own: a manager
 // cannot wait for the end of the caller's. So the change is there at once, and
-// stays when the caller rolls back.
-func (m *Manager) alterSubscription(ctx context.Context, r *hand.Request, enabled bool) ([]uint32, error) {
+// stays when the caller rolls back. It returns how many rows there were, and
+// those of the subscriptions that run, after tell has told them.
+func (m *Manager) alterSubscription(ctx context.Context, r *hand.Request, enabled bool, tell func(*replicate.Peer)) (int, []*replicate.Peer, error) {
 	if err := m.checkAlter(r); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
+	done, err := m.peers.decide(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer done()
+	ids, err := m.writeEnabled(ctx, r, enabled)
+	if err != nil {
+		return 0, nil, err
+	}
+	var told []*replicate.Peer
+	for _, id := range ids {
+		if peer := m.peers.bySubscription(id); peer != nil {
+			tell(peer)
+			told = append(told, peer)
+		}
+	}
+	return len(ids), told, nil
+}
+
+func (m *Manager) writeEnabled(ctx context.Context, r *hand.Request, enabled bool) ([]uint32, error) {
 	results, err := m.main.Run(ctx, catalog.LimitLockWait(), catalog.EnableSubscription(r.Arg(0), enabled))
 	if err != nil {
 		return nil, err
