@@ -69,6 +69,7 @@ static void check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
 static void find_and_update(BdrUpdate *update);
 static void update_missing(BdrUpdate *update);
 static bool update_found(BdrUpdate *update);
+static bool lock_row(BdrRelation *rel, TupleTableSlot *found);
 static void check_key_is_free(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static void find_and_delete(BdrUpdate *update);
@@ -413,12 +414,36 @@ update_found(BdrUpdate *update)
 	}
 	bdr_tuple_fill_from(rel, update->row, rel->found_slot);
 	if (bdr_xact.careful)
+	{
+		/* or the next version of the very same row could be in the way */
+		if (!lock_row(rel, rel->found_slot))
+			return false;
 		check_key_is_free(rel, rel->found_slot, update->row);
+	}
 	if (!update_row(rel, rel->found_slot, update->row))
 		return false;
 	if (conflict.local != NULL)
 		bdr_conflict_log(&conflict, update->row);
 	return true;
+}
+
+/*
+ * Nobody else changes the row from here on.  Returns false when it has changed
+ * meanwhile.
+ */
+static bool
+lock_row(BdrRelation *rel, TupleTableSlot *found)
+{
+	ItemPointerData tid = found->tts_tid;
+	TupleTableSlot *locked = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
+	TM_FailureData failure;
+	TM_Result	result;
+
+	make_writable(found);
+	result = table_tuple_lock(rel->rel, &tid, GetActiveSnapshot(), locked, GetCurrentCommandId(false),
+							  LockTupleExclusive, LockWaitBlock, 0, &failure);
+	ExecDropSingleTupleTableSlot(locked);
+	return is_written(result);
 }
 
 /*
