@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "bdr.h"
+#include "bdr_activity.h"
 #include "bdr_shmem.h"
 
 BdrShmem   *bdr_shmem = NULL;
@@ -59,6 +60,7 @@ request_memory(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(memory_bytes());
+	RequestAddinShmemSpace(bdr_activity_bytes());
 	RequestNamedLWLockTranche("bdr", 1);
 }
 
@@ -79,6 +81,7 @@ start_memory(void)
 		for (int i = 0; i < bdr_shmem->nslots; i++)
 			ConditionVariableInit(&bdr_shmem->slots[i].changed);
 	}
+	bdr_activity_start_memory();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -17,28 +17,47 @@
  *		nothing, memory stays flat, and a transaction of any size can meet a
  *		conflict.
  *
- *		From PostgreSQL 16 an abort advances the session's origin.  So the
- *		origin is always reset before anything is aborted.
+ *		A unit that is the whole transaction is also applied again when it
+ *		was the victim of a deadlock: its locks are gone then, and whoever
+ *		waited for them goes on.
+ *
+ *		From PostgreSQL 16 an abort advances the session's origin, the abort
+ *		of a subtransaction in somebody's trigger included.  So the origin's
+ *		position is set only where nothing but the commit record can follow,
+ *		and the origin is reset before we abort anything.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "replication/origin.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "bdr.h"
+#include "bdr_activity.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_wire.h"
 
 /* Frames kept for another try; a subtransaction starts when they exceed it. */
 #define BDR_UNIT_BYTES_MAX		((Size) 8 * 1024 * 1024)
+
+/* In a row, of one transaction; after that the manager starts over. */
+#define BDR_DEADLOCKS_MAX		10
+
+/* After the first of them; doubles with each. */
+#define BDR_DEADLOCK_PAUSE_MS	10
+
+/* Of one unit with rows that are there; the first one makes it careful. */
+#define BDR_COLLISIONS_MAX		3
 
 typedef struct BdrFlushEntry
 {
@@ -53,6 +72,10 @@ typedef struct BdrUnit
 	List	   *frames;			/* BdrReader: earlier frames of the unit */
 	Size		bytes;
 	bool		in_subxact;
+	bool		closed;			/* its subtransaction has ended: no way back */
+	uint32		ndeadlocks;
+	long		pause_ms;		/* before it is applied again */
+	uint32		ncollisions;
 	uint32		change_nr;		/* before the unit */
 	BdrCounters counters;
 	MemoryContext context;
@@ -86,6 +109,9 @@ static XLogRecPtr session_progress;
 static void use_origin(uint32 node);
 static bool seen_before(uint32 node);
 static void commit_local(void);
+static void stamp_origin(void);
+static bool may_redo_deadlock(void);
+static void pause_after_deadlock(void);
 static void unit_reset(void);
 static void progress_add(XLogRecPtr remote_end, XLogRecPtr local_end);
 static void counters_add(BdrCounters *total, const BdrCounters *more);
@@ -212,6 +238,7 @@ bdr_xact_begin(BdrReader *reader)
 		use_origin(bdr_xact.origin_node);
 		bdr_xact.skip = bdr_xact.origin_lsn <= session_progress;
 	}
+	bdr_activity_begin();
 }
 
 /*
@@ -227,8 +254,6 @@ bdr_xact_start_local(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(bdr_change_context);
 	replorigin_session_origin = session_origin;
-	replorigin_session_origin_lsn = bdr_xact.origin_lsn;
-	replorigin_session_origin_timestamp = bdr_xact.commit_time;
 	bdr_xact.started = true;
 }
 
@@ -262,6 +287,7 @@ bdr_xact_commit(BdrReader *reader)
 	progress_add(end_lsn, progress.last_local);
 	progress.time = bdr_xact.commit_time;
 	bdr_xact.open = false;
+	bdr_activity_end();
 	unit_reset();
 }
 
@@ -283,19 +309,39 @@ commit_local(void)
 		bdr_apply_flush();
 		bdr_relation_close_all();
 		if (unit.in_subxact)
+		{
 			ReleaseCurrentSubTransaction();
+			unit.closed = true;
+		}
 		PopActiveSnapshot();
+		AfterTriggerFireDeferred();
 		writes = TransactionIdIsValid(GetTopTransactionIdIfAny());
+		stamp_origin();
 		CommitTransactionCommand();
 		MemoryContextSwitchTo(bdr_change_context);
 		bdr_xact.started = false;
 	}
 	if (writes)
+	{
 		progress.last_local = XactLastCommitEnd;
+		bdr_xact.counters.apply_usec = GetCurrentTransactionStopTimestamp() -
+			GetCurrentStatementStartTimestamp();
+	}
 	else
 		replorigin_session_advance(bdr_xact.origin_lsn, progress.last_local);
 	session_progress = bdr_xact.origin_lsn;
 	bdr_xact_reset_origin();
+}
+
+/*
+ * What the commit record carries.  Deferred triggers have fired: no code of
+ * users runs any more that could abort a subtransaction.
+ */
+static void
+stamp_origin(void)
+{
+	replorigin_session_origin_lsn = bdr_xact.origin_lsn;
+	replorigin_session_origin_timestamp = bdr_xact.commit_time;
 }
 
 /*
@@ -333,26 +379,81 @@ unit_reset(void)
 	unit.bytes = 0;
 	unit.start = NULL;
 	unit.in_subxact = false;
+	unit.closed = false;
+	unit.ndeadlocks = 0;
+	unit.pause_ms = 0;
+	unit.ncollisions = 0;
 	unit.change_nr = 0;
 	memset(&unit.counters, 0, sizeof(unit.counters));
 }
 
 /*
- * Does the error on top of the stack call for a second, careful try?
+ * Does the error on top of the stack call for another try of the unit?  Each
+ * but the first is careful.
  */
 bool
 bdr_unit_may_redo(void)
 {
-	int			code = geterrcode();
-
-	if (code != ERRCODE_UNIQUE_VIOLATION && code != ERRCODE_EXCLUSION_VIOLATION)
+	if (!bdr_xact.open || !bdr_xact.started || unit.closed)
 		return false;
-	return bdr_xact.open && bdr_xact.started && !bdr_xact.careful;
+	switch (geterrcode())
+	{
+		case ERRCODE_UNIQUE_VIOLATION:
+		case ERRCODE_EXCLUSION_VIOLATION:
+			/* somebody may have come between the careful look and the insert */
+			return unit.ncollisions++ < BDR_COLLISIONS_MAX;
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+			return may_redo_deadlock();
+		default:
+			return false;
+	}
+}
+
+/*
+ * Somebody waits for locks of the whole transaction, so rolling back a part of
+ * it may not help.
+ */
+static bool
+may_redo_deadlock(void)
+{
+	ErrorData  *edata;
+
+	bdr_counters.deadlocks++;
+	if (unit.in_subxact || unit.ndeadlocks >= BDR_DEADLOCKS_MAX)
+		return false;
+	unit.pause_ms = BDR_DEADLOCK_PAUSE_MS << unit.ndeadlocks++;
+	MemoryContextSwitchTo(unit.context);
+	edata = CopyErrorData();
+	MemoryContextSwitchTo(ErrorContext);
+	ereport(LOG,
+			(errmsg("transaction %u of node \"%s\" is applied again after a deadlock",
+					bdr_xact.xid, bdr_peer.name),
+			 edata->detail_log ? errdetail_internal("%s", edata->detail_log) : 0));
+	FreeErrorData(edata);
+	return true;
+}
+
+/*
+ * Whoever waited for our locks must get them before we ask for them again.
+ */
+static void
+pause_after_deadlock(void)
+{
+	if (unit.pause_ms == 0)
+		return;
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, unit.pause_ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	unit.pause_ms = 0;
 }
 
 /*
  * Roll the unit back and apply the earlier frames of it again.  Returns where
  * to go on in the frame being read, NULL for its beginning.
+ *
+ * An error in here is like one in the frame being read: the unit stays, and
+ * may be tried once more.
  */
 const char *
 bdr_unit_redo(void (*apply) (BdrReader *reader))
@@ -367,8 +468,6 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 		bdr_relation_forget_all();
 		BeginInternalSubTransaction(NULL);
 		replorigin_session_origin = session_origin;
-		replorigin_session_origin_lsn = bdr_xact.origin_lsn;
-		replorigin_session_origin_timestamp = bdr_xact.commit_time;
 	}
 	else
 	{
@@ -376,6 +475,9 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 		bdr_apply_forget();
 		bdr_relation_forget_all();
 		bdr_xact.started = false;
+		bdr_counters.aborts++;
+		bdr_activity_aborted();
+		pause_after_deadlock();
 	}
 	MemoryContextSwitchTo(bdr_change_context);
 	MemoryContextReset(bdr_change_context);
@@ -519,4 +621,7 @@ counters_add(BdrCounters *total, const BdrCounters *more)
 	total->truncates += more->truncates;
 	total->conflicts += more->conflicts;
 	total->skipped += more->skipped;
+	total->aborts += more->aborts;
+	total->deadlocks += more->deadlocks;
+	total->apply_usec += more->apply_usec;
 }

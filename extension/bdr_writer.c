@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 
 #include "bdr.h"
+#include "bdr_activity.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
@@ -64,6 +65,8 @@ static bool progress_is_due(void);
 static void report_progress(void);
 static void report_activity(BackendState state);
 static void report_fault(void);
+static void pack_failed(StringInfo buf);
+static void send_failed(StringInfo failed, ErrorData *edata);
 static void error_context(void *arg);
 
 /*
@@ -101,6 +104,7 @@ bdr_writer_main(Datum arg)
 	if (!bdr_socket_read(data, &msg))
 		proc_exit(0);
 	read_setup(&msg);
+	bdr_activity_attach(bdr_peer.subscription_id);
 	bdr_relation_init();
 	bdr_apply_init();
 	bdr_conflict_init(decider);
@@ -261,8 +265,8 @@ wait_for_socket(void)
 }
 
 /*
- * APPLY.  When a conflict shows up, the unit that it belongs to is rolled
- * back and applied again carefully; see bdr_transaction.c.
+ * APPLY.  When a conflict or a deadlock shows up, the unit that it belongs to
+ * is rolled back and applied again; see bdr_transaction.c.
  */
 static void
 apply_frame(StringInfo body)
@@ -272,17 +276,26 @@ apply_frame(StringInfo body)
 	uint64		commits = bdr_counters.commits + bdr_counters.skipped;
 	ErrorContextCallback callback = {error_context_stack, error_context, NULL};
 	BdrReader	reader = {start, start + len};
-	volatile bool redo;
+	volatile bool redo = false;
+	volatile bool done = false;
 
 	error_context_stack = &callback;
+	report_activity(STATE_RUNNING);
 	check_frame_header(&reader);
-	do
+	while (!done)
 	{
-		redo = false;
 		PG_TRY();
 		{
+			if (redo)
+			{
+				const char *at = bdr_unit_redo(apply_messages);
+
+				reader.at = at != NULL ? at : start + BDR_WIRE_HEADER_BYTES;
+				reader.end = start + len;
+			}
 			apply_messages(&reader);
 			bdr_apply_flush();
+			done = true;
 		}
 		PG_CATCH();
 		{
@@ -292,14 +305,7 @@ apply_frame(StringInfo body)
 			redo = true;
 		}
 		PG_END_TRY();
-		if (redo)
-		{
-			const char *at = bdr_unit_redo(apply_messages);
-
-			reader.at = at != NULL ? at : start + BDR_WIRE_HEADER_BYTES;
-			reader.end = start + len;
-		}
-	} while (redo);
+	}
 
 	if (bdr_xact.open)
 	{
@@ -360,10 +366,7 @@ apply_messages(BdrReader *reader)
 			bdr_frame_error("A message of kind %u is %zu bytes too long.",
 							kind, bdr_reader_left(&body));
 		if (kind == BDR_WIRE_BEGIN)
-		{
 			bdr_unit_start(reader->at);
-			report_activity(STATE_RUNNING);
-		}
 	}
 }
 
@@ -409,7 +412,7 @@ apply_row_message(uint8 kind, BdrReader *body)
 		return;
 	}
 	bdr_xact_start_local();
-	bdr_xact.change_nr++;
+	bdr_activity->nchanges = ++bdr_xact.change_nr;
 	switch (kind)
 	{
 		case BDR_WIRE_INSERT:
@@ -468,8 +471,6 @@ report_progress(void)
 	StringInfoData buf;
 	const uint64 *counter = (const uint64 *) &bdr_counters;
 
-	StaticAssertStmt(sizeof(BdrCounters) == 7 * sizeof(uint64),
-					 "PROGRESS has seven counters");
 	reported_flushed = bdr_progress_flushed();
 	reported_at = GetCurrentTimestamp();
 	stats_pending = true;
@@ -477,7 +478,7 @@ report_progress(void)
 	pq_sendint64(&buf, bdr_progress_applied());
 	pq_sendint64(&buf, reported_flushed);
 	pq_sendint64(&buf, bdr_progress_time());
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < BDR_COUNTERS; i++)
 		pq_sendint64(&buf, counter[i]);
 	pq_sendint64(&buf, bdr_xact.open ? bdr_xact.change_nr : 0);
 	bdr_socket_send(data, &buf);
@@ -487,7 +488,8 @@ report_progress(void)
 }
 
 /*
- * What pg_stat_activity shows: the first transaction of each frame is enough.
+ * What pg_stat_activity shows.  A text for each transaction would cost more
+ * than a small transaction; bdr.stat_writer knows which one it is.
  */
 static void
 report_activity(BackendState state)
@@ -498,11 +500,8 @@ report_activity(BackendState state)
 	if (state == shown)
 		return;
 	shown = state;
-	if (state == STATE_RUNNING)
-		snprintf(text, sizeof(text), "apply transaction %u of node \"%s\"",
-				 bdr_xact.xid, bdr_peer.name);
-	else
-		snprintf(text, sizeof(text), "wait for node \"%s\"", bdr_peer.name);
+	snprintf(text, sizeof(text), state == STATE_RUNNING ?
+			 "apply changes of node \"%s\"" : "wait for node \"%s\"", bdr_peer.name);
 	pgstat_report_activity(state, text);
 }
 
@@ -513,7 +512,7 @@ static void
 report_fault(void)
 {
 	ErrorData  *edata;
-	StringInfoData buf;
+	StringInfoData failed;
 	sigjmp_buf	give_up;
 
 	error_context_stack = NULL;
@@ -523,14 +522,50 @@ report_fault(void)
 	MemoryContextSwitchTo(TopMemoryContext);
 	edata = CopyErrorData();
 	FlushErrorState();
+	pack_failed(&failed);
+	if (bdr_xact.started)
+		bdr_counters.aborts++;
 	AbortOutOfAnyTransaction();
 	RESUME_INTERRUPTS();
 	if (data == NULL || sigsetjmp(give_up, 1) != 0)
 		return;
 	PG_exception_stack = &give_up;
 	MemoryContextSwitchTo(TopMemoryContext);
-	bdr_fault_pack(&buf, edata);
-	bdr_socket_send(data, &buf);
+	send_failed(&failed, edata);
+}
+
+/*
+ * FAILED: where in the stream the error is.
+ */
+static void
+pack_failed(StringInfo buf)
+{
+	BdrRelation *rel = bdr_apply_relation;
+
+	bdr_message_begin(buf, BDR_MSG_FAILED);
+	pq_sendint32(buf, bdr_xact.xid);
+	pq_sendint64(buf, bdr_xact.end_lsn);
+	pq_sendint64(buf, bdr_xact.commit_time);
+	pq_sendint32(buf, bdr_xact.change_nr);
+	bdr_message_text(buf, rel ? rel->schema : NULL);
+	bdr_message_text(buf, rel ? rel->name : NULL);
+}
+
+/*
+ * The last words: what was done before, where it failed, and why.  They wait
+ * for a manager that is busy, but an interrupt ends that.
+ */
+static void
+send_failed(StringInfo failed, ErrorData *edata)
+{
+	StringInfoData fault;
+
+	if (bdr_activity != NULL)
+		report_progress();
+	if (bdr_xact.open)
+		bdr_socket_send(data, failed);
+	bdr_fault_pack(&fault, edata);
+	bdr_socket_send(data, &fault);
 }
 
 void

@@ -56,7 +56,12 @@ typedef struct BdrCounters
 	uint64		truncates;
 	uint64		conflicts;
 	uint64		skipped;		/* transactions that were here already */
+	uint64		aborts;			/* local transactions that were rolled back */
+	uint64		deadlocks;		/* ... as victims of deadlocks, in part or whole */
+	uint64		apply_usec;		/* from first change to commit, of those that wrote */
 } BdrCounters;
+
+#define BDR_COUNTERS			((int) (sizeof(BdrCounters) / sizeof(uint64)))
 
 /* The remote transaction in progress. */
 typedef struct BdrRemoteXact

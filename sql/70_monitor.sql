@@ -6,7 +6,12 @@ CREATE FUNCTION bdr.internal_subscription_status(
     OUT nconnect bigint, OUT ncommit bigint, OUT nerror bigint, OUT nretries bigint, OUT nskippedtx bigint,
     OUT ninsert bigint, OUT nupdate bigint, OUT ndelete bigint, OUT ntruncate bigint, OUT nconflict bigint,
     OUT connect_time timestamptz, OUT last_disconnect_time timestamptz, OUT start_lsn pg_lsn,
-    OUT last_error text, OUT last_error_time timestamptz)
+    OUT last_error text, OUT last_error_time timestamptz,
+    OUT mean_apply_time double precision, OUT nabort bigint, OUT ndeadlocks bigint, OUT nduplicatetx bigint, OUT curr_ncommit bigint,
+    OUT error_sqlstate text, OUT error_message text, OUT error_detail text, OUT error_hint text, OUT error_context text,
+    OUT error_first_time timestamptz, OUT error_retries bigint, OUT next_retry_time timestamptz,
+    OUT remote_xid xid, OUT remote_end_lsn pg_lsn, OUT remote_commit_time timestamptz, OUT remote_change_nr bigint,
+    OUT remote_nspname text, OUT remote_relname text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'bdr_call_if_running'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -29,11 +34,97 @@ CREATE VIEW bdr.subscription_summary AS
 COMMENT ON VIEW bdr.subscription_summary IS 'each peer whose changes this node applies, and how far it is';
 
 CREATE VIEW bdr.stat_subscription AS
-    SELECT s.sub_name, s.sub_id AS subid, l.nconnect, l.ncommit, l.nerror, l.nskippedtx,
-           l.ninsert, l.nupdate, l.ndelete, l.ntruncate, l.nconflict, l.nretries,
-           l.connect_time, l.last_disconnect_time, l.start_lsn
+    SELECT s.sub_name, s.sub_id AS subid, l.mean_apply_time, l.nconnect, l.ncommit, l.nabort, l.nerror, l.nskippedtx, l.nduplicatetx,
+           l.ninsert, l.nupdate, l.ndelete, l.ntruncate, l.nconflict, l.ndeadlocks, l.nretries,
+           l.connect_time, l.last_disconnect_time, l.start_lsn,
+           CASE WHEN l.remote_end_lsn IS NOT NULL THEN l.error_retries ELSE 0 END AS retries_at_same_lsn, l.curr_ncommit
     FROM bdr.subscription s LEFT JOIN bdr.internal_subscription_status() l ON l.sub_id = s.sub_id;
 COMMENT ON VIEW bdr.stat_subscription IS 'counters of each subscription since the manager started';
+
+-- One row for each subscription that stands still, gone as soon as it goes on.
+CREATE VIEW bdr.worker_errors AS
+    SELECT s.sub_name, s.sub_id, CASE WHEN l.remote_end_lsn IS NULL THEN 'receiver' ELSE 'writer' END AS worker_role,
+           l.last_error_time AS error_time, l.error_first_time, l.error_retries,
+           CASE WHEN s.sub_enabled THEN l.next_retry_time END AS next_retry_time,
+           l.error_sqlstate, l.error_message, l.error_detail, l.error_hint, l.error_context,
+           l.remote_nspname, l.remote_relname, l.remote_change_nr, l.remote_xid, l.remote_end_lsn, l.remote_commit_time
+    FROM bdr.subscription s JOIN bdr.internal_subscription_status() l ON l.sub_id = s.sub_id
+    WHERE l.error_sqlstate IS NOT NULL;
+COMMENT ON VIEW bdr.worker_errors IS 'subscriptions that cannot go on, and why';
+
+-- What writers do at this moment; no rows where bdr is not preloaded.
+CREATE FUNCTION bdr.internal_writer_activity(
+    OUT pid integer, OUT sub_id oid, OUT ncommits bigint, OUT naborts bigint,
+    OUT remote_xid xid, OUT remote_commit_lsn pg_lsn, OUT remote_end_lsn pg_lsn, OUT remote_commit_time timestamptz,
+    OUT origin_node_id oid, OUT origin_lsn pg_lsn, OUT nchanges bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'bdr_internal_writer_activity'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION bdr.internal_writer_activity() IS 'internal: what writers do at this moment';
+REVOKE ALL ON FUNCTION bdr.internal_writer_activity() FROM PUBLIC;
+
+CREATE VIEW bdr.stat_worker AS
+    SELECT pg_catalog.replace(a.backend_type, 'bdr ', '') AS worker_role, a.pid AS worker_pid, s.sub_name,
+           a.backend_start AS worker_start, a.xact_start AS worker_xact_start,
+           a.backend_xid AS worker_xid, a.backend_xmin AS worker_xmin,
+           a.state_change AS worker_backend_state_change, a.state AS worker_backend_state, a.wait_event_type, a.wait_event,
+           CASE WHEN a.wait_event_type = 'Lock' THEN pg_catalog.pg_blocking_pids(a.pid) ELSE '{}' END AS blocked_by_pids,
+           a.query, a.query_start AS worker_query_start
+    FROM pg_catalog.pg_stat_activity a
+         LEFT JOIN bdr.internal_writer_activity() w ON w.pid = a.pid
+         LEFT JOIN bdr.subscription s ON s.sub_id = w.sub_id
+    WHERE a.backend_type = 'bdr supervisor'
+       OR a.backend_type IN ('bdr manager', 'bdr writer') AND a.datname = pg_catalog.current_database();
+COMMENT ON VIEW bdr.stat_worker IS 'the background workers that serve this database, and what they wait for';
+
+CREATE VIEW bdr.workers AS
+    SELECT w.worker_pid, w.worker_role AS worker_role_name, s.sub_id AS worker_subid
+    FROM bdr.stat_worker w LEFT JOIN bdr.subscription s ON s.sub_name = w.sub_name;
+COMMENT ON VIEW bdr.workers IS 'the background workers that serve this database';
+
+CREATE VIEW bdr.stat_writer AS
+    SELECT s.sub_name, w.pid AS worker_pid, w.ncommits, w.naborts,
+           w.remote_xid AS xact_source_xid, w.remote_commit_lsn AS xact_source_commit_lsn, w.remote_end_lsn AS xact_source_end_lsn,
+           w.nchanges AS xact_nchanges, n.node_name AS xact_origin_node_name, w.origin_lsn AS xact_origin_lsn,
+           w.remote_commit_time AS xact_origin_timestamp,
+           t.worker_start, t.worker_xact_start, t.worker_xid, t.worker_xmin, t.worker_backend_state_change, t.worker_backend_state,
+           t.wait_event_type, t.wait_event, t.blocked_by_pids, t.query, t.worker_query_start
+    FROM bdr.internal_writer_activity() w
+         JOIN bdr.stat_worker t ON t.worker_pid = w.pid
+         LEFT JOIN bdr.subscription s ON s.sub_id = w.sub_id
+         LEFT JOIN bdr.node n ON n.node_id = w.origin_node_id;
+COMMENT ON VIEW bdr.stat_writer IS 'the writer of each subscription, the transaction that it applies, and what it waits for';
+
+CREATE VIEW bdr.writers AS
+    SELECT w.sub_name, w.worker_pid AS pid, w.xact_source_xid AS remote_xid, w.xact_source_commit_lsn AS remote_commit_lsn,
+           w.ncommits, w.naborts, w.xact_nchanges
+    FROM bdr.stat_writer w;
+COMMENT ON VIEW bdr.writers IS 'the writer of each subscription, and the transaction that it applies';
+
+CREATE VIEW bdr.stat_receiver AS
+    SELECT s.sub_name, CASE s.subscription_status WHEN 'disabled' THEN 'disabled' WHEN 'replicating' THEN 'running' ELSE 'down' END AS worker_state,
+           w.worker_pid, s.sub_slot_name, s.origin_name AS source_name, s.origin_name, s.bdr_subscription_mode AS subscription_mode,
+           s.receive_lsn, s.receive_commit_lsn, s.last_xact_replay_lsn AS xact_apply_lsn, s.last_xact_flush_lsn AS xact_flush_lsn,
+           s.last_xact_replay_timestamp AS xact_apply_timestamp, w.worker_start
+    FROM bdr.subscription_summary s LEFT JOIN bdr.stat_worker w ON w.worker_role = 'manager';
+COMMENT ON VIEW bdr.stat_receiver IS 'the receiver of each subscription, which is part of the manager';
+
+-- Written by the manager: a change that could not be applied, its end, and what was skipped.
+CREATE TABLE bdr.event_history (
+    event_node_id oid NOT NULL,
+    event_type text NOT NULL,
+    event_sub_type text NOT NULL,
+    event_source text,
+    event_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    event_text text NOT NULL,
+    event_detail text
+);
+COMMENT ON TABLE bdr.event_history IS 'what happened to the subscriptions of this node';
+
+CREATE VIEW bdr.event_summary AS
+    SELECT n.node_name AS event_node_name, e.event_type, e.event_sub_type, e.event_source, e.event_time, e.event_text, e.event_detail
+    FROM bdr.event_history e LEFT JOIN bdr.node n ON n.node_id = e.event_node_id;
+COMMENT ON VIEW bdr.event_summary IS 'what happened to the subscriptions of this node, with the name of the node';
 
 CREATE VIEW bdr.node_slots AS
     SELECT o.dbname AS target_dbname, g.node_group_name, g.node_group_id,

@@ -39,6 +39,11 @@ func SelectInsertPosition() hand.Stmt {
 	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_insert_lsn()`}
 }
 
+// SelectFlushPosition reads how far a node's WAL is on disk.
+func SelectFlushPosition() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_flush_lsn()`}
+}
+
 // Position decodes a result of one LSN.
 func Position(r hand.Result) (lsn.LSN, error) {
 	if len(r.Rows) == 0 {

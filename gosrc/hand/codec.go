@@ -2,6 +2,7 @@ package hand
 
 import (
 	"encoding/binary"
+	"time"
 
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
@@ -229,8 +230,15 @@ func decodeProgress(body []byte) (Progress, error) {
 	d := decoder{rest: body}
 	p := Progress{Applied: lsn.LSN(d.u64()), Flushed: lsn.LSN(d.u64()), CommitTime: int64(d.u64()),
 		Commits: d.u64(), Inserts: d.u64(), Updates: d.u64(), Deletes: d.u64(), Truncates: d.u64(),
-		Conflicts: d.u64(), Skipped: d.u64(), Rows: d.u64()}
+		Conflicts: d.u64(), Skipped: d.u64(), Aborts: d.u64(), Deadlocks: d.u64(), ApplyTime: time.Duration(d.u64()) * time.Microsecond,
+		Rows: d.u64()}
 	return p, d.end(kindProgress)
+}
+
+func decodeFailed(body []byte) (Failed, error) {
+	d := decoder{rest: body}
+	f := Failed{XID: d.u32(), End: lsn.LSN(d.u64()), CommitTime: int64(d.u64()), Change: d.u32(), Schema: d.optional(), Relation: d.optional()}
+	return f, d.end(kindFailed)
 }
 
 func decodeConflict(body []byte) (Conflict, error) {

@@ -26,7 +26,8 @@ var bodies = []struct {
 	{"rows", rowsBody(3, Text("x"), nil), func(b []byte) (any, error) { return decodeResults(b) }},
 	{"launched", []byte{0, 0, 0, 9}, func(b []byte) (any, error) { return decodeLaunched(b) }},
 	{"settings", []byte("\x00\x01\x00\x00\x00\x01a\xff\xff\xff\xff"), func(b []byte) (any, error) { return decodeSettings(b) }},
-	{"progress", make([]byte, 11*8), func(b []byte) (any, error) { return decodeProgress(b) }},
+	{"progress", make([]byte, 14*8), func(b []byte) (any, error) { return decodeProgress(b) }},
+	{"failed", make([]byte, 4+8+8+4+4+4), func(b []byte) (any, error) { return decodeFailed(b) }},
 	{"conflict", make([]byte, 1+13+13+1), func(b []byte) (any, error) { return decodeConflict(b) }},
 	{"fault", encodeFault(errors.New("x")), func(b []byte) (any, error) {
 		err := decodeFault(b)
@@ -95,13 +96,18 @@ func TestLayouts(t *testing.T) {
 		t.Errorf("DECISION %q", decision)
 	}
 	var e encoder
-	for i := range uint64(11) {
+	for i := range uint64(14) {
 		e.u64(i + 1)
 	}
 	p, err := decodeProgress(e)
 	if want := (Progress{Applied: lsn.LSN(1), Flushed: lsn.LSN(2), CommitTime: 3, Commits: 4, Inserts: 5, Updates: 6,
-		Deletes: 7, Truncates: 8, Conflicts: 9, Skipped: 10, Rows: 11}); err != nil || p != want {
+		Deletes: 7, Truncates: 8, Conflicts: 9, Skipped: 10, Aborts: 11, Deadlocks: 12, ApplyTime: 13 * time.Microsecond,
+		Rows: 14}); err != nil || p != want {
 		t.Errorf("PROGRESS %+v %v", p, err)
+	}
+	f, err := decodeFailed([]byte("\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x04\x00\x00\x00\x01s\xff\xff\xff\xff"))
+	if want := (Failed{XID: 1, End: lsn.LSN(2), CommitTime: 3, Change: 4, Schema: "s"}); err != nil || f != want {
+		t.Errorf("FAILED %+v %v", f, err)
 	}
 	c, err := decodeConflict([]byte("\x02\x01\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x08\x01"))
 	if want := (Conflict{Type: 2, Local: Version{true, 5, 6}, Remote: Version{false, 7, 8}, Complete: true}); err != nil || c != want {

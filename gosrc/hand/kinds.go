@@ -2,7 +2,7 @@ package hand
 
 // SocketVersion names the messages; both ends must be of one build. The same string is
 // BDR_SOCKET_VERSION in include/bdr_protocol.h.
-const SocketVersion = "0.1.0/1"
+const SocketVersion = "0.1.0/2"
 
 // messageBytesMax limits a body; BDR_MESSAGE_BYTES_MAX in C.
 const messageBytesMax = 1<<30 + 64*1024
@@ -27,6 +27,7 @@ const (
 	kindSetup    kind = 's'
 	kindApply    kind = 'a'
 	kindProgress kind = 'p'
+	kindFailed   kind = 'x'
 	kindConflict kind = 'c'
 	kindDecision kind = 'e'
 )
@@ -36,7 +37,7 @@ var kindNames = map[kind]string{
 	kindHello: "HELLO", kindWelcome: "WELCOME", kindRequest: "REQUEST", kindReply: "REPLY",
 	kindNotice: "NOTICE", kindFault: "FAULT", kindSQL: "SQL", kindRows: "ROWS", kindLog: "LOG",
 	kindLaunch: "LAUNCH", kindLaunched: "LAUNCHED", kindSettings: "SETTINGS", kindSetup: "SETUP",
-	kindApply: "APPLY", kindProgress: "PROGRESS", kindConflict: "CONFLICT", kindDecision: "DECISION",
+	kindApply: "APPLY", kindProgress: "PROGRESS", kindFailed: "FAILED", kindConflict: "CONFLICT", kindDecision: "DECISION",
 }
 
 func (k kind) String() string {

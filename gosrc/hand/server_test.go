@@ -228,12 +228,15 @@ func TestWriter(t *testing.T) {
 // testWriterEnd: progress, the fault, then the end of both connections.
 func testWriterEnd(t *testing.T, w *Writer, c, d fake) {
 	t.Helper()
-	c.send(kindProgress, make([]byte, 88))
+	c.send(kindProgress, make([]byte, 14*8))
+	c.send(kindFailed, make([]byte, 4+8+8+4+4+4))
 	c.send(kindFault, encodeFault(pgerr.New(pgerr.UniqueViolation, "twice")))
 	if _, err := w.Receive(); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.Receive(); pgerr.Code(err) != pgerr.UniqueViolation {
+	_, err := w.Receive()
+	var failed *Failed
+	if pgerr.Code(err) != pgerr.UniqueViolation || !errors.As(err, &failed) {
 		t.Errorf("got %v", err)
 	}
 	c.close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
@@ -39,9 +40,29 @@ type Progress struct {
 	Deletes    uint64
 	Truncates  uint64
 	Conflicts  uint64
-	Skipped    uint64 // transactions that had been applied before
-	Rows       uint64 // of the transaction in progress
+	Skipped    uint64        // transactions that had been applied before
+	Aborts     uint64        // local transactions that were rolled back
+	Deadlocks  uint64        // of which it was the victim
+	ApplyTime  time.Duration // of the transactions that wrote, from first change to commit
+	Rows       uint64        // of the transaction in progress
 }
+
+// Failed says which change of which transaction a writer could not apply. As
+// an error it is the writer's fault.
+type Failed struct {
+	XID        uint32
+	End        lsn.LSN // of the transaction, at the peer
+	CommitTime int64   // microseconds since 2000-01-01
+	Change     uint32  // from 1
+	Schema     string  // "" when the error is not about a table
+	Relation   string
+	Fault      *pgerr.Error
+}
+
+func (f *Failed) Error() string { return f.Fault.Error() }
+
+// Unwrap makes pgerr.From find the fault.
+func (f *Failed) Unwrap() error { return f.Fault }
 
 // Version is who wrote a row and when.
 type Version struct {
@@ -176,8 +197,8 @@ func (w *Writer) Setup(s Setup) error { return w.data.write(kindSetup, encodeSet
 // Apply sends one frame. It blocks while the writer is behind; Close ends it.
 func (w *Writer) Apply(frame []byte) error { return w.data.write(kindApply, nil, frame) }
 
-// Receive returns the next progress, the writer's fault as *pgerr.Error, or
-// io.EOF when the writer ended.
+// Receive returns the next progress, the writer's fault as *pgerr.Error or
+// *Failed, or io.EOF when the writer ended.
 func (w *Writer) Receive() (Progress, error) {
 	m, err := w.data.read()
 	if err != nil {
@@ -188,8 +209,30 @@ func (w *Writer) Receive() (Progress, error) {
 		return decodeProgress(m.body)
 	case kindFault:
 		return Progress{}, decodeFault(m.body)
+	case kindFailed:
+		return Progress{}, w.receiveFailed(m.body)
 	}
 	return Progress{}, violation("%s from a writer", m.kind)
+}
+
+// receiveFailed joins FAILED with the FAULT that follows it.
+func (w *Writer) receiveFailed(body []byte) error {
+	failed, err := decodeFailed(body)
+	if err != nil {
+		return err
+	}
+	m, err := w.data.read()
+	if err != nil {
+		return endAsEOF(err)
+	}
+	if m.kind != kindFault {
+		return violation("%s after %s", m.kind, kindFailed)
+	}
+	fault := decodeFault(m.body)
+	if !errors.As(fault, &failed.Fault) {
+		return fault
+	}
+	return &failed
 }
 
 // ReadConflict waits for the next conflict; io.EOF when the writer ended.

@@ -101,11 +101,11 @@ func (p *peers) reconcile(ctx context.Context) error {
 }
 
 func (p *peers) rows(ctx context.Context) ([]catalog.Subscription, error) {
-	results, err := p.m.main.Run(ctx, catalog.SelectSubscriptions())
+	results, err := p.m.main.Run(ctx, catalog.LimitLockWait(), catalog.SelectSubscriptions())
 	if err != nil {
 		return nil, fmt.Errorf("read subscriptions: %w", err)
 	}
-	return catalog.Subscriptions(results[0])
+	return catalog.Subscriptions(results[1])
 }
 
 // stopAllBut stops the subscriptions that are not in keep, or that have to
@@ -197,12 +197,12 @@ func (p *peers) ensureRunning(ctx context.Context, c replicate.Config) error {
 // record makes the row and the replication origin of a subscription. It returns
 // the row as it is now.
 func (p *peers) record(ctx context.Context, s catalog.Subscription) (catalog.Subscription, error) {
-	results, err := p.m.main.Run(ctx, catalog.InsertSubscription(s), catalog.CreateOrigin(s.OriginName),
+	results, err := p.m.main.Run(ctx, catalog.LimitLockWait(), catalog.InsertSubscription(s), catalog.CreateOrigin(s.OriginName),
 		catalog.SelectSubscriptions())
 	if err != nil {
 		return s, fmt.Errorf("record subscription %q: %w", s.Name, err)
 	}
-	rows, err := catalog.Subscriptions(results[2])
+	rows, err := catalog.Subscriptions(results[3])
 	for _, row := range rows {
 		if row.OriginID == s.OriginID {
 			s = row
@@ -216,7 +216,7 @@ func (p *peers) remove(ctx context.Context, s catalog.Subscription) error {
 	if err := p.halt(ctx, s.OriginID); err != nil {
 		return err
 	}
-	_, err := p.m.main.Run(ctx, catalog.DropOrigin(s.OriginName), catalog.DeleteSubscription(s.OriginID))
+	_, err := p.m.main.Run(ctx, catalog.LimitLockWait(), catalog.DropOrigin(s.OriginName), catalog.DeleteSubscription(s.OriginID))
 	if err != nil {
 		return fmt.Errorf("remove subscription %q: %w", s.Name, err)
 	}

@@ -23,16 +23,43 @@ func (m *Manager) subscriptionStatus(context.Context, *hand.Request) (hand.Rows,
 
 // statusRow has the columns of the function, in their order.
 func statusRow(s replicate.Status) []*string {
-	return []*string{
+	row := []*string{
 		number(uint64(s.SubID)), hand.Text(string(s.State)), positive(uint64(s.WriterPID)),
 		position(s.Received), position(s.Committed),
 		position(s.Applied), position(s.Flushed), commitTime(s.AppliedTime),
-		number(s.Connects), number(s.Counts.Commits), number(s.Errors), number(s.Retries), number(s.Counts.Skipped),
+		number(s.Connects), number(s.Counts.Commits), number(s.Errors), number(s.Retries), number(s.Skipped),
 		number(s.Counts.Inserts), number(s.Counts.Updates), number(s.Counts.Deletes), number(s.Counts.Truncates),
 		number(s.Counts.Conflicts),
 		moment(s.ConnectTime), moment(s.DisconnectTime), position(s.Start),
 		text(s.LastError), moment(s.LastErrorTime),
+		meanApplyTime(s.Counts), number(s.Counts.Aborts), number(s.Counts.Deadlocks), number(s.Counts.Duplicates), number(s.CurrentCommits),
 	}
+	return append(row, failureColumns(s.Failure)...)
+}
+
+// failureColumns describes what stops a subscription now; all NULL if nothing
+// does.
+func failureColumns(f *replicate.Failure) []*string {
+	columns := make([]*string, 14)
+	if f == nil {
+		return columns
+	}
+	columns = []*string{text(f.Fault.Code), text(f.Fault.Message), text(f.Fault.Detail), text(f.Fault.Hint), text(f.Fault.Context),
+		moment(f.Began), number(f.Retries), moment(f.NextTry), nil, nil, nil, nil, text(f.Schema), text(f.Relation)}
+	if f.IsChange() {
+		columns[8], columns[9] = number(uint64(f.XID)), position(f.End)
+		columns[10], columns[11] = commitTime(f.Commit), number(uint64(f.Change))
+	}
+	return columns
+}
+
+// meanApplyTime is in milliseconds; NULL before the first transaction.
+func meanApplyTime(c replicate.Counts) *string {
+	if c.Commits == 0 {
+		return nil
+	}
+	mean := float64(c.ApplyTime.Microseconds()) / 1000 / float64(c.Commits)
+	return hand.Text(strconv.FormatFloat(mean, 'f', 3, 64))
 }
 
 func number(n uint64) *string { return hand.Text(strconv.FormatUint(n, 10)) }
@@ -104,7 +131,7 @@ func (m *Manager) disableSubscription(ctx context.Context, r *hand.Request) (han
 // stays when the caller rolls back. It returns how many rows there were, and
 // those of the subscriptions that run, after tell has told them.
 func (m *Manager) alterSubscription(ctx context.Context, r *hand.Request, enabled bool, tell func(*replicate.Peer)) (int, []*replicate.Peer, error) {
-	if err := m.checkAlter(r); err != nil {
+	if err := m.checkAlter(r, r.Bool(1, false)); err != nil {
 		return 0, nil, err
 	}
 	done, err := m.peers.decide(ctx)
@@ -133,13 +160,17 @@ func (m *Manager) writeEnabled(ctx context.Context, r *hand.Request, enabled boo
 	}
 	ids, err := catalog.SubscriptionIDs(results[1])
 	if err == nil && len(ids) == 0 && !r.Null(0) {
-		return nil, pgerr.New(pgerr.UndefinedObject, "subscription %q does not exist", r.Arg(0)).
-			WithHint("The view bdr.subscription_summary lists the subscriptions of this node.")
+		return nil, errNoSubscription(r.Arg(0))
 	}
 	return ids, err
 }
 
-func (m *Manager) checkAlter(r *hand.Request) error {
+func errNoSubscription(name string) *pgerr.Error {
+	return pgerr.New(pgerr.UndefinedObject, "subscription %q does not exist", name).
+		WithHint("The view bdr.subscription_summary lists the subscriptions of this node.")
+}
+
+func (m *Manager) checkAlter(r *hand.Request, immediate bool) error {
 	if local, _ := m.node(); local == (catalog.LocalNode{}) {
 		return pgerr.New(pgerr.WrongState, "this database is not a node").
 			WithHint("Call bdr.create_node() first.")
@@ -147,7 +178,7 @@ func (m *Manager) checkAlter(r *hand.Request) error {
 	if !r.InTransaction {
 		return nil
 	}
-	if r.Bool(1, false) {
+	if immediate {
 		return pgerr.New(pgerr.ActiveTransaction, "%s with immediate cannot run inside a transaction block", r.Function)
 	}
 	return r.Notice(hand.Notice, "the change takes effect at once and stays if this transaction is rolled back")

@@ -160,6 +160,8 @@ type fakeWorld struct {
 	tries    []time.Time
 	refuse   error // of Open
 	position lsn.LSN
+	written  lsn.LSN // by the peer
+	ran      [][]hand.Stmt
 	streams  chan *fakeStream // the connections, for the test
 	writers  chan *fakeWriter
 }
@@ -200,12 +202,18 @@ func (f *fakeWorld) terminate(context.Context, uint32) error {
 	return nil
 }
 
-// Run answers the one statement that replicate asks: the origin's position.
-func (f *fakeWorld) Run(context.Context, ...hand.Stmt) ([]hand.Result, error) {
+// Run answers every statement with one row: the origin's position, which is all
+// that replicate reads.
+func (f *fakeWorld) Run(_ context.Context, statements ...hand.Stmt) ([]hand.Result, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.ran = append(f.ran, statements)
 	text := f.position.String()
-	return []hand.Result{{Processed: 1, Rows: [][]*string{{&text}}}}, nil
+	var results []hand.Result
+	for range statements {
+		results = append(results, hand.Result{Processed: 1, Rows: [][]*string{{&text}}})
+	}
+	return results, nil
 }
 
 func (f *fakeWorld) refuseWith(err error) {
@@ -227,8 +235,9 @@ func (f *fakeWorld) gaps() []time.Duration {
 
 func (f *fakeWorld) deps() Deps {
 	return Deps{Runner: f, Launch: f.launch, Terminate: f.terminate, Open: f.open, Policy: conflict.DefaultPolicy(),
-		Spawn: func(_ string, run func()) { go run() },
-		Log:   func(hand.Level, string, string, string) {},
+		Written: func(context.Context, string) (lsn.LSN, error) { return f.written, nil },
+		Spawn:   func(_ string, run func()) { go run() },
+		Log:     func(hand.Level, string, string, string) {},
 		Setting: func(name string) string {
 			return map[string]string{settingBackoffMin: "1s", settingBackoffMax: "10s"}[name]
 		},
@@ -282,3 +291,7 @@ func note(at lsn.LSN, content string) []byte {
 }
 
 func transaction(end lsn.LSN) []byte { return append(begin(end), commit(end)...) }
+
+func frameMessage(end lsn.LSN, payload []byte) stream.Message {
+	return stream.Message{Kind: stream.Frame, WALEnd: end, Payload: payload}
+}

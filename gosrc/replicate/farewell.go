@@ -37,7 +37,7 @@ func (p *Peer) retire(ctx context.Context) {
 	p.record.state(StateDisabled)
 	name := p.config.Subscription.Name
 	p.deps.Log(hand.Log, fmt.Sprintf("subscription %q has ended: node %q is being parted", name, p.config.PeerName), "", "")
-	if _, err := p.deps.Runner.Run(ctx, catalog.EndSubscription(name)); err != nil {
+	if _, err := p.deps.Runner.Run(ctx, catalog.LimitLockWait(), catalog.EndSubscription(name)); err != nil {
 		p.deps.Log(hand.Warning, fmt.Sprintf("could not record the end of subscription %q", name), err.Error(), "")
 	}
 }

@@ -102,16 +102,13 @@ func (d Deps) openWriter(ctx context.Context, c Config, mode Mode, start lsn.LSN
 // again notes a failure: it tells the administrator what happened and what
 // follows, and returns how long to wait within the settings of the moment. What
 // is tried again in quick succession is told once.
-func (d Deps) again(r *retry, name string, fault *pgerr.Error) time.Duration {
-	delay := r.delay(fault, settingDuration(d.Setting(settingBackoffMin), backoffMin),
+func (d Deps) again(r *retry, name string, f *Failure) time.Duration {
+	delay := r.delay(f.Fault, settingDuration(d.Setting(settingBackoffMin), backoffMin),
 		settingDuration(d.Setting(settingBackoffMax), backoffMax))
-	if delay == retryBusyDelay && r.busy > 1 {
+	if r.passing && r.busy > 1 {
 		return delay
 	}
-	detail := fault.Error()
-	if fault.Context != "" {
-		detail += "; " + fault.Context
-	}
-	d.Log(hand.Log, fmt.Sprintf("subscription %q failed and is tried again in %s", name, delay.Round(time.Millisecond)), detail, fault.Hint)
+	d.Log(hand.Log, fmt.Sprintf("subscription %q failed and is tried again in %s", name, delay.Round(time.Millisecond)),
+		f.detail(), f.hint(name))
 	return delay
 }

@@ -65,7 +65,7 @@ func Mirror(ctx context.Context, c Config, d Deps, nonce string, report func(err
 		if report != nil {
 			report(err)
 		}
-		if err := sleep(ctx, d.again(r, c.Subscription.Name, pgerr.From(err))); err != nil {
+		if err := sleep(ctx, d.again(r, c.Subscription.Name, newFailure(err, time.Now()))); err != nil {
 			return Marker{}, err
 		}
 	}

@@ -28,9 +28,11 @@ type Deps struct {
 	// Terminate ends a writer that does not listen.
 	Terminate func(ctx context.Context, pid uint32) error
 	Open      func(ctx context.Context, c stream.Config) (Stream, error)
-	Policy    conflict.Policy
-	Spawn     func(name string, f func())
-	Log       func(level hand.Level, message, detail, hint string)
+	// Written asks a peer how far its WAL is.
+	Written func(ctx context.Context, dsn string) (lsn.LSN, error)
+	Policy  conflict.Policy
+	Spawn   func(name string, f func())
+	Log     func(level hand.Level, message, detail, hint string)
 	// Setting returns a setting as the server prints it.
 	Setting func(name string) string
 	// Values returns what the sender must know of this server: the stream
@@ -53,6 +55,8 @@ type Peer struct {
 	record record
 	retry  *retry
 
+	running chan struct{} // holds one: the right to connect, or to skip
+
 	mu      sync.Mutex
 	enabled bool
 	patient bool          // while not enabled: the open connection ends by itself
@@ -71,7 +75,8 @@ var errPaused = errors.New("subscription is disabled")
 func Start(config Config, deps Deps) *Peer {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Peer{config: config, deps: deps, retry: newRetry(), enabled: config.Subscription.Enabled,
-		change: make(chan struct{}), moved: make(chan struct{}), paused: make(chan struct{}), cancel: cancel, ended: make(chan struct{})}
+		running: make(chan struct{}, 1), change: make(chan struct{}), moved: make(chan struct{}), paused: make(chan struct{}),
+		cancel: cancel, ended: make(chan struct{})}
 	p.record.status.SubID = config.Subscription.ID
 	p.record.status.State = StateDisabled
 	deps.Spawn("subscription "+config.Subscription.Name, func() {
@@ -146,9 +151,7 @@ func (p *Peer) loop(ctx context.Context) {
 			p.deps.Log(hand.Log, fmt.Sprintf("subscription %q is paused", p.config.Subscription.Name), "", "")
 			continue
 		}
-		fault := pgerr.From(err)
-		p.record.failed(fault)
-		p.pause(ctx, p.deps.again(p.retry, p.config.Subscription.Name, fault))
+		p.pause(ctx, p.fail(ctx, err))
 		p.record.retry()
 	}
 }
@@ -217,6 +220,12 @@ func (p *Peer) pause(ctx context.Context, delay time.Duration) {
 func (p *Peer) connection(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	select {
+	case p.running <- struct{}{}:
+		defer func() { <-p.running }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	p.deps.Spawn("pause of "+p.config.Subscription.Name, func() { p.watchPaused(ctx, cancel) })
 	p.record.state(StateConnecting)
 	pump, err := p.deps.open(ctx, p.config, ModeNormal)
@@ -263,11 +272,13 @@ func (p *Peer) isPatient() bool {
 // adopt makes a connection visible to Disable, WaitApplied and the views.
 func (p *Peer) adopt(u *pump) {
 	p.record.connected(u.progress.lastCommit(), u.writer.PID(), u.progress)
+	p.recovered(u.progress.lastCommit())
 	succeeded := u.succeeded(p.retry)
 	u.onMessage = p.watchFarewell
 	u.onApplied = func(w hand.Progress) {
 		p.record.applied(w)
 		succeeded(w)
+		p.recovered(w.Applied)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

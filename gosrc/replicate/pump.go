@@ -25,6 +25,7 @@ const (
 	faultWait      = 2 * time.Second      // for the FAULT of a writer whose socket broke
 	finishWait     = time.Second          // for a writer to end, before it is terminated
 	terminateWait  = 5 * time.Second      // for it to end then
+	terminateTries = 6                    // while the main thread waits for a lock itself
 )
 
 // Ends of a run that are not failures.
@@ -131,10 +132,13 @@ func (p *pump) finishWriter() {
 	if p.writerEnded(finishWait) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), terminateWait)
-	defer cancel()
-	if p.terminate(ctx, p.writer.PID()) == nil {
-		p.writerEnded(terminateWait)
+	for range terminateTries {
+		ctx, cancel := context.WithTimeout(context.Background(), terminateWait)
+		err := p.terminate(ctx, p.writer.PID())
+		cancel()
+		if p.writerEnded(terminateWait) || err == nil {
+			return
+		}
 	}
 }
 

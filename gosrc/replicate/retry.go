@@ -30,6 +30,7 @@ type retry struct {
 	failures int            // since the last progress, ordinary ones
 	atOnce   int            // in a row
 	busy     int            // in a row
+	passing  bool           // the last failure should pass by itself: nobody needs to know
 	random   func() float64 // [0, 1)
 }
 
@@ -40,6 +41,7 @@ func (r *retry) progressed() { r.failures, r.atOnce, r.busy = 0, 0, 0 }
 
 // delay says how long to wait after a failure.
 func (r *retry) delay(fault *pgerr.Error, lowest, highest time.Duration) time.Duration {
+	r.passing = true
 	switch fault.Code {
 	case deadlockDetected, pgerr.SerializationFailure, pgerr.LockNotAvailable:
 		if r.atOnce < retryAtOnceMax {
@@ -52,6 +54,7 @@ func (r *retry) delay(fault *pgerr.Error, lowest, highest time.Duration) time.Du
 			return retryBusyDelay
 		}
 	}
+	r.passing = false
 	r.failures++
 	return r.backoff(lowest, highest)
 }

@@ -6,7 +6,6 @@ import (
 
 	"bdr/gosrc/hand"
 	"bdr/gosrc/lsn"
-	"bdr/gosrc/pgerr"
 )
 
 // State says what a subscription is doing; the views show it.
@@ -36,21 +35,31 @@ type Status struct {
 	Connects       uint64
 	Errors         uint64
 	Retries        uint64
+	Skipped        uint64 // transactions that an administrator skipped
 	Counts         Counts
+	CurrentCommits uint64    // since the last connection was made
 	ConnectTime    time.Time // zero: never
 	DisconnectTime time.Time // zero: never
 	LastError      string
 	LastErrorTime  time.Time
+	Failure        *Failure // what stops the subscription now, or nil
 }
 
 // Counts is what writers have done.
 type Counts struct {
-	Commits, Skipped, Inserts, Updates, Deletes, Truncates, Conflicts uint64
+	Commits, Duplicates, Inserts, Updates, Deletes, Truncates, Conflicts, Aborts, Deadlocks uint64
+
+	ApplyTime time.Duration
 }
 
 func (c Counts) plus(o Counts) Counts {
-	return Counts{c.Commits + o.Commits, c.Skipped + o.Skipped, c.Inserts + o.Inserts, c.Updates + o.Updates,
-		c.Deletes + o.Deletes, c.Truncates + o.Truncates, c.Conflicts + o.Conflicts}
+	return Counts{c.Commits + o.Commits, c.Duplicates + o.Duplicates, c.Inserts + o.Inserts, c.Updates + o.Updates,
+		c.Deletes + o.Deletes, c.Truncates + o.Truncates, c.Conflicts + o.Conflicts, c.Aborts + o.Aborts,
+		c.Deadlocks + o.Deadlocks, c.ApplyTime + o.ApplyTime}
+}
+
+func countsOf(w hand.Progress) Counts {
+	return Counts{w.Commits, w.Skipped, w.Inserts, w.Updates, w.Deletes, w.Truncates, w.Conflicts, w.Aborts, w.Deadlocks, w.ApplyTime}
 }
 
 // A record collects the status of one subscription over all its connections.
@@ -68,6 +77,7 @@ func (r *record) snapshot() Status {
 	s := r.status
 	s.Counts = s.Counts.plus(r.current)
 	if r.live != nil {
+		s.CurrentCommits = r.current.Commits
 		r.live.describe(&s)
 	}
 	return s
@@ -95,6 +105,7 @@ func (r *record) connected(start lsn.LSN, pid uint32, p *progress) {
 	r.status.Start = start
 	r.status.Connects++
 	r.status.ConnectTime = time.Now()
+	r.status.CurrentCommits = 0
 	r.live = p
 }
 
@@ -105,7 +116,7 @@ func (r *record) applied(w hand.Progress) {
 	if w.CommitTime != 0 {
 		r.status.AppliedTime = w.CommitTime
 	}
-	r.current = Counts{w.Commits, w.Skipped, w.Inserts, w.Updates, w.Deletes, w.Truncates, w.Conflicts}
+	r.current = countsOf(w)
 }
 
 // disconnected keeps what the ended connection reached.
@@ -118,19 +129,51 @@ func (r *record) disconnected() {
 	r.live.describe(&r.status)
 	r.live = nil
 	r.status.Counts = r.status.Counts.plus(r.current)
+	r.status.CurrentCommits = r.current.Commits
 	r.current = Counts{}
 	r.status.WriterPID = 0
 	r.status.DisconnectTime = time.Now()
 }
 
-// failed notes why.
-func (r *record) failed(err *pgerr.Error) {
+// failed notes why, and until when the subscription rests. It reports whether
+// this is another failure than the one before.
+func (r *record) failed(f *Failure) (another bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	before := r.status.Failure
+	another = before == nil || !before.same(f)
+	if !another {
+		f.Retries = before.Retries + 1
+		f.Began = before.Began
+	}
+	r.status.Failure = f
 	r.status.State = StateDown
 	r.status.Errors++
-	r.status.LastError = err.Error()
-	r.status.LastErrorTime = time.Now()
+	r.status.LastError = f.Fault.Error()
+	r.status.LastErrorTime = f.Time
+	return another
+}
+
+// passed forgets the failure if everything up to position, which is what it was
+// about, is applied now; a failure that was not about a change passes with the
+// next connection. It returns what has passed, or nil.
+func (r *record) passed(position lsn.LSN) *Failure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.status.Failure
+	if f == nil || f.End > position {
+		return nil
+	}
+	r.status.Failure = nil
+	return f
+}
+
+// skipped counts transactions that an administrator skipped, up to position.
+func (r *record) skipped(n int, position lsn.LSN) {
+	r.passed(position)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Skipped += uint64(n)
 }
 
 // describe copies the positions into s.

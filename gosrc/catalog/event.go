@@ -1,0 +1,37 @@
+package catalog
+
+import (
+	"bdr/gosrc/hand"
+)
+
+// Event is a row of bdr.event_history.
+type Event struct {
+	NodeID uint32
+	Kind   string // one of the constants below
+	Source string // the subscription
+	Text   string
+	Detail string
+}
+
+// Kinds of events, all of them of a subscription.
+const (
+	EventError   = "error"   // a change cannot be applied
+	EventResumed = "resumed" // what could not be applied has been
+	EventSkipped = "skipped" // an administrator skipped transactions
+)
+
+// InsertEvent records an event and forgets old ones; what was skipped stays.
+func InsertEvent(e Event) []hand.Stmt {
+	return []hand.Stmt{
+		{SQL: `DELETE FROM bdr.event_history WHERE event_time < pg_catalog.clock_timestamp() - interval '30 days'
+ AND event_sub_type <> $1`, Args: []any{EventSkipped}},
+		{SQL: `INSERT INTO bdr.event_history (event_node_id, event_type, event_sub_type, event_source, event_text, event_detail)
+ VALUES ($1::oid, 'subscription', $2, $3, $4, $5)`, Args: []any{e.NodeID, e.Kind, e.Source, e.Text, e.Detail}},
+	}
+}
+
+// LimitEventWait keeps an event from waiting for long where a user holds a lock
+// on the history: everything else would wait behind it.
+func LimitEventWait() []hand.Stmt {
+	return []hand.Stmt{{SQL: `SELECT pg_catalog.set_config('lock_timeout', '500ms', true)`}}
+}

@@ -1,0 +1,108 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/lsn"
+	"bdr/gosrc/pgerr"
+)
+
+// A Failure is what stops a subscription.
+type Failure struct {
+	Fault    *pgerr.Error
+	Time     time.Time
+	Began    time.Time // when it failed like this for the first time
+	Retries  uint64    // tries since then that failed in the same way
+	NextTry  time.Time
+	XID      uint32  // of the peer's transaction; the rest is zero with it
+	End      lsn.LSN // of that transaction, at the peer
+	Commit   int64   // its commit timestamp, microseconds since 2000-01-01
+	Change   uint32  // number of the change, from 1
+	Schema   string  // "" when the error is not about a table
+	Relation string
+}
+
+func newFailure(err error, now time.Time) *Failure {
+	f := &Failure{Fault: pgerr.From(err), Time: now, Began: now}
+	var failed *hand.Failed
+	if errors.As(err, &failed) {
+		f.XID, f.End, f.Commit, f.Change = failed.XID, failed.End, failed.CommitTime, failed.Change
+		f.Schema, f.Relation = failed.Schema, failed.Relation
+	}
+	return f
+}
+
+// IsChange reports whether it was a change that failed, not the connection.
+func (f *Failure) IsChange() bool { return f.End != lsn.Zero }
+
+// same reports whether another try ended in the same way.
+func (f *Failure) same(o *Failure) bool {
+	return f.End == o.End && f.Fault.Code == o.Fault.Code && f.Schema == o.Schema && f.Relation == o.Relation && f.Change == o.Change
+}
+
+// hint says what the administrator can do, unless the error says it.
+func (f *Failure) hint(subscription string) string {
+	if f.Fault.Hint != "" || !f.IsChange() {
+		return f.Fault.Hint
+	}
+	return fmt.Sprintf("Remove the cause; replication then continues by itself. As a last resort, disable the subscription and "+
+		"skip the transaction: SELECT bdr.alter_subscription_skip_changes_upto(%s, '%s').", catalog.QuoteLiteral(subscription), f.End)
+}
+
+// detail is everything that is known, in a line.
+func (f *Failure) detail() string {
+	if f.Fault.Context == "" {
+		return f.Fault.Error()
+	}
+	return f.Fault.Error() + "; " + f.Fault.Context
+}
+
+// fail notes the end of a connection and says how long to rest. What passes by
+// itself, such as a deadlock, is no failure until it has not passed.
+func (p *Peer) fail(ctx context.Context, err error) time.Duration {
+	f := newFailure(err, time.Now())
+	name := p.config.Subscription.Name
+	delay := p.deps.again(p.retry, name, f)
+	if p.retry.passing {
+		return delay
+	}
+	f.NextTry = f.Time.Add(delay)
+	if p.record.failed(f) && f.IsChange() {
+		p.note(ctx, catalog.EventError, f.Fault.Message, fmt.Sprintf("SQLSTATE %s; %s", f.Fault.Code, f.detail()))
+	}
+	return delay
+}
+
+// recovered tells that what failed before has been applied.
+func (p *Peer) recovered(position lsn.LSN) {
+	f := p.record.passed(position)
+	if f == nil || !f.IsChange() {
+		return
+	}
+	name := p.config.Subscription.Name
+	text := fmt.Sprintf("transaction %d of node %q no longer fails", f.XID, p.config.PeerName)
+	p.deps.Log(hand.Log, fmt.Sprintf("subscription %q: %s", name, text), "", "")
+	p.deps.Spawn("event of "+name, func() {
+		p.note(context.Background(), catalog.EventResumed, text, fmt.Sprintf("It ended at %s and failed for %s.",
+			f.End, time.Since(f.Began).Round(time.Millisecond)))
+	})
+}
+
+// note writes to the history of events. A history that cannot be written to is
+// no reason to stop.
+func (p *Peer) note(ctx context.Context, kind, text, detail string) {
+	_, err := p.deps.Runner.Run(ctx, append(catalog.LimitEventWait(), p.event(kind, text, detail)...)...)
+	if err != nil && ctx.Err() == nil {
+		p.deps.Log(hand.Log, "could not write to bdr.event_history", err.Error(), "")
+	}
+}
+
+func (p *Peer) event(kind, text, detail string) []hand.Stmt {
+	return catalog.InsertEvent(catalog.Event{NodeID: p.config.Subscription.TargetID, Kind: kind,
+		Source: p.config.Subscription.Name, Text: text, Detail: detail})
+}
