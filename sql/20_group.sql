@@ -72,6 +72,14 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.alter_subscription_disable(name, boolean, boolean) IS 'pause the changes of one peer or of all';
 REVOKE ALL ON FUNCTION bdr.alter_subscription_disable(name, boolean, boolean) FROM PUBLIC;
 
+-- The last resort for a transaction that cannot be applied here: it is not, and the nodes differ by it.
+CREATE FUNCTION bdr.alter_subscription_skip_changes_upto(subname text, skip_upto_and_including pg_lsn)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_call'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.alter_subscription_skip_changes_upto(text, pg_lsn) IS 'skip the transactions of a disabled subscription up to the one that ends at an LSN';
+REVOKE ALL ON FUNCTION bdr.alter_subscription_skip_changes_upto(text, pg_lsn) FROM PUBLIC;
+
 -- Wait until the peers have confirmed this node's changes up to an LSN.
 CREATE FUNCTION bdr.wait_slot_confirm_lsn(slot_name text DEFAULT NULL, target_lsn pg_lsn DEFAULT NULL)
 RETURNS void

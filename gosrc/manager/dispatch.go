@@ -22,11 +22,12 @@ type entry struct {
 // table lists every SQL function that the manager answers.
 func (m *Manager) table() map[string]entry {
 	own := map[string]entry{
-		"internal_subscription_status": {m.subscriptionStatus, true},
-		"internal_debug_fault":         {debugFault, true},
-		"internal_rpc":                 {m.rpc, false},
-		"alter_subscription_enable":    {m.enableSubscription, false},
-		"alter_subscription_disable":   {m.disableSubscription, false},
+		"internal_subscription_status":         {m.subscriptionStatus, true},
+		"internal_debug_fault":                 {debugFault, true},
+		"internal_rpc":                         {m.rpc, false},
+		"alter_subscription_enable":            {m.enableSubscription, false},
+		"alter_subscription_disable":           {m.disableSubscription, false},
+		"alter_subscription_skip_changes_upto": {m.skipChanges, false},
 	}
 	members := map[string]entry{}
 	for name, run := range m.member.Handlers() {

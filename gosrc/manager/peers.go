@@ -245,7 +245,7 @@ func (p *peers) stop(ctx context.Context) {
 
 // deps is what subscriptions get from the manager.
 func (p *peers) deps() replicate.Deps {
-	return replicate.Deps{Runner: p.m.main, Launch: p.launch, Terminate: p.terminate, Open: open, Policy: conflict.DefaultPolicy(),
+	return replicate.Deps{Runner: p.m.main, Launch: p.launch, Terminate: p.terminate, Open: open, Written: written, Policy: conflict.DefaultPolicy(),
 		Spawn: Go, Log: p.m.main.Log, Setting: p.m.main.Setting, Values: p.streamValues}
 }
 
