@@ -75,7 +75,7 @@ help:
 	@echo 'make soak            millions of conflict schedules in the model (SCHEDULES=100000 of each kind)'
 	@echo 'make installcheck    one server: regression and isolation tests'
 	@echo 'make check-cluster   several servers'
-	@echo 'make bench           throughput against native logical replication'
+	@echo 'make bench           against native logical replication (REPEATS, SCALE, WORKLOADS, VARIANTS)'
 	@echo 'make fmt | lint      layout; static checks'
 	@echo 'make clean | uninstall'
 

@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
-# bench.sh [footprint]: throughput against native logical replication of the
-# same server in the same run, and what an idle cluster costs.
+# bench.sh [replot]: speed against native logical replication of the same
+# servers in the same run, and what replication costs at rest.
 #
-# REPEATS (3) is the number of runs of each variant; the medians are printed.
-# SCALE (1.0) multiplies the number of rows, for a quick look.
+# REPEATS (3)    passes of each variant; medians are printed
+# SCALE (1.0)    multiplies rows and seconds, for a quick look
+# WORKLOADS      some of them, by name; an unknown name prints the list
+# VARIANTS       "binary bdr"; "text" is native replication in text form
+# RESULTS        file of the results (docs/performance.json); the plot and the
+#                page beside it are made from it, by replot without measuring
+# RECORD=1       keep what is not complete or not at full scale, too
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-"$root/regress/setup.sh" >&2
-build_and_install >&2
 cd "$root"
-exec "$GO" run ./regress/bench -repeats "${REPEATS:-3}" -scale "${SCALE:-1.0}" ${1:+-"$1"}
+if [ "${1:-}" != replot ]; then
+    "$root/regress/setup.sh" >&2
+    build_and_install >&2
+fi
+exec "$GO" run ./regress/bench -repeats "${REPEATS:-3}" -scale "${SCALE:-1.0}" -workloads "${WORKLOADS:-}" \
+    -variants "${VARIANTS:-binary bdr}" -results "${RESULTS:-docs/performance.json}" \
+    ${RECORD:+-record} ${1:+-"$1"}

@@ -32,8 +32,8 @@ type Content struct {
 	Hash    string
 }
 
-// Contents reads every user table of a database.
-func (s *Server) Contents(database string) (map[string]Content, error) {
+// Contents reads every user table of a database, or only those that are named.
+func (s *Server) Contents(database string, only ...string) (map[string]Content, error) {
 	tables, err := s.Run(database, fixedSettings+userTables)
 	if err != nil {
 		return nil, err
@@ -41,6 +41,9 @@ func (s *Server) Contents(database string) (map[string]Content, error) {
 	out := map[string]Content{}
 	for _, row := range tables {
 		table, columns := row[0], strings.ReplaceAll(row[1], Null, "")
+		if len(only) > 0 && !slices.Contains(only, table) {
+			continue
+		}
 		sums, err := s.Run(database, fixedSettings+fmt.Sprintf(`SELECT count(*),
  coalesce(sum(hashtextextended(ROW(%s)::text, 0)::numeric), 0) FROM ONLY %s`, columns, table))
 		if err != nil {

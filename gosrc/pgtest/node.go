@@ -119,11 +119,16 @@ type Pgbench struct {
 func (n *Node) StartPgbench(arguments ...string) *Pgbench {
 	n.t.Helper()
 	b := &Pgbench{node: n}
-	all := append([]string{"-n", "-h", "127.0.0.1", "-p", fmt.Sprint(n.Port), "-U", "postgres"}, arguments...)
-	b.cmd = n.account.command(n.Dir, filepath.Join(n.bin, "pgbench"), append(all, n.Database)...)
+	b.cmd = n.PgbenchCommand(n.DSN(n.Database), arguments...)
 	b.cmd.Stdout, b.cmd.Stderr = &b.output, &b.output
 	n.Must(b.cmd.Start())
 	return b
+}
+
+// PgbenchCommand prepares a pgbench against the database that a connection
+// string names.
+func (s *Server) PgbenchCommand(dsn string, arguments ...string) *exec.Cmd {
+	return s.account.command(s.Dir, filepath.Join(s.bin, "pgbench"), append(append([]string{"-n"}, arguments...), dsn)...)
 }
 
 // Stop interrupts pgbench. It must have been running until now: one that ended

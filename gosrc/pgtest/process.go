@@ -98,17 +98,7 @@ func (p Process) PSSKilobytes() int { return p.rollup("Pss:") }
 func (p Process) AnonymousKilobytes() int { return p.rollup("Anonymous:") }
 
 func (p Process) rollup(key string) int {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, key); ok {
-			n, _ := strconv.Atoi(strings.Fields(rest)[0])
-			return n
-		}
-	}
-	return 0
+	return statusNumber(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID), key)
 }
 
 // waitGone returns when all processes have ended.

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"bdr/gosrc/pgtest"
@@ -18,56 +16,83 @@ var settings = map[string]string{
 	"wal_receiver_status_interval": "1s",
 }
 
-func throughput(repeats int, scale float64) error {
-	p, stop, err := newPair()
+// throughput measures the chosen workloads in the chosen variants.
+func throughput(o options, r *report) error {
+	chosen, err := chosenVariants(o.variants)
+	if err != nil {
+		return err
+	}
+	var loads []workload
+	for _, w := range workloads(o.scale) {
+		if o.wants(w.name) {
+			loads = append(loads, w)
+		}
+	}
+	p, stop, err := newPair(settings)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	all := variants()
-	for _, v := range []variant{all[0], all[2]} { // the native variants share a database
-		if err := setUp(p, v); err != nil {
+	mark := 0
+	ready := map[string]bool{}
+	for _, v := range chosen {
+		if ready[v.database] {
+			continue // the native variants share one
+		}
+		ready[v.database] = true
+		mark++
+		if err := v.setUp(p, mark); err != nil {
 			return fmt.Errorf("set up %s: %w", v.name, err)
 		}
 	}
-	results, err := measureAll(p, all, workloads(scale), repeats)
+	passes, err := measureAll(p, chosen, loads, o.repeats, mark)
 	if err != nil {
-		return err
+		return errors.Join(err, errors.New(p.receiver.LogTail(10)))
 	}
-	printResults(all, workloads(scale), results, repeats)
+	r.Throughput = &throughputResult{Date: today(), Server: serverVersion(p.sender), Repeats: o.repeats, Scale: o.scale}
+	for i, w := range loads {
+		r.Throughput.Workloads = append(r.Throughput.Workloads, summarise(w, passes[i], chosen))
+	}
 	return nil
 }
 
-func newPair() (*pair, func(), error) {
+func newPair(settings map[string]string) (*pair, func(), error) {
+	servers, stop, err := newServers([]string{"sender", "receiver"}, settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &pair{servers[0], servers[1]}, stop, nil
+}
+
+// newServers starts servers in a directory of their own; stop removes all.
+func newServers(names []string, settings map[string]string) (servers []*pgtest.Server, stop func(), err error) {
 	dir, err := pgtest.ScratchDirectory()
 	if err != nil {
 		return nil, nil, err
 	}
-	var servers []*pgtest.Server
-	stop := func() {
+	stop = func() {
 		for _, s := range servers {
 			_, _ = s.Stop(pgtest.Immediate)
 		}
 		_ = os.RemoveAll(dir)
 	}
-	for _, name := range []string{"sender", "receiver"} {
+	for _, name := range names {
 		s, err := pgtest.NewServer(dir, name, settings)
+		if err == nil {
+			servers = append(servers, s)
+			err = s.Start()
+		}
 		if err != nil {
 			stop()
 			return nil, nil, err
 		}
-		servers = append(servers, s)
-		if err := s.Start(); err != nil {
-			stop()
-			return nil, nil, err
-		}
 	}
-	return &pair{servers[0], servers[1]}, stop, nil
+	return servers, stop, nil
 }
 
 // setUp makes a variant's database on both sides and starts its replication;
 // only the sender has the tables when ours joins, as a join copies them.
-func setUp(p *pair, v variant) error {
+func (v variant) setUp(p *pair, mark int) error {
 	for _, s := range []*pgtest.Server{p.sender, p.receiver} {
 		if _, err := s.Run("postgres", "CREATE DATABASE "+v.database); err != nil {
 			return err
@@ -79,62 +104,114 @@ func setUp(p *pair, v variant) error {
 	if err := v.prepare(p); err != nil {
 		return err
 	}
-	_, err := p.receiver.Run(v.database, v.pause)
-	return err
+	if err := listenForProbes(p.receiver, v.database); err != nil {
+		return err
+	}
+	if _, err := p.sender.RunTimeout(v.database, fillBench, limit); err != nil {
+		return err
+	}
+	if err := errors.Join(v.mark(p, mark), v.waitMark(p, mark)); err != nil {
+		return err
+	}
+	return v.end(p)
 }
 
-// measureAll returns the measurements by variant, workload and run.
-func measureAll(p *pair, all []variant, loads []workload, repeats int) ([][][]measurement, error) {
-	results := make([][][]measurement, len(all))
-	for i := range results {
-		results[i] = make([][]measurement, len(loads))
+// measureAll returns the figures by workload, variant and pass.
+func measureAll(p *pair, chosen []variant, loads []workload, repeats, mark int) ([][][]figures, error) {
+	passes := make([][][]figures, len(loads))
+	for i := range passes {
+		passes[i] = make([][]figures, len(chosen))
 	}
-	mark := 0
 	for range repeats {
-		for i, v := range all {
-			for j, w := range append(slices.Clone(loads), workload{"clean up", emptyTables}) {
-				mark++
-				m, err := v.measure(p, w, mark)
-				if err != nil {
-					return nil, errors.Join(fmt.Errorf("%s, %s: %w", v.name, w.name, err), errors.New(p.receiver.LogTail(10)))
-				}
-				if j < len(loads) {
-					fmt.Fprintf(os.Stderr, "%-14s %-34s %6.2f s\n", v.name, w.name, m.wall.Seconds())
-					results[i][j] = append(results[i][j], m)
-				}
-			}
-			if err := v.stopReceiving(p); err != nil {
+		for j, v := range chosen {
+			if err := v.begin(p); err != nil {
 				return nil, err
 			}
+			for i, w := range loads {
+				mark++
+				f, err := v.measure(p, w, mark)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", v.name, w.title, err)
+				}
+				fmt.Fprintf(os.Stderr, "%-14s %-46s %s\n", v.name, w.title, f.short())
+				passes[i][j] = append(passes[i][j], f)
+			}
+			mark++
+			if err := v.cleanUp(p, mark); err != nil {
+				return nil, fmt.Errorf("%s, clean up: %w", v.name, err)
+			}
 		}
 	}
-	return results, nil
+	return passes, nil
 }
 
-func median[T cmp.Ordered](runs []measurement, of func(measurement) T) T {
-	var values []T
-	for _, m := range runs {
-		values = append(values, of(m))
+// cleanUp empties the tables on both sides and ends the variant's turn.
+func (v variant) cleanUp(p *pair, mark int) error {
+	if _, err := p.receiver.Run(v.database, v.release); err != nil {
+		return err
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	if _, err := p.sender.RunTimeout(v.database, emptyTables, limit); err != nil {
+		return err
+	}
+	if err := errors.Join(v.mark(p, mark), v.waitMark(p, mark)); err != nil {
+		return err
+	}
+	return v.end(p)
 }
 
-func printResults(all []variant, loads []workload, results [][][]measurement, repeats int) {
-	fmt.Printf("Medians of %d runs; seconds; fsync on, %s\n\n", repeats, time.Now().Format(time.DateOnly))
-	fmt.Println("| workload | variant | wall | sender CPU | applier CPU | manager CPU | wall: native binary / this |")
-	fmt.Println("|---|---|---|---|---|---|---|")
-	wall := func(m measurement) time.Duration { return m.wall }
-	for j, w := range loads {
-		binary := median(results[1][j], wall).Seconds()
-		for i, v := range all {
-			runs := results[i][j]
-			seconds := median(runs, wall).Seconds()
-			fmt.Printf("| %s | %s | %.2f | %.2f | %.2f | %.2f | %.2f |\n", w.name, v.name, seconds,
-				median(runs, func(m measurement) float64 { return m.sender }),
-				median(runs, func(m measurement) float64 { return m.applier }),
-				median(runs, func(m measurement) float64 { return m.manager }), binary/seconds)
+// measure makes one pass of a workload.
+func (v variant) measure(p *pair, w workload, mark int) (figures, error) {
+	if err := v.catchUp(p); err != nil {
+		return figures{}, err
+	}
+	measure := v.measureBulk
+	if w.live != nil {
+		measure = v.measureLive
+	}
+	f, err := measure(p, w, mark)
+	if err != nil {
+		return figures{}, err
+	}
+	return f, v.check(p, w.tables)
+}
+
+// measureBulk generates the workload, releases it and waits for its last row.
+func (v variant) measureBulk(p *pair, w workload, mark int) (figures, error) {
+	if err := v.stopReceiving(p); err != nil {
+		return figures{}, err
+	}
+	if _, err := p.sender.RunTimeout(v.database, w.sql, limit); err != nil {
+		return figures{}, errors.New(pgtest.Explain(err))
+	}
+	if err := v.mark(p, mark); err != nil {
+		return figures{}, err
+	}
+	if err := checkpoint(p.sender, p.receiver); err != nil {
+		return figures{}, err
+	}
+	m := newMeter(p, v)
+	if _, err := p.receiver.Run(v.database, v.release); err != nil {
+		return figures{}, err
+	}
+	err := v.waitMark(p, mark)
+	return m.stop(), err
+}
+
+func checkpoint(servers ...*pgtest.Server) error {
+	for _, s := range servers {
+		if _, err := s.RunTimeout("postgres", "CHECKPOINT", limit); err != nil {
+			return err
 		}
 	}
-	fmt.Println()
+	return nil
 }
+
+func serverVersion(s *pgtest.Server) string {
+	rows, err := s.Run("postgres", "SHOW server_version")
+	if err != nil {
+		return ""
+	}
+	return rows[0][0]
+}
+
+func today() string { return time.Now().Format(time.DateOnly) }
