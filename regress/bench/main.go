@@ -46,6 +46,8 @@ func sections() []section {
 	}
 	return []section{
 		{loads, throughput},
+		{[]string{"quiet"}, quiet},
+		{[]string{"peers"}, peers},
 		{[]string{"idle"}, idle},
 	}
 }

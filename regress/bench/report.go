@@ -15,6 +15,8 @@ import (
 // section.
 type report struct {
 	Throughput *throughputResult `json:"throughput,omitempty"`
+	Quiet      *quietResult      `json:"quiet,omitempty"`
+	Peers      *peersResult      `json:"peers,omitempty"`
 	Idle       *idleResult       `json:"idle,omitempty"`
 }
 
@@ -51,6 +53,8 @@ func readReport(path string) (*report, error) {
 // take replaces the sections that the other report has.
 func (r *report) take(other *report) {
 	r.Throughput = cmp.Or(other.Throughput, r.Throughput)
+	r.Quiet = cmp.Or(other.Quiet, r.Quiet)
+	r.Peers = cmp.Or(other.Peers, r.Peers)
 	r.Idle = cmp.Or(other.Idle, r.Idle)
 }
 
@@ -71,6 +75,12 @@ func (r *report) parts() []part {
 	if t := r.Throughput; t != nil {
 		out = append(out, part{"targets", t.targetTable()}, part{"throughput", t.costTable()}, part{"live", t.liveTable()},
 			part{"memory", t.memoryTable()})
+	}
+	if r.Quiet != nil {
+		out = append(out, part{"quiet", r.Quiet.table()})
+	}
+	if r.Peers != nil {
+		out = append(out, part{"peers", r.Peers.table()})
 	}
 	if r.Idle != nil {
 		out = append(out, part{"idle", r.Idle.table()})
