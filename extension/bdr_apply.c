@@ -23,7 +23,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
-#include "commands/tablecmds.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -47,38 +46,31 @@ typedef struct BdrRun
 	uint32		first_change;
 } BdrRun;
 
-/* The change being applied, for the functions that may have to start over. */
-typedef struct BdrUpdate
-{
-	BdrRelation *rel;
-	BdrLookup  *lookup;
-	TupleTableSlot *key;		/* to look up by */
-	TupleTableSlot *row;		/* the new row; NULL: delete */
-} BdrUpdate;
-
 BdrRelation *bdr_apply_relation;
 
 static BdrRun run;
 
 static TupleTableSlot *next_run_slot(BdrRelation *rel);
+static void reroute_insert(BdrRelation *rel, BdrReader reader);
 static void insert_run(BdrRelation *rel, int count, uint32 first_change);
+static void insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot, bool carefully);
 static void insert_row(BdrRelation *rel, TupleTableSlot *slot);
 static void insert_carefully(BdrRelation *rel, TupleTableSlot *slot);
 static bool resolve_insert(BdrRelation *rel, TupleTableSlot *slot, Oid index);
 static void check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
-static void find_and_update(BdrUpdate *update);
+static void check_partition(BdrRelation *rel, TupleTableSlot *slot);
 static void update_missing(BdrUpdate *update);
 static bool update_found(BdrUpdate *update);
+static bool write_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool lock_row(BdrRelation *rel, TupleTableSlot *found);
 static void check_key_is_free(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
-static void find_and_delete(BdrUpdate *update);
+static bool move_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static void delete_missing(BdrUpdate *update);
 static bool delete_found(BdrUpdate *update);
-static bool delete_row(BdrRelation *rel, TupleTableSlot *found);
+static bool delete_row(BdrRelation *rel, TupleTableSlot *found, bool *vetoed);
 static void make_writable(TupleTableSlot *found);
 static bool is_written(TM_Result result);
-static void begin_change(BdrRelation *rel);
 static void end_change(BdrRelation *rel);
 static uint8 read_old(BdrReader *reader, BdrRelation *rel);
 
@@ -106,8 +98,12 @@ bdr_apply_insert(BdrReader *reader)
 {
 	BdrRelation *rel;
 	TupleTableSlot *slot;
+	BdrReader	start;
 
 	rel = bdr_relation_open(bdr_read_uint32(reader));
+	start = *reader;
+	if (unlikely(rel->routes))
+		rel = bdr_route_insert(rel, start);
 	if (run.rel != NULL && (run.rel != rel || run.count == BDR_RUN_ROWS_MAX))
 	{
 		bdr_apply_flush();
@@ -121,18 +117,36 @@ bdr_apply_insert(BdrReader *reader)
 
 	if (rel->batchable && !bdr_xact.careful)
 	{
+		if (unlikely(rel->reroutes) && !bdr_route_accepts(rel, slot))
+		{
+			reroute_insert(rel, start);
+			return;
+		}
 		if (run.rel == NULL)
 			run.first_change = bdr_xact.change_nr;
 		run.rel = rel;
 		run.count++;
 		return;
 	}
-	begin_change(rel);
+	bdr_apply_begin_change(rel);
 	bdr_tuple_fill_defaults(rel, slot);
-	if (bdr_xact.careful)
-		insert_carefully(rel, slot);
-	else
-		insert_row(rel, slot);
+	insert_where_it_belongs(rel, slot, bdr_xact.careful);
+	end_change(rel);
+}
+
+/*
+ * This partition is another one than the peer's.  Writing the run takes the
+ * row's values away, so it is read again.
+ */
+static void
+reroute_insert(BdrRelation *rel, BdrReader reader)
+{
+	bdr_apply_flush();
+	rel = bdr_route_insert(rel->root, reader);
+	bdr_tuple_read(&reader, rel, rel->new_slot);
+	bdr_apply_begin_change(rel);
+	bdr_tuple_fill_defaults(rel, rel->new_slot);
+	insert_row(rel, rel->new_slot);
 	end_change(rel);
 }
 
@@ -190,6 +204,8 @@ insert_run(BdrRelation *rel, int count, uint32 first_change)
 	{
 		bdr_xact.change_nr = first_change + i;
 		check_row(rel, rel->run_slots[i], CMD_INSERT);
+		if (rel->is_partition && !rel->reroutes)
+			check_partition(rel, rel->run_slots[i]);
 	}
 	table_multi_insert(rel->rel, rel->run_slots, count, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; rel->result->ri_NumIndices > 0 && i < count; i++)
@@ -211,12 +227,33 @@ insert_row(BdrRelation *rel, TupleTableSlot *slot)
 		!ExecBRInsertTriggers(rel->estate, rel->result, slot))
 		return;
 	check_row(rel, slot, CMD_INSERT);
+	check_partition(rel, slot);
 	table_tuple_insert(rel->rel, slot, GetCurrentCommandId(true), 0, NULL);
 	if (rel->result->ri_NumIndices > 0)
 		recheck = bdr_insert_new_index_tuples(rel->result, slot, rel->estate);
 	if (rel->fires_triggers)
 		ExecARInsertTriggers(rel->estate, rel->result, slot, recheck, NULL);
 	list_free(recheck);
+}
+
+/*
+ * Insert into rel, or where its root says that the row belongs.
+ */
+static void
+insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot, bool carefully)
+{
+	BdrRelation *target = rel;
+
+	if (unlikely(rel->routes || rel->reroutes))
+		target = bdr_route_target(rel, &slot);
+	if (target != rel)
+		bdr_apply_begin_change(target);
+	if (carefully)
+		insert_carefully(target, slot);
+	else
+		insert_row(target, slot);
+	if (target != rel)
+		bdr_apply_fire_triggers(target);
 }
 
 /*
@@ -288,6 +325,11 @@ check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
 		ExecComputeStoredGenerated(rel->result, rel->estate, slot, command);
 	if (rel->has_constraints)
 		ExecConstraints(rel->result, slot, rel->estate);
+}
+
+static void
+check_partition(BdrRelation *rel, TupleTableSlot *slot)
+{
 	if (rel->is_partition)
 		ExecPartitionCheck(rel->result, slot, rel->estate, true);
 }
@@ -300,27 +342,39 @@ void
 bdr_apply_update(BdrReader *reader)
 {
 	BdrUpdate	update;
-	uint8		old;
 
 	bdr_apply_flush();
 	update.rel = bdr_relation_open(bdr_read_uint32(reader));
-	update.row = update.rel->new_slot;
-	old = read_old(reader, update.rel);
-	bdr_tuple_read(reader, update.rel, update.row);
+	bdr_apply_read_update(&update, reader);
+	bdr_xact.counters.updates++;
+	bdr_apply_begin_change(update.rel);
+	if (!bdr_apply_find_and_write(&update))
+		update_missing(&update);
+	end_change(update.rel);
+}
+
+/*
+ * Read what belongs to an update of update->rel.
+ */
+void
+bdr_apply_read_update(BdrUpdate *update, BdrReader *reader)
+{
+	BdrRelation *rel = update->rel;
+	uint8		old;
+
+	update->body = *reader;
+	update->row = rel->new_slot;
+	old = read_old(reader, rel);
+	bdr_tuple_read(reader, rel, update->row);
 	if (old == BDR_OLD_FULL)
-		bdr_tuple_complete_from_old(update.rel, update.row, update.rel->key_slot);
-	update.key = old == BDR_OLD_NONE ? update.row : update.rel->key_slot;
-	update.lookup = old == BDR_OLD_FULL ? &update.rel->by_row : &update.rel->by_key;
-	for (int i = 0; old == BDR_OLD_NONE && update.rel->nunchanged > 0 && i < update.rel->desc->natts; i++)
+		bdr_tuple_complete_from_old(rel, update->row, rel->key_slot);
+	update->key = old == BDR_OLD_NONE ? update->row : rel->key_slot;
+	update->lookup = old == BDR_OLD_FULL ? &rel->by_row : &rel->by_key;
+	for (int i = 0; old == BDR_OLD_NONE && rel->nunchanged > 0 && i < rel->desc->natts; i++)
 	{
-		if (update.rel->unchanged[i] && update.lookup->compare[i])
+		if (rel->unchanged[i] && update->lookup->compare[i])
 			bdr_frame_error("An updated row has an unchanged value in its key.");
 	}
-
-	bdr_xact.counters.updates++;
-	begin_change(update.rel);
-	find_and_update(&update);
-	end_change(update.rel);
 }
 
 /*
@@ -338,22 +392,26 @@ read_old(BdrReader *reader, BdrRelation *rel)
 	return old;
 }
 
-static void
-find_and_update(BdrUpdate *update)
+/*
+ * Find the row of an update or delete and write it.  Returns false when there
+ * is none.
+ */
+bool
+bdr_apply_find_and_write(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
 	bool		done = false;
 
+	if (unlikely(rel->routes))
+		return bdr_route_update(update);
 	while (!done)
 	{
 		if (!bdr_tuple_find(rel, update->lookup, update->key, rel->found_slot))
-		{
-			update_missing(update);
-			return;
-		}
-		done = update_found(update);
+			return unlikely(rel->reroutes) && bdr_route_elsewhere(update);
+		done = update->row != NULL ? update_found(update) : delete_found(update);
 		ExecClearTuple(rel->found_slot);
 	}
+	return true;
 }
 
 /*
@@ -382,7 +440,7 @@ update_missing(BdrUpdate *update)
 				 errdetail("The row does not exist here, and its unchanged large values were not sent."),
 				 errhint("Use REPLICA IDENTITY FULL on all nodes, or copy the row by hand.")));
 	bdr_tuple_fill_defaults(rel, update->row);
-	insert_carefully(rel, update->row);
+	insert_where_it_belongs(rel, update->row, true);
 	bdr_conflict_log(&conflict, update->row);
 }
 
@@ -413,18 +471,29 @@ update_found(BdrUpdate *update)
 		}
 	}
 	bdr_tuple_fill_from(rel, update->row, rel->found_slot);
-	if (bdr_xact.careful)
-	{
-		/* or the next version of the very same row could be in the way */
-		if (!lock_row(rel, rel->found_slot))
-			return false;
-		check_key_is_free(rel, rel->found_slot, update->row);
-	}
-	if (!update_row(rel, rel->found_slot, update->row))
+	if (!write_update(rel, rel->found_slot, update->row))
 		return false;
 	if (conflict.local != NULL)
 		bdr_conflict_log(&conflict, update->row);
 	return true;
+}
+
+/*
+ * Returns false when found is not the newest version any more.
+ */
+static bool
+write_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
+{
+	if (unlikely(rel->reroutes) && !bdr_route_accepts(rel, slot))
+		return move_row(rel, found, slot);
+	if (bdr_xact.careful)
+	{
+		/* or the next version of the very same row could be in the way */
+		if (!lock_row(rel, found))
+			return false;
+		check_key_is_free(rel, found, slot);
+	}
+	return update_row(rel, found, slot);
 }
 
 /*
@@ -488,6 +557,7 @@ update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 			return true;
 	}
 	check_row(rel, slot, CMD_UPDATE);
+	check_partition(rel, slot);
 	make_writable(found);
 	if (!is_written(table_tuple_update(rel->rel, &tid, slot, GetCurrentCommandId(true),
 									   GetActiveSnapshot(), InvalidSnapshot, true,
@@ -502,6 +572,25 @@ update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 	return true;
 }
 
+/*
+ * The new row belongs to another partition.  Returns false when found is not
+ * the newest version any more.
+ */
+static bool
+move_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
+{
+	bool		vetoed = false;
+
+	if (!delete_row(rel, found, &vetoed))
+		return false;
+	if (vetoed)
+		return true;
+	bdr_apply_fire_triggers(rel);
+	insert_where_it_belongs(rel, slot, bdr_xact.careful);
+	bdr_apply_begin_change(rel);
+	return true;
+}
+
 /* ---------------------------------------------------------------------
  * DELETE
  * ---------------------------------------------------------------------
@@ -510,39 +599,30 @@ void
 bdr_apply_delete(BdrReader *reader)
 {
 	BdrUpdate	update;
-	uint8		old;
 
 	bdr_apply_flush();
 	update.rel = bdr_relation_open(bdr_read_uint32(reader));
-	update.row = NULL;
-	old = read_old(reader, update.rel);
-	if (old == BDR_OLD_NONE)
-		bdr_frame_error("A delete has no old row.");
-	update.key = update.rel->key_slot;
-	update.lookup = old == BDR_OLD_FULL ? &update.rel->by_row : &update.rel->by_key;
-
+	bdr_apply_read_delete(&update, reader);
 	bdr_xact.counters.deletes++;
-	begin_change(update.rel);
-	find_and_delete(&update);
+	bdr_apply_begin_change(update.rel);
+	if (!bdr_apply_find_and_write(&update))
+		delete_missing(&update);
 	end_change(update.rel);
 }
 
-static void
-find_and_delete(BdrUpdate *update)
+void
+bdr_apply_read_delete(BdrUpdate *update, BdrReader *reader)
 {
 	BdrRelation *rel = update->rel;
-	bool		done = false;
+	uint8		old;
 
-	while (!done)
-	{
-		if (!bdr_tuple_find(rel, update->lookup, update->key, rel->found_slot))
-		{
-			delete_missing(update);
-			return;
-		}
-		done = delete_found(update);
-		ExecClearTuple(rel->found_slot);
-	}
+	update->body = *reader;
+	update->row = NULL;
+	old = read_old(reader, rel);
+	if (old == BDR_OLD_NONE)
+		bdr_frame_error("A delete has no old row.");
+	update->key = rel->key_slot;
+	update->lookup = old == BDR_OLD_FULL ? &rel->by_row : &rel->by_key;
 }
 
 static void
@@ -567,6 +647,7 @@ delete_found(BdrUpdate *update)
 	BdrRelation *rel = update->rel;
 	BdrConflict conflict = {BDR_DELETE_RECENTLY_UPDATED, rel};
 	BdrVersion	version;
+	bool		vetoed;
 
 	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
 	if (version.known && version.node != bdr_xact.origin_node &&
@@ -582,7 +663,7 @@ delete_found(BdrUpdate *update)
 			return true;
 		}
 	}
-	if (!delete_row(rel, rel->found_slot))
+	if (!delete_row(rel, rel->found_slot, &vetoed))
 		return false;
 	if (conflict.local != NULL)
 		bdr_conflict_log(&conflict, NULL);
@@ -590,10 +671,11 @@ delete_found(BdrUpdate *update)
 }
 
 /*
- * Returns false when found is not the newest version any more.
+ * Returns false when found is not the newest version any more; sets *vetoed
+ * when a trigger kept the row.
  */
 static bool
-delete_row(BdrRelation *rel, TupleTableSlot *found)
+delete_row(BdrRelation *rel, TupleTableSlot *found, bool *vetoed)
 {
 	ItemPointerData tid = found->tts_tid;
 	TM_FailureData failure;
@@ -603,7 +685,7 @@ delete_row(BdrRelation *rel, TupleTableSlot *found)
 	{
 		bdr_epq_init(&epq, rel->estate);
 		if (!bdr_before_delete_triggers(rel->estate, &epq, rel->result, &tid))
-			return true;
+			return *vetoed = true;
 	}
 	make_writable(found);
 	if (!is_written(table_tuple_delete(rel->rel, &tid, GetCurrentCommandId(true),
@@ -648,52 +730,6 @@ is_written(TM_Result result)
 }
 
 /* ---------------------------------------------------------------------
- * TRUNCATE
- * ---------------------------------------------------------------------
- */
-
-/*
- * The tables are locked and emptied together, with no table of ours open.
- */
-void
-bdr_apply_truncate(BdrReader *reader)
-{
-	uint8		flags = bdr_read_uint8(reader);
-	uint32		n = bdr_read_uint32(reader);
-	DropBehavior behavior = (flags & BDR_TRUNCATE_CASCADE) ? DROP_CASCADE : DROP_RESTRICT;
-	List	   *rels = NIL;
-	List	   *relids = NIL;
-	List	   *logged = NIL;
-	ListCell   *lc;
-
-	bdr_apply_flush();
-	bdr_relation_close_all();
-	if (flags & ~(BDR_TRUNCATE_CASCADE | BDR_TRUNCATE_RESTART))
-		bdr_frame_error("A truncate has the unknown flags %u.", flags);
-	if (n == 0 || n > bdr_reader_left(reader) / sizeof(uint32))
-		bdr_frame_error("A truncate claims to have %u tables.", n);
-	for (uint32 i = 0; i < n; i++)
-	{
-		Relation	rel = bdr_relation_open_exclusive(bdr_read_uint32(reader));
-
-		if (list_member_oid(relids, RelationGetRelid(rel)))
-		{
-			table_close(rel, NoLock);
-			continue;
-		}
-		rels = lappend(rels, rel);
-		relids = lappend_oid(relids, RelationGetRelid(rel));
-		if (RelationIsLogicallyLogged(rel))
-			logged = lappend_oid(logged, RelationGetRelid(rel));
-	}
-	bdr_truncate_guts(rels, relids, logged, behavior, (flags & BDR_TRUNCATE_RESTART) != 0);
-	foreach(lc, rels)
-		table_close((Relation) lfirst(lc), NoLock);
-	CommandCounterIncrement();
-	bdr_xact.counters.truncates++;
-}
-
-/* ---------------------------------------------------------------------
  * Around a change
  * ---------------------------------------------------------------------
  */
@@ -701,8 +737,8 @@ bdr_apply_truncate(BdrReader *reader)
 /*
  * Triggers see what came before them.
  */
-static void
-begin_change(BdrRelation *rel)
+void
+bdr_apply_begin_change(BdrRelation *rel)
 {
 	if (!rel->fires_triggers)
 		return;
@@ -714,15 +750,20 @@ begin_change(BdrRelation *rel)
 	AfterTriggerBeginQuery();
 }
 
+void
+bdr_apply_fire_triggers(BdrRelation *rel)
+{
+	if (!rel->fires_triggers)
+		return;
+	AfterTriggerEndQuery(rel->estate);
+	CommandCounterIncrement();
+}
+
 static void
 end_change(BdrRelation *rel)
 {
 	ExecClearTuple(rel->found_slot);
-	if (rel->fires_triggers)
-	{
-		AfterTriggerEndQuery(rel->estate);
-		CommandCounterIncrement();
-	}
+	bdr_apply_fire_triggers(rel);
 	ResetPerTupleExprContext(rel->estate);
 	MemoryContextReset(bdr_change_context);
 }

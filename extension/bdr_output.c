@@ -16,6 +16,7 @@
 #include <limits.h>
 
 #include "access/xact.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
@@ -109,6 +110,8 @@ static bool ready_to_write(BdrOutput *output, ReorderBufferTXN *txn);
 static void report_progress(BdrOutput *output);
 static void write_change(BdrOutput *output, BdrSentRelation *sent,
 						 TupleDesc desc, ReorderBufferChange *change);
+static Oid	truncated_above(const BdrSentRelation *sent, int nrelations, Relation relations[]);
+static int	compare_depth(const void *a, const void *b);
 static const char *action_name(ReorderBufferChangeType action);
 static void describe_change(void *arg);
 static bool is_identifiable(BdrSentRelation *sent, const char *action);
@@ -120,6 +123,9 @@ static bool origin_is_dropped(const BdrOutput *output, const Origin *origin);
 
 static BdrSentRelation *relation_find(BdrOutput *output, Relation relation);
 static void relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation);
+static void relation_build_root(BdrOutput *output, BdrSentRelation *sent,
+								Relation relation);
+static char *schema_name(Oid schema, uint32 *hash);
 static void relation_build_columns(BdrOutput *output, BdrSentRelation *sent,
 								   Relation relation);
 static void relation_build_column(BdrOutput *output, BdrSentRelation *sent,
@@ -609,35 +615,68 @@ is_identifiable(BdrSentRelation *sent, const char *action)
 	return sent->has_identity;
 }
 
+/*
+ * A partitioned table is named with its partitions: a peer may have cut it up
+ * in another way.
+ */
 static void
 output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 				int nrelations, Relation relations[], ReorderBufferChange *change)
 {
 	BdrOutput  *output = decoding->output_plugin_private;
-	Oid		   *relids = palloc(nrelations * sizeof(Oid));
-	int			nrelids = 0;
+	BdrTruncated *tables = palloc(nrelations * sizeof(BdrTruncated));
+	int			ntables = 0;
 	uint8		flags = 0;
 
 	for (int i = 0; i < nrelations; i++)
 	{
 		BdrSentRelation *sent = relation_find(output, relations[i]);
 
-		if (!sent->is_sent || !ready_to_write(output, txn))
+		if (!sent->is_truncated || !ready_to_write(output, txn))
 			continue;
 		relation_announce(output, sent);
-		relids[nrelids++] = sent->relid;
+		tables[ntables].relid = sent->relid;
+		tables[ntables].above = truncated_above(sent, nrelations, relations);
+		tables[ntables++].depth = list_length(sent->ancestors);
 	}
-	if (nrelids > 0)
+	if (ntables > 0)
 	{
 		if (change->data.truncate.cascade)
 			flags |= BDR_TRUNCATE_CASCADE;
 		if (change->data.truncate.restart_seqs)
 			flags |= BDR_TRUNCATE_RESTART;
-		bdr_wire_write_truncate(output, flags, nrelids, relids);
+		qsort(tables, ntables, sizeof(BdrTruncated), compare_depth);
+		bdr_wire_write_truncate(output, flags, ntables, tables);
 		output->nchanges++;
 		bdr_wire_finish_change(output);
 	}
-	pfree(relids);
+	pfree(tables);
+}
+
+static Oid
+truncated_above(const BdrSentRelation *sent, int nrelations, Relation relations[])
+{
+	ListCell   *lc;
+
+	foreach(lc, sent->ancestors)
+	{
+		for (int i = 0; i < nrelations; i++)
+			if (RelationGetRelid(relations[i]) == lfirst_oid(lc))
+				return lfirst_oid(lc);
+	}
+	return InvalidOid;
+}
+
+/* Those with fewer ancestors come first. */
+static int
+compare_depth(const void *a, const void *b)
+{
+	const BdrTruncated *left = a;
+	const BdrTruncated *right = b;
+
+	if (left->depth != right->depth)
+		return left->depth < right->depth ? -1 : 1;
+	return left->relid < right->relid ? -1 : left->relid > right->relid;
 }
 
 /*
@@ -867,21 +906,65 @@ relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	previous = MemoryContextSwitchTo(sent->context);
 
 	sent->valid = true;
-	sent->schema = get_namespace_name(form->relnamespace);
-	if (sent->schema == NULL)
-		elog(ERROR, "cache lookup failed for schema %u", form->relnamespace);
-	sent->schema_hash = GetSysCacheHashValue1(NAMESPACEOID,
-											  ObjectIdGetDatum(form->relnamespace));
+	sent->schema = schema_name(form->relnamespace, &sent->schema_hash);
 	sent->name = pstrdup(NameStr(form->relname));
 	sent->identity = form->relreplident;
-	sent->is_sent = form->relkind == RELKIND_RELATION &&
+	sent->is_truncated = (form->relkind == RELKIND_RELATION ||
+						  form->relkind == RELKIND_PARTITIONED_TABLE) &&
 		form->relpersistence == RELPERSISTENCE_PERMANENT &&
 		strcmp(sent->schema, BDR_SCHEMA) != 0;
+	sent->is_sent = sent->is_truncated && form->relkind == RELKIND_RELATION;
 	sent->ncolumns = 0;
 	sent->ntypes = 0;
-	if (sent->is_sent)
+	relation_build_root(output, sent, relation);
+	if (sent->is_truncated)
 		relation_build_columns(output, sent, relation);
 	MemoryContextSwitchTo(previous);
+}
+
+/*
+ * Which table this one is a partition of, in the end.  A peer that does not
+ * have this partition finds the place of its rows from there.
+ */
+static void
+relation_build_root(BdrOutput *output, BdrSentRelation *sent, Relation relation)
+{
+	Oid			identity;
+
+	sent->flags = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ?
+		BDR_RELATION_PARTITIONED : 0;
+	sent->ancestors = NIL;
+	sent->root = InvalidOid;
+	sent->root_schema_hash = 0;
+	sent->root_schema = "";
+	sent->root_name = "";
+	if (!sent->is_truncated || !relation->rd_rel->relispartition)
+		return;
+	output->has_partitions = true;
+	sent->ancestors = get_partition_ancestors(sent->relid);
+	if (sent->ancestors == NIL) /* being detached */
+		return;
+
+	sent->root = llast_oid(sent->ancestors);
+	sent->root_schema = schema_name(get_rel_namespace(sent->root), &sent->root_schema_hash);
+	sent->root_name = get_rel_name(sent->root);
+	if (sent->root_name == NULL)
+		elog(ERROR, "cache lookup failed for relation %u", sent->root);
+	identity = RelationGetReplicaIndex(relation);
+	if (OidIsValid(identity) &&
+		list_length(get_partition_ancestors(identity)) == list_length(sent->ancestors))
+		sent->flags |= BDR_RELATION_UNIQUE_IN_ROOT;
+}
+
+static char *
+schema_name(Oid schema, uint32 *hash)
+{
+	char	   *name = get_namespace_name(schema);
+
+	if (name == NULL)
+		elog(ERROR, "cache lookup failed for schema %u", schema);
+	*hash = GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	return name;
 }
 
 static void
@@ -1035,8 +1118,11 @@ relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf)
 {
 	pq_sendint32(buf, sent->relid);
 	pq_sendbyte(buf, sent->identity);
+	pq_sendbyte(buf, sent->flags);
 	bdr_wire_append_name(buf, sent->schema);
 	bdr_wire_append_name(buf, sent->name);
+	bdr_wire_append_name(buf, sent->root_schema);
+	bdr_wire_append_name(buf, sent->root_name);
 	pq_sendint16(buf, sent->ncolumns);
 	for (int i = 0; i < sent->ncolumns; i++)
 	{
@@ -1071,7 +1157,10 @@ relation_announce(BdrOutput *output, BdrSentRelation *sent)
 	sent->announced = true;
 }
 
-/* relid may be InvalidOid: every relation. */
+/*
+ * relid may be InvalidOid: every relation.  A partition carries the name of
+ * its root, which may be what has changed.
+ */
 static void
 relation_changed(Datum arg, Oid relid)
 {
@@ -1085,11 +1174,13 @@ relation_changed(Datum arg, Oid relid)
 		sent = hash_search(current_session->relations, &relid, HASH_FIND, NULL);
 		if (sent != NULL)
 			sent->valid = false;
-		return;
+		if (!current_session->has_partitions)
+			return;
 	}
 	hash_seq_init(&status, current_session->relations);
 	while ((sent = hash_seq_search(&status)) != NULL)
-		sent->valid = false;
+		if (!OidIsValid(relid) || sent->root == relid)
+			sent->valid = false;
 }
 
 /* A hash of 0 means every type. */
@@ -1118,6 +1209,6 @@ schema_changed(Datum arg, int cache, uint32 hash)
 		return;
 	hash_seq_init(&status, current_session->relations);
 	while ((sent = hash_seq_search(&status)) != NULL)
-		if (hash == 0 || sent->schema_hash == hash)
+		if (hash == 0 || sent->schema_hash == hash || sent->root_schema_hash == hash)
 			sent->valid = false;
 }

@@ -26,6 +26,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -54,8 +55,8 @@ static dlist_head open_relations = DLIST_STATIC_INIT(open_relations);
 static BdrRelation *last_opened;
 
 static void relation_changed(Datum arg, Oid relid);
+static void name_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
-static BdrRelation *find_relation(uint32 remote_relid);
 static void read_definition(BdrReader *reader, BdrRelation *rel);
 static void read_column(BdrReader *reader, BdrColumn *column);
 static void drop_mapping(BdrRelation *rel);
@@ -86,6 +87,7 @@ bdr_relation_init(void)
 	ctl.entrysize = sizeof(BdrRelation);
 	relations = hash_create("bdr relations", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(RELNAMENSP, name_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
 }
 
@@ -98,7 +100,23 @@ relation_changed(Datum arg, Oid relid)
 	hash_seq_init(&scan, relations);
 	while ((rel = hash_seq_search(&scan)) != NULL)
 	{
-		if (relid == InvalidOid || rel->local_relid == relid)
+		bdr_route_mark_stale(rel, relid);
+	}
+}
+
+/*
+ * A table that a partition's rows should have gone to may have come up.
+ */
+static void
+name_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	HASH_SEQ_STATUS scan;
+	BdrRelation *rel;
+
+	hash_seq_init(&scan, relations);
+	while ((rel = hash_seq_search(&scan)) != NULL)
+	{
+		if (rel->absent_root_hash != 0 && (hashvalue == 0 || hashvalue == rel->absent_root_hash))
 			rel->stale = true;
 	}
 }
@@ -128,9 +146,8 @@ bdr_relation_define(BdrReader *reader)
 	rel = hash_search(relations, &relid, HASH_ENTER, &found);
 	if (found)
 	{
-		if (rel->open)
-			close_relation(rel);
-		drop_mapping(rel);
+		bdr_route_drop_all(rel);
+		bdr_relation_drop(rel);
 		MemoryContextReset(rel->context);
 		rel->name = NULL;
 	}
@@ -154,8 +171,13 @@ read_definition(BdrReader *reader, BdrRelation *rel)
 	char	   *name;
 
 	rel->identity = bdr_read_uint8(reader);
+	rel->flags = bdr_read_uint8(reader);
 	rel->schema = bdr_read_name(reader);
 	name = bdr_read_name(reader);
+	rel->root_schema = bdr_read_name(reader);
+	rel->root_name = bdr_read_name(reader);
+	if (rel->root_name[0] == '\0')
+		rel->root_name = NULL;
 	rel->ncolumns = bdr_read_uint16(reader);
 	if (rel->ncolumns > MaxTupleAttributeNumber)
 		bdr_frame_error("Relation \"%s.%s\" has %d columns.", rel->schema, name, rel->ncolumns);
@@ -199,8 +221,8 @@ bdr_read_name(BdrReader *reader)
 	return pnstrdup(bytes, len);
 }
 
-static BdrRelation *
-find_relation(uint32 remote_relid)
+BdrRelation *
+bdr_relation_find(uint32 remote_relid)
 {
 	BdrRelation *rel = hash_search(relations, &remote_relid, HASH_FIND, NULL);
 
@@ -225,23 +247,30 @@ bdr_relation_open(uint32 remote_relid)
 	if (likely(rel != NULL && rel->remote_relid == remote_relid && rel->open && !rel->stale))
 		return bdr_apply_relation = rel;
 
-	rel = find_relation(remote_relid);
+	rel = bdr_relation_find(remote_relid);
 	if (!rel->open || rel->stale)
-	{
-		bdr_apply_flush();
-		bdr_apply_relation = rel;
-		if (rel->open)
-			close_relation(rel);
-		rel->rel = open_mapped(rel, RowExclusiveLock);
-		if (rel->estate == NULL)
-			build_execution(rel);
-		else
-			reopen_indexes(rel);
-		rel->open = true;
-		dlist_push_tail(&open_relations, &rel->open_node);
-	}
+		bdr_relation_open_this(rel);
 	last_opened = rel;
 	return bdr_apply_relation = rel;
+}
+
+/*
+ * Open rel, or open it again after its table has changed.
+ */
+void
+bdr_relation_open_this(BdrRelation *rel)
+{
+	bdr_apply_flush();
+	bdr_apply_relation = rel;
+	if (rel->open)
+		close_relation(rel);
+	rel->rel = open_mapped(rel, RowExclusiveLock);
+	if (rel->estate == NULL)
+		build_execution(rel);
+	else
+		reopen_indexes(rel);
+	rel->open = true;
+	dlist_push_tail(&open_relations, &rel->open_node);
 }
 
 /*
@@ -249,10 +278,8 @@ bdr_relation_open(uint32 remote_relid)
  * be open.
  */
 Relation
-bdr_relation_open_exclusive(uint32 remote_relid)
+bdr_relation_open_exclusive(BdrRelation *rel)
 {
-	BdrRelation *rel = find_relation(remote_relid);
-
 	Assert(!rel->open);
 	bdr_apply_relation = rel;
 	return open_mapped(rel, AccessExclusiveLock);
@@ -265,6 +292,7 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 
 	if (rel->mapped && !rel->stale)
 	{
+		bdr_route_lock_ancestors(rel->ancestors);
 		/* taking the lock reads invalidations */
 		local = try_relation_open(rel->local_relid, lockmode);
 		if (local != NULL && !rel->stale)
@@ -282,9 +310,21 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 static Relation
 open_local(BdrRelation *rel, LOCKMODE lockmode)
 {
-	RangeVar   *range = makeRangeVar(rel->schema, rel->name, -1);
-	Oid			relid = RangeVarGetRelid(range, lockmode, true);
+	RangeVar   *range;
+	Oid			relid;
 
+	if (unlikely(rel->root_name != NULL || OidIsValid(rel->leaf_relid)))
+	{
+		Relation	local = bdr_route_open_local(rel, lockmode);
+
+		if (local != NULL)
+			return local;
+	}
+	range = makeRangeVar(rel->schema, rel->name, -1);
+	relid = RangeVarGetRelid(range, NoLock, true);
+	if (OidIsValid(relid))
+		bdr_route_lock_ancestors(get_partition_ancestors(relid));
+	relid = RangeVarGetRelid(range, lockmode, true);
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -300,13 +340,11 @@ check_local(BdrRelation *rel, Relation local)
 {
 	char		relkind = local->rd_rel->relkind;
 
-	if (relkind == RELKIND_RELATION)
+	if (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("cannot apply changes to relation \"%s.%s\"", rel->schema, rel->name),
-			 relkind == RELKIND_PARTITIONED_TABLE ?
-			 errdetail("It is a partitioned table here, but an ordinary table on node \"%s\".", bdr_peer.name) :
 			 errdetail("It is not a table here, but it is one on node \"%s\".", bdr_peer.name),
 			 errhint("Define it in the same way on all nodes.")));
 }
@@ -344,6 +382,17 @@ bdr_relation_forget_all(void)
 	last_opened = NULL;
 }
 
+/*
+ * Close rel, if it is open, and forget how it maps.
+ */
+void
+bdr_relation_drop(BdrRelation *rel)
+{
+	if (rel->open)
+		close_relation(rel);
+	drop_mapping(rel);
+}
+
 static void
 close_relation(BdrRelation *rel)
 {
@@ -365,6 +414,7 @@ close_relation(BdrRelation *rel)
 		bdr_index_insert_cleanup(result->ri_IndexRelationDescs[i], result->ri_IndexRelationInfo[i]);
 		index_close(result->ri_IndexRelationDescs[i], NoLock);
 	}
+	bdr_route_stop(rel);
 	if (!rel->kept)
 	{
 		ExecResetTupleTable(rel->estate->es_tupleTable, false);
@@ -408,8 +458,11 @@ bdr_relation_release_pins(void)
 static void
 drop_mapping(BdrRelation *rel)
 {
+	bdr_route_drop_leaves(rel);
+	rel->levels = NIL;
 	rel->mapped = false;
 	rel->local_relid = InvalidOid;
+	rel->ancestors = NIL;
 	rel->estate = NULL;
 	rel->result = NULL;
 	rel->by_key.scan = NULL;
@@ -448,6 +501,7 @@ map_relation(BdrRelation *rel, Relation local)
 	for (int i = 0; i < rel->ncolumns; i++)
 		map_column(rel, &rel->columns[i]);
 	describe_table(rel, local);
+	bdr_route_map(rel, local);
 	make_slots(rel, local);
 	map_lookup(rel, local, &rel->by_key, false);
 	map_lookup(rel, local, &rel->by_row, true);
@@ -748,7 +802,10 @@ build_execution(BdrRelation *rel)
 		rel->result->ri_TrigDesc = NULL;
 	rel->estate->es_opened_result_relations =
 		lappend(rel->estate->es_opened_result_relations, rel->result);
-	ExecOpenIndices(rel->result, false);
+	if (rel->routes)
+		bdr_route_start(rel);
+	else
+		ExecOpenIndices(rel->result, false);
 	rel->index_oids = palloc(rel->result->ri_NumIndices * sizeof(Oid) + 1);
 	for (int i = 0; i < rel->result->ri_NumIndices; i++)
 		rel->index_oids[i] = RelationGetRelid(rel->result->ri_IndexRelationDescs[i]);
@@ -767,7 +824,7 @@ can_be_kept(BdrRelation *rel)
 {
 	TupleConstr *constr = RelationGetDescr(rel->rel)->constr;
 
-	if (!rel->batchable || rel->is_partition || (constr != NULL && constr->num_check > 0))
+	if (!rel->batchable || rel->is_partition || rel->routes || (constr != NULL && constr->num_check > 0))
 		return false;
 	for (int i = 0; i < rel->result->ri_NumIndices; i++)
 	{

@@ -281,15 +281,18 @@ bdr_wire_write_delete(BdrOutput *output, BdrSentRelation *sent,
 }
 
 void
-bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int nrelids,
-						const Oid *relids)
+bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
+						const BdrTruncated *tables)
 {
 	StringInfo	buf = message_begin(output, BDR_WIRE_TRUNCATE);
 
 	pq_sendbyte(buf, flags);
-	pq_sendint32(buf, nrelids);
-	for (int i = 0; i < nrelids; i++)
-		pq_sendint32(buf, relids[i]);
+	pq_sendint32(buf, ntables);
+	for (int i = 0; i < ntables; i++)
+	{
+		pq_sendint32(buf, tables[i].relid);
+		pq_sendint32(buf, tables[i].above);
+	}
 	message_end(output);
 }
 

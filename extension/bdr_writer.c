@@ -425,7 +425,7 @@ apply_row_message(uint8 kind, BdrReader *body)
 			bdr_apply_delete(body);
 			break;
 		default:
-			bdr_apply_truncate(body);
+			bdr_truncate_apply(body);
 			break;
 	}
 	bdr_apply_relation = NULL;

@@ -25,6 +25,7 @@
 #include "lib/ilist.h"
 #include "nodes/execnodes.h"
 #include "port/pg_bswap.h"
+#include "utils/hsearch.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -214,8 +215,16 @@ typedef struct BdrRelation
 	char	   *schema;
 	char	   *name;
 	char		identity;
+	uint8		flags;			/* BDR_RELATION_* */
+	char	   *root_schema;	/* of the peer's partition; NULL: it is none */
+	char	   *root_name;
 	int			ncolumns;
 	BdrColumn  *columns;
+
+	/* partitions of ours, see bdr_route.c; they live as long as context */
+	Oid			leaf_relid;		/* this stands for one leaf of root */
+	struct BdrRelation *root;	/* routes rows that do not belong here */
+	HTAB	   *leaves;			/* of BdrLeaf, of what routes */
 
 	/* the mapping, valid until the local table changes */
 	bool		mapped;
@@ -234,6 +243,11 @@ typedef struct BdrRelation
 	bool		has_generated;
 	bool		has_constraints;
 	bool		is_partition;
+	List	   *ancestors;		/* partitioned tables above ours, nearest first */
+	bool		routes;			/* partitioned here: rows go to its leaves */
+	bool		reroutes;		/* rows that do not belong here go to root */
+	bool		via_root;		/* stands for the root of the peer's partition */
+	uint32		absent_root_hash;	/* of the name of a root that is not here */
 	bool		has_defaults;	/* a column that is not sent has a default */
 	bool		has_domains;
 	bool		batchable;
@@ -254,12 +268,16 @@ typedef struct BdrRelation
 	ResultRelInfo *result;
 	Oid		   *index_oids;
 	ExprState **defaults;		/* per local column, or NULL */
+	List	   *levels;			/* of BdrLevel, if it routes */
 } BdrRelation;
 
 extern void bdr_relation_init(void);
 extern void bdr_relation_define(BdrReader *reader);
 extern BdrRelation *bdr_relation_open(uint32 remote_relid);
-extern Relation bdr_relation_open_exclusive(uint32 remote_relid);
+extern void bdr_relation_open_this(BdrRelation *rel);
+extern BdrRelation *bdr_relation_find(uint32 remote_relid);
+extern Relation bdr_relation_open_exclusive(BdrRelation *rel);
+extern void bdr_relation_drop(BdrRelation *rel);
 extern IndexScanDesc bdr_relation_scan(BdrRelation *rel, BdrLookup *lookup);
 extern Relation bdr_relation_index(BdrRelation *rel, Oid index);
 extern void bdr_relation_release_pins(void);
@@ -284,16 +302,50 @@ extern int	bdr_tuple_find_duplicates(BdrRelation *rel, TupleTableSlot *slot, Ite
  * Changes
  * ---------------------------------------------------------------------
  */
+
+/* An update or delete being applied, for those who may have to start over. */
+typedef struct BdrUpdate
+{
+	BdrRelation *rel;
+	BdrReader	body;			/* from the old row on */
+	BdrLookup  *lookup;
+	TupleTableSlot *key;		/* to look up by */
+	TupleTableSlot *row;		/* the new row; NULL: delete */
+} BdrUpdate;
 extern void bdr_apply_init(void);
 extern void bdr_apply_insert(BdrReader *reader);
 extern void bdr_apply_update(BdrReader *reader);
 extern void bdr_apply_delete(BdrReader *reader);
-extern void bdr_apply_truncate(BdrReader *reader);
+extern void bdr_truncate_apply(BdrReader *reader);
 extern void bdr_apply_flush(void);
 extern void bdr_apply_forget(void);
 
+extern void bdr_apply_read_update(BdrUpdate *update, BdrReader *reader);
+extern void bdr_apply_read_delete(BdrUpdate *update, BdrReader *reader);
+extern bool bdr_apply_find_and_write(BdrUpdate *update);
+extern void bdr_apply_begin_change(BdrRelation *rel);
+extern void bdr_apply_fire_triggers(BdrRelation *rel);
+
 /* The relation and change that an error is about; NULL: none. */
 extern BdrRelation *bdr_apply_relation;
+
+/* ---------------------------------------------------------------------
+ * Partitioned tables
+ * ---------------------------------------------------------------------
+ */
+extern Relation bdr_route_open_local(BdrRelation *rel, LOCKMODE lockmode);
+extern void bdr_route_lock_ancestors(List *ancestors);
+extern void bdr_route_map(BdrRelation *rel, Relation local);
+extern void bdr_route_start(BdrRelation *rel);
+extern void bdr_route_stop(BdrRelation *rel);
+extern void bdr_route_mark_stale(BdrRelation *rel, Oid relid);
+extern void bdr_route_drop_leaves(BdrRelation *rel);
+extern void bdr_route_drop_all(BdrRelation *rel);
+extern BdrRelation *bdr_route_insert(BdrRelation *rel, BdrReader reader);
+extern bool bdr_route_accepts(BdrRelation *rel, TupleTableSlot *row);
+extern BdrRelation *bdr_route_target(BdrRelation *rel, TupleTableSlot **row);
+extern bool bdr_route_update(BdrUpdate *update);
+extern bool bdr_route_elsewhere(BdrUpdate *update);
 
 /* ---------------------------------------------------------------------
  * Conflicts

@@ -28,6 +28,13 @@
 #define BdrCreateWaitEventSet(nevents) CreateWaitEventSet(TopMemoryContext, (nevents))
 #endif
 
+/* A map for rows of one descriptor to another one; NULL when they are alike. */
+#if PG_VERSION_NUM >= 160000
+#define bdr_attribute_map(from, to) build_attrmap_by_name_if_req(from, to, false)
+#else
+#define bdr_attribute_map(from, to) build_attrmap_by_name_if_req(from, to)
+#endif
+
 /* ---------------------------------------------------------------------
  * Applying rows (bdr_relation.c, bdr_tuple.c, bdr_apply.c)
  * ---------------------------------------------------------------------

@@ -43,20 +43,35 @@ typedef struct BdrSentRelation
 	bool		complained;		/* about a missing replica identity */
 	StringInfo	described;		/* body of the last RELATION message */
 	MemoryContext context;
-	bool		is_sent;		/* false: of no interest to peers */
+	bool		is_sent;		/* false: its rows are of no interest to peers */
+	bool		is_truncated;	/* false: its TRUNCATE is not either */
 	bool		has_identity;
 	char		identity;		/* pg_class.relreplident */
 	char	   *schema;
 	char	   *name;
+	List	   *ancestors;		/* partitioned tables above, nearest first */
+	Oid			root;			/* the last of them */
+	char	   *root_schema;	/* "": none */
+	char	   *root_name;
+	uint8		flags;			/* BDR_RELATION_* */
 	int			ncolumns;
 	BdrSentColumn *columns;
 	uint32		schema_hash;	/* syscache hash of the schema */
+	uint32		root_schema_hash;
 	int			ntypes;
 	uint32	   *type_hashes;	/* syscache hashes of the types that users may alter */
 } BdrSentRelation;
 
 /* What a walsender puts in front of data: 'w', two LSNs, the time. */
 #define BDR_COPY_HEADER_BYTES	(1 + 3 * 8)
+
+/* One table of a TRUNCATE. */
+typedef struct BdrTruncated
+{
+	Oid			relid;
+	Oid			above;			/* nearest truncated ancestor */
+	int			depth;			/* number of ancestors */
+} BdrTruncated;
 
 /* Bytes on their way to the subscriber. */
 typedef struct BdrFrame
@@ -95,6 +110,7 @@ typedef struct BdrOutput
 	HTAB	   *relations;		/* of BdrSentRelation */
 	HTAB	   *origins;
 	BdrSentRelation *last_relation;
+	bool		has_partitions; /* ever met one */
 
 	/* transaction in progress */
 	bool		origin_checked; /* filter decision is final */
@@ -136,8 +152,8 @@ extern void bdr_wire_write_update(BdrOutput *output, BdrSentRelation *sent,
 								  HeapTuple new_tuple);
 extern void bdr_wire_write_delete(BdrOutput *output, BdrSentRelation *sent,
 								  TupleDesc desc, HeapTuple old_tuple);
-extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int nrelids,
-									const Oid *relids);
+extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
+									const BdrTruncated *tables);
 extern void bdr_wire_write_message(BdrOutput *output, bool transactional,
 								   XLogRecPtr lsn, const char *prefix,
 								   Size size, const char *content);

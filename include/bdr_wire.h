@@ -16,7 +16,11 @@
  *		             formats ('i' internal, 'b' send/recv allowed; 't' only
  *		             text), name encoding
  *		RELATION 'R' uint32 remote relid, uint8 replica identity (d n f i),
- *		             name schema, name relation, uint16 ncolumns, then per
+ *		             uint8 flags (1 = partitioned: named in TRUNCATE only;
+ *		             2 = partition whose identity is unique in its whole
+ *		             root), name schema, name relation, name root schema,
+ *		             name root relation (empty: not a partition),
+ *		             uint16 ncolumns, then per
  *		             column: uint8 flags (1 = part of replica identity),
  *		             uint8 format (i b t), uint32 type oid, int32 typmod,
  *		             int16 attlen, name column, name type schema, name type
@@ -30,7 +34,9 @@
  *		             [tuple old], tuple new
  *		DELETE 'D'   uint32 relid, uint8 old ('k' or 'f'), tuple old
  *		TRUNCATE 'T' uint8 flags (1 cascade, 2 restart identity), uint32 n,
- *		             n x uint32 relid
+ *		             n x (uint32 relid, uint32 relid of the nearest table
+ *		             above it in the list that it is a partition of, or 0);
+ *		             a table comes after those above it
  *		MESSAGE 'M'  uint8 transactional, uint64 LSN, name prefix, rest content
  *
  *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
@@ -75,6 +81,9 @@
 #define BDR_FORMAT_INTERNAL		'i'
 #define BDR_FORMAT_BINARY		'b'
 #define BDR_FORMAT_TEXT			't'
+
+#define BDR_RELATION_PARTITIONED 1
+#define BDR_RELATION_UNIQUE_IN_ROOT 2
 
 #define BDR_COLUMN_KEY			1
 

@@ -15,13 +15,14 @@ SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_ou
 SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off;
 `
 
-// userTables lists every ordinary table that is replicated, with its columns
-// by name: their order may differ between nodes.
-const userTables = `SELECT c.oid::regclass::text,
+// userTables lists every table that is replicated, with its columns by name:
+// their order may differ between nodes. So may the partitions of a table, which
+// therefore counts as one.
+const userTables = `SELECT c.oid::regclass::text, CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END,
  (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname) FROM pg_attribute a
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'bdr')
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'bdr')
 ORDER BY 1`
 
 // Content is what one table holds: its number of rows and a sum over the
@@ -30,6 +31,7 @@ type Content struct {
 	Columns string
 	Rows    string
 	Hash    string
+	scope   string // ONLY, where children are tables of their own
 }
 
 // Contents reads every user table of a database, or only those that are named.
@@ -40,16 +42,16 @@ func (s *Server) Contents(database string, only ...string) (map[string]Content, 
 	}
 	out := map[string]Content{}
 	for _, row := range tables {
-		table, columns := row[0], strings.ReplaceAll(row[1], Null, "")
+		table, scope, columns := row[0], row[1], strings.ReplaceAll(row[2], Null, "")
 		if len(only) > 0 && !slices.Contains(only, table) {
 			continue
 		}
 		sums, err := s.Run(database, fixedSettings+fmt.Sprintf(`SELECT count(*),
- coalesce(sum(hashtextextended(ROW(%s)::text, 0)::numeric), 0) FROM ONLY %s`, columns, table))
+ coalesce(sum(hashtextextended(ROW(%s)::text, 0)::numeric), 0) FROM %s%s`, columns, scope, table))
 		if err != nil {
 			return nil, fmt.Errorf("read %s on %s: %w", table, s.Name, err)
 		}
-		out[table] = Content{Columns: columns, Rows: sums[0][0], Hash: sums[0][1]}
+		out[table] = Content{Columns: columns, Rows: sums[0][0], Hash: sums[0][1], scope: scope}
 	}
 	return out, nil
 }
@@ -72,9 +74,10 @@ func (c *Cluster) RequireConvergedAmong(nodes ...*Node) {
 		contents, err := n.Contents(database)
 		n.Must(err)
 		for _, table := range namesOfBoth(reference, contents) {
-			if reference[table] != contents[table] {
-				c.t.Errorf("table %s differs: %s has %+v, %s has %+v\n%s", table, nodes[0].Name, reference[table],
-					n.Name, contents[table], differingRows(nodes[0], n, table, reference[table].Columns))
+			left, right := reference[table], contents[table]
+			if left.Columns != right.Columns || left.Rows != right.Rows || left.Hash != right.Hash {
+				c.t.Errorf("table %s differs: %s has %+v, %s has %+v\n%s", table, nodes[0].Name, left,
+					n.Name, right, differingRows(nodes[0], n, table, left, right))
 			}
 		}
 	}
@@ -110,13 +113,13 @@ func namesOfBoth(a, b map[string]Content) []string {
 const shownRows = 20
 
 // differingRows lists rows that only one of two nodes has.
-func differingRows(a, b *Node, table, columns string) string {
-	query := fmt.Sprintf("%sSELECT ROW(%s)::text FROM ONLY %s", fixedSettings, columns, table)
-	left, err := a.Run(a.Database, query)
+func differingRows(a, b *Node, table string, inA, inB Content) string {
+	const query = "%sSELECT ROW(%s)::text FROM %s%s"
+	left, err := a.Run(a.Database, fmt.Sprintf(query, fixedSettings, inA.Columns, inA.scope, table))
 	if err != nil {
 		return err.Error()
 	}
-	right, err := b.Run(b.Database, query)
+	right, err := b.Run(b.Database, fmt.Sprintf(query, fixedSettings, inA.Columns, inB.scope, table))
 	if err != nil {
 		return err.Error()
 	}

@@ -89,7 +89,8 @@ func TestContentsSeeDifferences(t *testing.T) {
 	}
 	a := &Node{Server: n.Server, Database: "a", t: t}
 	b := &Node{Server: n.Server, Database: "b", t: t}
-	if text := differingRows(a, b, "public.t", "x, y"); strings.Count(text, "only plain") != 2 {
+	columns := Content{Columns: "x, y"}
+	if text := differingRows(a, b, "public.t", columns, columns); strings.Count(text, "only plain") != 2 {
 		t.Fatalf("not the two differing rows: %s", text)
 	}
 }

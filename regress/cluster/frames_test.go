@@ -113,8 +113,9 @@ func (f *frameReader) volatile(v uint64) uint64 {
 }
 
 func (f *frameReader) relation(c *cursor) string {
-	relid, identity := c.u32(), c.u8()
+	relid, identity, flags := c.u32(), c.u8(), c.u8()
 	r := sentRelation{name: c.name() + "." + c.name()}
+	root := c.name() + "." + c.name()
 	var columns []string
 	for range c.u16() {
 		flags := c.u8()
@@ -129,7 +130,20 @@ func (f *frameReader) relation(c *cursor) string {
 		r.columns = append(r.columns, column)
 	}
 	f.relations[relid] = r
-	return fmt.Sprintf("RELATION %d %s %c (%s)", f.volatile(uint64(relid)), r.name, identity, strings.Join(columns, ", "))
+	return fmt.Sprintf("RELATION %d %s %c%s (%s)", f.volatile(uint64(relid)), r.name, identity, partitioning(flags, root), strings.Join(columns, ", "))
+}
+
+func partitioning(flags byte, root string) (text string) {
+	if flags&1 != 0 {
+		text += " partitioned"
+	}
+	if root != "." {
+		text += " partition of " + root
+	}
+	if flags&2 != 0 {
+		text += " unique"
+	}
+	return text
 }
 
 func (f *frameReader) update(c *cursor) string {
@@ -146,6 +160,9 @@ func (f *frameReader) truncate(c *cursor) string {
 	text := fmt.Sprintf("TRUNCATE flags %d", c.u8())
 	for range c.u32() {
 		text += " " + f.relations[c.u32()].name
+		if above := c.u32(); above != 0 {
+			text += "<" + f.relations[above].name
+		}
 	}
 	return text
 }

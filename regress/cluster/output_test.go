@@ -331,11 +331,12 @@ RELATION 1 public.nothing n (a i pg_catalog.int4(-1) oid 1 len 4)
 INSERT public.nothing (a=1)
 COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
-RELATION 1 public.part1 d (*a i pg_catalog.int4(-1) oid 1 len 4)
+RELATION 1 public.part1 d partition of public.parts unique (*a i pg_catalog.int4(-1) oid 1 len 4)
 INSERT public.part1 (a=1)
 COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
-TRUNCATE flags 0 public.part1
+RELATION 1 public.parts d partitioned (*a i pg_catalog.int4(-1) oid 1 len 4)
+TRUNCATE flags 0 public.parts public.part1<public.parts
 COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 TRUNCATE flags 0 public.part1

@@ -1,0 +1,192 @@
+/*-------------------------------------------------------------------------
+ * bdr_truncate.c
+ *		TRUNCATE: which local tables, and emptying them together.
+ *
+ * NOTES
+ *		A partitioned table comes with its partitions, those above before
+ *		those below.  Where it is here, it stands for what is below it,
+ *		whatever its partitions are here.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
+#include "commands/tablecmds.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "utils/lsyscache.h"
+
+#include "bdr.h"
+#include "bdr_apply.h"
+#include "bdr_compat.h"
+#include "bdr_wire.h"
+
+/* One table of the message. */
+typedef struct Truncated
+{
+	uint32		remote_relid;
+	uint32		above;			/* 0: none of the message */
+	bool		done;
+} Truncated;
+
+/* The local tables, open and locked. */
+typedef struct Targets
+{
+	List	   *rels;
+	List	   *relids;
+	List	   *logged;
+} Targets;
+
+static Truncated *read_tables(BdrReader *reader, uint32 n);
+static bool is_done_above(const Truncated *tables, uint32 i);
+static bool add_target(Targets *targets, BdrRelation *rel);
+static Relation open_partitioned(BdrRelation *rel);
+static void add_table(Targets *targets, Relation table);
+static void add_leaves(Targets *targets, Relation partitioned);
+
+/*
+ * The tables are locked and emptied together, with no table of ours open.
+ */
+void
+bdr_truncate_apply(BdrReader *reader)
+{
+	uint8		flags = bdr_read_uint8(reader);
+	uint32		n = bdr_read_uint32(reader);
+	DropBehavior behavior = (flags & BDR_TRUNCATE_CASCADE) ? DROP_CASCADE : DROP_RESTRICT;
+	Truncated  *tables;
+	Targets		targets = {NIL, NIL, NIL};
+	ListCell   *lc;
+
+	bdr_apply_flush();
+	bdr_relation_close_all();
+	if (flags & ~(BDR_TRUNCATE_CASCADE | BDR_TRUNCATE_RESTART))
+		bdr_frame_error("A truncate has the unknown flags %u.", flags);
+	if (n == 0 || n > bdr_reader_left(reader) / (2 * sizeof(uint32)))
+		bdr_frame_error("A truncate claims to have %u tables.", n);
+	tables = read_tables(reader, n);
+	for (uint32 i = 0; i < n; i++)
+		tables[i].done = is_done_above(tables, i) ||
+			add_target(&targets, bdr_relation_find(tables[i].remote_relid));
+	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior,
+					  (flags & BDR_TRUNCATE_RESTART) != 0);
+	foreach(lc, targets.rels)
+		table_close((Relation) lfirst(lc), NoLock);
+	CommandCounterIncrement();
+	bdr_xact.counters.truncates++;
+}
+
+static Truncated *
+read_tables(BdrReader *reader, uint32 n)
+{
+	Truncated  *tables = palloc0(n * sizeof(Truncated));
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		tables[i].remote_relid = bdr_read_uint32(reader);
+		tables[i].above = bdr_read_uint32(reader);
+	}
+	return tables;
+}
+
+static bool
+is_done_above(const Truncated *tables, uint32 i)
+{
+	if (tables[i].above == 0)
+		return false;
+	for (uint32 j = 0; j < i; j++)
+	{
+		if (tables[j].remote_relid == tables[i].above)
+			return tables[j].done;
+	}
+	bdr_frame_error("A truncate names relation %u below %u, which does not come before it.",
+					tables[i].remote_relid, tables[i].above);
+}
+
+/*
+ * Returns false for a partitioned table that is not here: its partitions
+ * follow.
+ */
+static bool
+add_target(Targets *targets, BdrRelation *rel)
+{
+	Relation	local;
+
+	if (rel->flags & BDR_RELATION_PARTITIONED)
+	{
+		local = open_partitioned(rel);
+		if (local == NULL)
+			return false;
+	}
+	else
+		local = bdr_relation_open_exclusive(rel);
+
+	if (!(rel->flags & BDR_RELATION_PARTITIONED) && rel->via_root)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot truncate partition \"%s.%s\" of table \"%s.%s\"",
+						rel->schema, rel->name, rel->root_schema, rel->root_name),
+				 errdetail("This node has no such partition and cannot tell which rows were in it on node \"%s\".",
+						   bdr_peer.name),
+				 errhint("Give the table a partition of that name with the same bounds here; replication then continues by itself.")));
+	if (local->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		add_leaves(targets, local);
+	else
+		add_table(targets, local);
+	return true;
+}
+
+/*
+ * What the peer has as a partitioned table; here it may be an ordinary one.
+ */
+static Relation
+open_partitioned(BdrRelation *rel)
+{
+	Oid			relid = RangeVarGetRelid(makeRangeVar(rel->schema, rel->name, -1),
+										 AccessExclusiveLock, true);
+	Relation	local;
+
+	bdr_apply_relation = rel;
+	if (!OidIsValid(relid))
+		return NULL;
+	local = table_open(relid, NoLock);
+	if (local->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
+		local->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot truncate relation \"%s.%s\"", rel->schema, rel->name),
+				 errdetail("It is not a table here, but it is one on node \"%s\".", bdr_peer.name),
+				 errhint("Define it in the same way on all nodes.")));
+	return local;
+}
+
+static void
+add_table(Targets *targets, Relation table)
+{
+	if (list_member_oid(targets->relids, RelationGetRelid(table)))
+	{
+		table_close(table, NoLock);
+		return;
+	}
+	targets->rels = lappend(targets->rels, table);
+	targets->relids = lappend_oid(targets->relids, RelationGetRelid(table));
+	if (RelationIsLogicallyLogged(table))
+		targets->logged = lappend_oid(targets->logged, RelationGetRelid(table));
+}
+
+/*
+ * The partitioned tables go with their leaves: the WAL then says what was
+ * truncated as it does for a user's TRUNCATE.
+ */
+static void
+add_leaves(Targets *targets, Relation partitioned)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(RelationGetRelid(partitioned), AccessExclusiveLock, NULL))
+		add_table(targets, table_open(lfirst_oid(lc), NoLock));
+	table_close(partitioned, NoLock);
+}
