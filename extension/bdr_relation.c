@@ -667,7 +667,8 @@ map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row)
 		else if (!whole_row)
 			lookup->usable = false;
 	}
-	if (ncompared == 0)
+	/* rows without columns are all alike */
+	if (ncompared == 0 && (!whole_row || rel->ncolumns > 0))
 		lookup->usable = false;
 	if (!lookup->usable)
 		return;

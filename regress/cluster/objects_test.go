@@ -2,442 +2,448 @@ package cluster
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"bdr/gosrc/pgtest"
 )
 
-// TestPartitionedTables exists because changes are sent as changes of
-// partitions, and nodes may have cut a table into other ones: each row must
-// find its place everywhere.
-func TestPartitionedTables(t *testing.T) {
+// TestSchemaObjects exists because users hang all kinds of things on their
+// tables: what writes rows of its own must not do so twice, what checks them
+// must not be skipped, and what belongs to one node must stay there.
+func TestSchemaObjects(t *testing.T) {
 	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(map[string]string{"bdr.max_worker_backoff_delay": "1s"}))
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *pgtest.Cluster)
 	}{
-		{"range_list_hash_default_two_levels", everyPartitioning},
-		{"rows_move_between_partitions", rowsMove},
-		{"columns_lie_in_another_order", partitionColumnsDiffer},
-		{"range_hash_and_plain", partitionedDifferently},
-		{"same_names_other_bounds", otherBounds},
-		{"key_does_not_name_the_leaf", keyWithoutPartition},
-		{"equal_keys_in_two_partitions", equalKeysInTwoPartitions},
-		{"conflicts_in_leaves", conflictsInLeaves},
-		{"truncate_of_roots_and_leaves", truncatePartitions},
-		{"attach_and_detach_while_rows_come", attachAndDetach},
-		{"missing_partition_waits_for_it", missingPartition},
-		{"triggers_of_partitions", partitionTriggers},
-		{"expressions_collations_and_defaults", partitionExpressions},
-		{"renamed_root", renamedRoot},
+		{"inheritance", inheritance},
+		{"foreign_keys", foreignKeys},
+		{"exclusion_constraint", exclusionConstraint},
+		{"every_kind_of_index", everyIndex},
+		{"rules_do_not_fire", rulesStaySilent},
+		{"which_triggers_fire", whichTriggersFire},
+		{"triggers_change_and_veto", triggersChangeAndVeto},
+		{"triggers_write_elsewhere", triggersWriteElsewhere},
+		{"deferred_constraint_trigger", deferredTrigger},
+		{"row_security", rowSecurity},
+		{"check_constraints", checkConstraints},
+		{"unlogged_and_temporary", unloggedAndTemporary},
+		{"what_stays_here", whatStaysHere},
+		{"odd_names", oddNames},
+		{"tablespaces", tablespaces},
+		{"generated_and_identity_columns", generatedColumns},
+		{"zero_columns", zeroColumns},
+		{"as_many_columns_as_there_can_be", manyColumns},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, c.For(t)) })
 	}
 }
 
-// places shows which partition each row is in.
-func places(n *pgtest.Node, table string) string {
-	return n.Value(fmt.Sprintf("SELECT coalesce(string_agg(id || ' in ' || tableoid::regclass, ', ' ORDER BY id), 'none') FROM %s", table))
+func inheritance(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE TABLE inh (id int PRIMARY KEY, v text)", "CREATE TABLE inh_kid (extra int, PRIMARY KEY (id)) INHERITS (inh)",
+		"CREATE TABLE inh_other (PRIMARY KEY (id)) INHERITS (inh)")
+	for i, n := range c.Nodes {
+		n.Exec(fmt.Sprintf("INSERT INTO inh SELECT g, 'p' FROM generate_series(%d, 30, 3) g", i), // the same keys in all three
+			fmt.Sprintf("INSERT INTO inh_kid SELECT g, 'k', g FROM generate_series(%d, 30, 3) g", i),
+			fmt.Sprintf("INSERT INTO inh_other SELECT g, 'o' FROM generate_series(%d, 30, 3) g", i))
+	}
+	c.RequireConverged()
+	c.Nodes[0].Exec("UPDATE inh SET v = v || '!' WHERE id % 2 = 0", "DELETE FROM ONLY inh WHERE id = 5")
+	c.Nodes[1].Exec("UPDATE ONLY inh SET v = 'only' WHERE id = 7", "DELETE FROM inh WHERE id = 9")
+	c.RequireConverged()
+	const summary = "SELECT (SELECT string_agg(n::text, ' ' ORDER BY r) FROM (SELECT tableoid::regclass::text AS r, count(*) AS n FROM inh GROUP BY 1) x)"
+	if got := c.Nodes[2].Value(summary); got != "29 30 30" {
+		t.Errorf("rows of inh, inh_kid, inh_other: %s", got)
+	}
+	c.Nodes[2].Exec("TRUNCATE ONLY inh")
+	c.RequireConverged()
+	if got := c.Nodes[0].Value(summary); got != "30 30" {
+		t.Errorf("rows after TRUNCATE ONLY: %s", got)
+	}
+	c.Nodes[0].Exec("TRUNCATE inh")
+	c.RequireConverged()
+	if got := c.Nodes[1].Value("SELECT count(*) FROM inh"); got != "0" {
+		t.Errorf("%s rows after TRUNCATE", got)
+	}
 }
 
-func everyPartitioning(t *testing.T, c *pgtest.Cluster) {
-	c.ExecAll("CREATE TABLE pr (id int, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id)",
-		"CREATE TABLE pr1 PARTITION OF pr FOR VALUES FROM (MINVALUE) TO (100)",
-		"CREATE TABLE pr2 PARTITION OF pr FOR VALUES FROM (100) TO (200)",
-		"CREATE TABLE prd PARTITION OF pr DEFAULT",
-		"CREATE TABLE pl (id int, k text, PRIMARY KEY (id, k)) PARTITION BY LIST (k)",
-		"CREATE TABLE pl1 PARTITION OF pl FOR VALUES IN ('a', 'b')",
-		"CREATE TABLE pl2 PARTITION OF pl FOR VALUES IN ('c')",
-		"CREATE TABLE ph (id int PRIMARY KEY, v text) PARTITION BY HASH (id)",
-		"CREATE TABLE ph0 PARTITION OF ph FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
-		"CREATE TABLE ph1 PARTITION OF ph FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
-		"CREATE TABLE p2 (id int, k text, PRIMARY KEY (id, k)) PARTITION BY RANGE (id)",
-		"CREATE TABLE p2a PARTITION OF p2 FOR VALUES FROM (0) TO (100) PARTITION BY LIST (k)",
-		"CREATE TABLE p2a1 PARTITION OF p2a FOR VALUES IN ('a')",
-		"CREATE TABLE p2ad PARTITION OF p2a DEFAULT",
-		"CREATE TABLE p2d PARTITION OF p2 DEFAULT PARTITION BY HASH (id)",
-		"CREATE TABLE p2d0 PARTITION OF p2d FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
-	for i, n := range c.Nodes {
-		base := i * 10
-		n.Exec(fmt.Sprintf("INSERT INTO pr SELECT g, 'n%d' FROM generate_series(%d, 300, 30) g", i, base),
-			fmt.Sprintf("INSERT INTO pl SELECT g, substr('abc', 1 + g %% 3, 1) FROM generate_series(%d, 300, 30) g", base),
-			fmt.Sprintf("INSERT INTO ph SELECT g, 'n%d' FROM generate_series(%d, 300, 30) g", i, base),
-			fmt.Sprintf("INSERT INTO p2 SELECT g, substr('abc', 1 + g %% 3, 1) FROM generate_series(%d, 300, 30) g", base))
-	}
+func foreignKeys(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE TABLE fk_p (id int PRIMARY KEY, up int REFERENCES fk_p DEFERRABLE INITIALLY DEFERRED)",
+		"CREATE TABLE fk_c (id int PRIMARY KEY, p int REFERENCES fk_p ON DELETE CASCADE ON UPDATE CASCADE)",
+		"CREATE TABLE fk_n (id int PRIMARY KEY, p int REFERENCES fk_p ON DELETE SET NULL ON UPDATE SET NULL)",
+		"CREATE TABLE fk_g (id int PRIMARY KEY, c int REFERENCES fk_c ON DELETE CASCADE)")
+	const conflicts = "SELECT coalesce(string_agg(concat_ws(' ', relname, conflict_type, key_tuple), '; '), 'none') FROM bdr.conflict_history WHERE relname LIKE 'fk_%' AND conflict_type <> 'update_origin_change'"
+	c.Nodes[0].Exec("BEGIN; INSERT INTO fk_p SELECT g, 21 - g FROM generate_series(1, 20) g; INSERT INTO fk_c SELECT g, g FROM generate_series(1, 20) g;" +
+		"INSERT INTO fk_n SELECT g, g FROM generate_series(1, 20) g; INSERT INTO fk_g SELECT g, g FROM generate_series(1, 20) g; COMMIT")
 	c.RequireConverged()
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("UPDATE pr SET v = v || ' then %d' WHERE id %% 30 = %d", i, (i+1)%3*10),
-			fmt.Sprintf("UPDATE ph SET v = NULL WHERE id = %d", 30+i*10),
-			fmt.Sprintf("DELETE FROM p2 WHERE id = %d", 60+i*10),
-			fmt.Sprintf("DELETE FROM pl WHERE id = %d", 90+i*10))
-	}
+	c.Nodes[1].Exec("BEGIN; UPDATE fk_p SET up = NULL; DELETE FROM fk_p WHERE id <= 5; COMMIT", "UPDATE fk_p SET id = id + 100 WHERE id IN (6, 7)")
 	c.RequireConverged()
-	if got := c.Nodes[1].Value("SELECT (SELECT count(*) FROM pr WHERE v ~ 'then') || ' ' || (SELECT count(*) FROM p2)"); got != "31 28" {
-		t.Errorf("rows changed and left: %s", got)
+	c.Nodes[2].Exec("DELETE FROM fk_c WHERE p = 107", "DELETE FROM fk_p WHERE id = 8")
+	c.RequireConverged()
+	const summary = `SELECT concat_ws(' ', (SELECT count(*) FROM fk_p), (SELECT count(*) FROM fk_c), (SELECT count(*) FROM fk_c WHERE p > 100),
+		(SELECT count(*) FROM fk_n WHERE p IS NULL), (SELECT count(*) FROM fk_g))`
+	if got := c.Nodes[0].Value(summary); got != "14 13 1 8 13" {
+		t.Errorf("rows: %s", got)
 	}
-	for _, table := range []string{"pr", "pl", "ph", "p2"} {
-		if a, b := places(c.Nodes[0], table), places(c.Nodes[2], table); a != b {
-			t.Errorf("rows of %s lie in other partitions:\n%s\n%s", table, a, b)
+	for _, n := range c.Nodes {
+		if got := n.Value(conflicts); got != "none" {
+			t.Errorf("%s: actions ran twice: %s", n.Name, got)
 		}
 	}
 }
 
-func rowsMove(t *testing.T, c *pgtest.Cluster) {
-	c.ExecAll("CREATE TABLE mv (id int, part int, big text, PRIMARY KEY (id, part)) PARTITION BY LIST (part)",
-		"ALTER TABLE mv ALTER big SET STORAGE EXTERNAL",
-		"CREATE TABLE mv1 PARTITION OF mv FOR VALUES IN (1)", "CREATE TABLE mv2 PARTITION OF mv FOR VALUES IN (2)")
-	// on the third node, one leaf holds both
-	c.Nodes[2].Exec("DROP TABLE mv1, mv2", "CREATE TABLE mv12 PARTITION OF mv FOR VALUES IN (1, 2)")
-	c.Nodes[0].Exec("INSERT INTO mv SELECT g, 1, repeat(md5(g::text), 200) FROM generate_series(1, 10) g")
-	c.RequireConverged()
-	c.Nodes[1].Exec("UPDATE mv SET part = 2 WHERE id <= 5", "UPDATE mv SET id = id + 100, part = 3 - part WHERE id IN (1, 10)")
-	c.RequireConverged()
-	c.Nodes[2].Exec("UPDATE mv SET part = 2 WHERE id = 6", "UPDATE mv SET part = 3 - part")
-	c.RequireConverged()
-	const want = "2 in mv1, 3 in mv1, 4 in mv1, 5 in mv1, 6 in mv1, 7 in mv2, 8 in mv2, 9 in mv2, 101 in mv2, 110 in mv1"
-	if got := places(c.Nodes[0], "mv"); got != want {
-		t.Errorf("rows lie in %s", got)
-	}
-	if got := c.Nodes[0].Value("SELECT count(*) FROM mv WHERE length(big) = 6400"); got != "10" {
-		t.Errorf("%s rows kept their large value", got)
-	}
-}
-
-func partitionColumnsDiffer(t *testing.T, c *pgtest.Cluster) {
-	c.ExecAll("CREATE TABLE pc (gone int, id int, a text, b int, PRIMARY KEY (id)) PARTITION BY RANGE (id)", "ALTER TABLE pc DROP gone")
-	c.Nodes[0].Exec("CREATE TABLE pc1 (b int, a text, away date, id int NOT NULL)", "ALTER TABLE pc1 DROP away",
-		"ALTER TABLE pc ATTACH PARTITION pc1 FOR VALUES FROM (0) TO (100)",
-		"CREATE TABLE pc2 PARTITION OF pc FOR VALUES FROM (100) TO (200)")
-	c.Nodes[1].Exec("CREATE TABLE pc1 PARTITION OF pc FOR VALUES FROM (0) TO (100)",
-		"CREATE TABLE pc2 (a text, id int NOT NULL, b int)", "ALTER TABLE pc ATTACH PARTITION pc2 FOR VALUES FROM (100) TO (200)")
-	c.Nodes[2].Exec("CREATE TABLE sub (away int, a text, b int, id int NOT NULL) PARTITION BY HASH (id)", "ALTER TABLE sub DROP away",
-		"CREATE TABLE sub0 (b int, id int NOT NULL, a text)", "ALTER TABLE sub ATTACH PARTITION sub0 FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
-		"CREATE TABLE sub1 PARTITION OF sub FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
-		"ALTER TABLE pc ATTACH PARTITION sub DEFAULT")
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("INSERT INTO pc (id, a, b) SELECT g, 'a' || g, g * 2 FROM generate_series(%d, 199, 30) g", i*10))
-	}
-	c.RequireConverged()
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("UPDATE pc SET a = a || '!', b = b + 1 WHERE id IN (%d, %d)", 30+i*10, 120+i*10),
-			fmt.Sprintf("UPDATE pc SET id = 199 - id WHERE id = %d", i*10),
-			fmt.Sprintf("DELETE FROM pc WHERE id IN (%d, %d)", 60+i*10, 150+i*10))
-	}
-	c.RequireConverged()
-	if got := c.Nodes[2].Value("SELECT count(*) || ' ' || sum(b) FROM pc WHERE a LIKE '%!'"); got != "6 1026" {
-		t.Errorf("changed rows: %s", got)
-	}
-}
-
-func partitionedDifferently(t *testing.T, c *pgtest.Cluster) {
-	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
-	a.Exec("CREATE TABLE pd (id int PRIMARY KEY, v text, big text) PARTITION BY RANGE (id)",
-		"CREATE TABLE pd_r1 PARTITION OF pd FOR VALUES FROM (0) TO (50)", "CREATE TABLE pd_r2 PARTITION OF pd FOR VALUES FROM (50) TO (1000)")
-	b.Exec("CREATE TABLE pd (id int PRIMARY KEY, v text, big text) PARTITION BY HASH (id)",
-		"CREATE TABLE pd_h0 PARTITION OF pd FOR VALUES WITH (MODULUS 3, REMAINDER 0)",
-		"CREATE TABLE pd_h1 PARTITION OF pd FOR VALUES WITH (MODULUS 3, REMAINDER 1)",
-		"CREATE TABLE pd_h2 PARTITION OF pd FOR VALUES WITH (MODULUS 3, REMAINDER 2)")
-	d.Exec("CREATE TABLE pd (id int PRIMARY KEY, v text, big text)")
-	c.ExecAll("ALTER TABLE pd ALTER big SET STORAGE EXTERNAL")
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("INSERT INTO pd SELECT g, 'from %d', repeat('x', 5000) FROM generate_series(%d, 99, 3) g", i, i))
-	}
-	c.RequireConverged()
-	for i, n := range c.Nodes {
-		other := (i + 1) % 3
-		n.Exec(fmt.Sprintf("UPDATE pd SET v = 'by %d' WHERE id %% 3 = %d AND id < 60", i, other), // big is not sent
-			fmt.Sprintf("UPDATE pd SET id = id + 100 WHERE id %% 3 = %d AND id >= 90", other),
-			fmt.Sprintf("DELETE FROM pd WHERE id %% 3 = %d AND id BETWEEN 70 AND 80", other))
-	}
-	c.RequireConverged()
-	const summary = "SELECT count(*) || ' ' || count(*) FILTER (WHERE v LIKE 'by %') || ' ' || count(*) FILTER (WHERE id >= 190) || ' ' || min(length(big)) FROM pd"
-	if got := b.Value(summary); got != "89 60 10 5000" {
-		t.Errorf("rows, changed, moved, length: %s", got)
-	}
-	// the other way round, all rows as old rows
-	c.ExecAll("ALTER TABLE pd REPLICA IDENTITY FULL")
-	for _, n := range []*pgtest.Node{a, b} {
-		n.Exec("DO $$ DECLARE r regclass; BEGIN FOR r IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'pd'::regclass LOOP EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', r); END LOOP; END $$")
-	}
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("UPDATE pd SET id = id + 300 WHERE id = %d", 30+i), fmt.Sprintf("DELETE FROM pd WHERE id = %d", 40+i))
-	}
-	c.RequireConverged()
-}
-
-func otherBounds(t *testing.T, c *pgtest.Cluster) {
-	for i, n := range c.Nodes {
-		bound := 10 * (i + 1)
-		n.Exec("CREATE TABLE ob (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
-			fmt.Sprintf("CREATE TABLE ob1 PARTITION OF ob FOR VALUES FROM (0) TO (%d)", bound),
-			fmt.Sprintf("CREATE TABLE ob2 PARTITION OF ob FOR VALUES FROM (%d) TO (100)", bound))
-	}
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("INSERT INTO ob SELECT g, 'from %d' FROM generate_series(%d, 59, 3) g", i, i))
-	}
-	c.RequireConverged()
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("UPDATE ob SET v = 'by %d' WHERE id %% 3 = %d", i, (i+1)%3))
-	}
-	c.RequireConverged()
-	for i, n := range c.Nodes {
-		// stays in its partition here, leaves it elsewhere
-		n.Exec(fmt.Sprintf("UPDATE ob SET id = %d WHERE id = %d", 80+i, 12+i), fmt.Sprintf("UPDATE ob SET id = %d WHERE id = %d", 90+i, 24+i),
-			fmt.Sprintf("DELETE FROM ob WHERE id = %d", 15+i))
-	}
-	c.RequireConverged()
-	if got := c.Nodes[1].Value("SELECT count(*) || ' ' || count(*) FILTER (WHERE v LIKE 'by %') || ' ' || count(*) FILTER (WHERE id >= 80) FROM ob"); got != "57 57 6" {
-		t.Errorf("rows, changed, moved: %s", got)
-	}
-}
-
-// The peer's key is shorter than ours: all leaves are looked at.
-func keyWithoutPartition(t *testing.T, c *pgtest.Cluster) {
+func exclusionConstraint(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE TABLE ex (id int PRIMARY KEY, during int4range, CONSTRAINT no_overlap EXCLUDE USING gist (during WITH &&))")
 	a, b := c.Nodes[0], c.Nodes[1]
-	a.Exec("CREATE TABLE kw (id int PRIMARY KEY, region text NOT NULL, v text)")
-	b.Exec("CREATE TABLE kw (id int, region text, v text, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
-		"CREATE TABLE kw_eu PARTITION OF kw FOR VALUES IN ('eu')",
-		"CREATE TABLE kw_other PARTITION OF kw DEFAULT PARTITION BY LIST (region)",
-		"CREATE TABLE kw_us PARTITION OF kw_other FOR VALUES IN ('us')")
-	c.Nodes[2].Exec("CREATE TABLE kw (id int PRIMARY KEY, region text NOT NULL, v text) PARTITION BY RANGE (id)",
-		"CREATE TABLE kw_eu PARTITION OF kw FOR VALUES FROM (0) TO (1000)")
-	a.Exec("INSERT INTO kw SELECT g, CASE WHEN g % 2 = 0 THEN 'eu' ELSE 'us' END, '' FROM generate_series(1, 10) g")
-	c.RequireConverged()
-	a.Exec("UPDATE kw SET v = 'a' WHERE id <= 4", "UPDATE kw SET region = 'eu' WHERE id = 5", "DELETE FROM kw WHERE id IN (6, 7)")
-	b.Exec("UPDATE kw SET v = 'b' WHERE id IN (8, 9)")
-	c.RequireConverged()
-	c.Nodes[2].Exec("UPDATE kw SET v = 'c', region = 'us' WHERE id = 10", "DELETE FROM kw WHERE id = 1")
-	c.RequireConverged()
-	if got := places(b, "kw"); got != "2 in kw_eu, 3 in kw_us, 4 in kw_eu, 5 in kw_eu, 8 in kw_eu, 9 in kw_us, 10 in kw_us" {
-		t.Errorf("rows lie in %s", got)
-	}
-}
-
-// A key that is unique in its partition only must not find a row of another
-// partition when its own is missing.
-func equalKeysInTwoPartitions(t *testing.T, c *pgtest.Cluster) {
-	c.ExecAll("CREATE TABLE ek (id int, region text, v text) PARTITION BY LIST (region)",
-		"CREATE TABLE ek_a PARTITION OF ek (PRIMARY KEY (id)) FOR VALUES IN ('a')",
-		"CREATE TABLE ek_b PARTITION OF ek (PRIMARY KEY (id)) FOR VALUES IN ('b')")
-	c.Nodes[0].Exec("INSERT INTO ek VALUES (1, 'a', ''), (1, 'b', ''), (2, 'a', ''), (2, 'b', '')")
-	c.RequireConverged()
-	c.Nodes[0].Exec("UPDATE ek SET v = 'changed' WHERE id = 1 AND region = 'b'")
+	a.Exec("INSERT INTO ex SELECT g, int4range(g * 10, g * 10 + 10) FROM generate_series(1, 10) g", "UPDATE ex SET during = '[500,600)' WHERE id = 3")
 	c.RequireConverged()
 	apart(c, func() {
+		a.Exec("INSERT INTO ex VALUES (20, '[1000,1010)'), (21, '[1100,1110)')")
+		b.Exec("INSERT INTO ex VALUES (30, '[1005,1015)')")
+	})
+	waitForError(b, a, `"no_overlap"`)
+	waitForError(a, b, `"no_overlap"`)
+	c.Nodes[2].Exec("INSERT INTO ex VALUES (40, '[2000,2010)')") // others go on
+	b.Wait(resumeLimit, "SELECT count(*) FROM ex WHERE id = 40", "1")
+	b.Exec("DELETE FROM ex WHERE id = 30")
+	b.Wait(resumeLimit, "SELECT count(*) FROM ex WHERE id IN (20, 21)", "2")
+	// the others still have to get over the row that node2 took back
+	a.Exec("DELETE FROM ex WHERE id = 20")
+	c.Nodes[2].Exec("DELETE FROM ex WHERE id IN (20, 30)")
+	c.RequireConverged()
+	if got := a.Value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM ex WHERE id >= 20"); got != "21 40" {
+		t.Errorf("rows left: %s", got)
+	}
+}
+
+func everyIndex(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll(`CREATE TABLE ix (id int PRIMARY KEY, name text, tags int[], at point, n int, gone bool DEFAULT false)`,
+		"CREATE UNIQUE INDEX ix_lower ON ix (lower(name))", "CREATE UNIQUE INDEX ix_partial ON ix (n) WHERE NOT gone",
+		"CREATE INDEX ix_brin ON ix USING brin (n)", "CREATE INDEX ix_gin ON ix USING gin (tags)", "CREATE INDEX ix_gist ON ix USING gist (at)",
+		"CREATE INDEX ix_hash ON ix USING hash (name)", "CREATE INDEX ix_spgist ON ix USING spgist (at)", "CREATE INDEX ix_cover ON ix (n) INCLUDE (name)",
+		"CREATE INDEX ix_expr ON ix ((n % 7), (name || '!')) WHERE n > 10")
+	for i, n := range c.Nodes {
+		n.Exec(fmt.Sprintf("INSERT INTO ix SELECT g, 'Name' || g, ARRAY[g, g + 1], point(g, g), g FROM generate_series(%d, 150, 3) g", i+1))
+	}
+	c.RequireConverged()
+	c.Nodes[1].Exec("UPDATE ix SET name = 'CHANGED' || id, tags = tags || 1000, at = point(0, id), gone = true, n = 1 WHERE id % 5 = 0",
+		"DELETE FROM ix WHERE id % 11 = 0", "UPDATE ix SET n = n + 1000 WHERE id = 4")
+	c.RequireConverged()
+	for _, condition := range []string{"lower(name) = 'changed30'", "n = 30 AND NOT gone", "n BETWEEN 20 AND 40", "tags @> '{1000}'", "at <@ box '((0,0),(50,50))'",
+		"name = 'Name7'", "n = 1004", "n % 7 = 3 AND name || '!' > 'Name' AND n > 10"} {
+		count := func(n *pgtest.Node, scans string) string {
+			return n.Value(fmt.Sprintf("SET LOCAL enable_%s = off; SELECT count(*) || ' ' || coalesce(sum(id), 0) FROM ix WHERE %s", scans, condition))
+		}
+		want := count(c.Nodes[1], "indexscan")
 		for _, n := range c.Nodes {
-			n.Exec("DELETE FROM ek WHERE id = 2 AND region = 'a'")
+			if got := count(n, "seqscan"); got != want {
+				t.Errorf("%s by index: %s has %s, expected %s", condition, n.Name, got, want)
+			}
 		}
-	})
-	c.RequireConverged()
-	if got := places(c.Nodes[2], "ek"); got != "1 in ek_a, 1 in ek_b, 2 in ek_b" {
-		t.Errorf("rows lie in %s", got)
 	}
-}
-
-// What meets a conflict meets it in the leaf where the row is.
-func conflictsInLeaves(t *testing.T, c *pgtest.Cluster) {
-	c.Nodes[0].Exec("CREATE TABLE pcf (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
-		"CREATE TABLE pcf1 PARTITION OF pcf FOR VALUES FROM (0) TO (100)")
-	c.Nodes[1].Exec("CREATE TABLE pcf (id int PRIMARY KEY, v text) PARTITION BY HASH (id)",
-		"CREATE TABLE pcf_0 PARTITION OF pcf FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
-	c.Nodes[2].Exec("CREATE TABLE pcf (id int PRIMARY KEY, v text)")
+	// the expression index finds the row that is in the way
 	apart(c, func() {
-		for i, n := range c.Nodes {
-			n.Exec(fmt.Sprintf("INSERT INTO pcf SELECT g, 'from %d' FROM generate_series(1, 5) g", i),
-				fmt.Sprintf("UPDATE pcf SET v = v || ' later' WHERE id = %d", i+1))
-		}
+		c.Nodes[0].Exec("INSERT INTO ix VALUES (501, 'Twice', '{}', '(1,1)', 501)")
+		c.Nodes[2].Exec("INSERT INTO ix VALUES (502, 'tWICE', '{}', '(1,1)', 502)")
 	})
 	c.RequireConverged()
-	for i, n := range c.Nodes {
-		n.Exec(fmt.Sprintf("UPDATE pcf SET v = 'end %d' WHERE id = 4", i))
-		c.WaitDrained(c.Nodes...)
+	if got := c.Nodes[1].Value("SELECT string_agg(id || name, ' ') FROM ix WHERE id > 500"); got != "502tWICE" {
+		t.Errorf("the later of two rows with one name: %s", got)
 	}
+}
+
+func rulesStaySilent(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE TABLE ru (id int PRIMARY KEY, v text)", "CREATE TABLE ru_log (what text)")
+	c.Nodes[0].Exec("INSERT INTO ru VALUES (0, ''), (3, '')")
 	c.RequireConverged()
-	if got := c.Nodes[1].Value("SELECT v FROM pcf WHERE id = 4"); got != "end 2" {
-		t.Errorf("the last of three updates is not the one that stayed: %s", got)
+	for _, n := range c.Nodes[1:] {
+		n.Exec("CREATE RULE r1 AS ON INSERT TO ru DO ALSO INSERT INTO ru_log VALUES ('insert')", "CREATE RULE r2 AS ON UPDATE TO ru DO INSTEAD NOTHING",
+			"CREATE RULE r3 AS ON DELETE TO ru DO INSTEAD INSERT INTO ru_log VALUES ('delete')",
+			"ALTER TABLE ru ENABLE ALWAYS RULE r2", "ALTER TABLE ru ENABLE REPLICA RULE r1")
 	}
-	if got := c.Nodes[1].Value("SELECT count(*) > 0 FROM bdr.conflict_history WHERE reloid = 'pcf_0'::regclass AND conflict_type = 'insert_exists'"); got != "t" {
-		t.Error("no conflict was written down for the leaf")
-	}
-}
-
-// apart runs something while no node hears of the others.
-func apart(c *pgtest.Cluster, run func()) {
-	for _, n := range c.Nodes {
-		n.Exec("SELECT bdr.alter_subscription_disable(immediate := true)")
-	}
-	run()
-	for _, n := range c.Nodes {
-		n.Exec("SELECT bdr.alter_subscription_enable()")
+	c.Nodes[0].Exec("INSERT INTO ru VALUES (1, 'x'), (2, 'x')", "UPDATE ru SET v = 'y' WHERE id = 1", "DELETE FROM ru WHERE id = 2")
+	c.RequireConverged()
+	if got := c.Nodes[1].Value("SELECT (SELECT string_agg(id || v, ' ' ORDER BY id) FROM ru) || ' ' || (SELECT count(*) FROM ru_log)"); got != "0 1y 3 0" {
+		t.Errorf("rows and log: %s", got)
 	}
 }
 
-func truncatePartitions(t *testing.T, c *pgtest.Cluster) {
-	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
-	a.Exec("CREATE TABLE tp (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE tp1 PARTITION OF tp FOR VALUES FROM (0) TO (10)",
-		"CREATE TABLE tp2 PARTITION OF tp FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (id)",
-		"CREATE TABLE tp2a PARTITION OF tp2 FOR VALUES FROM (10) TO (20)")
-	b.Exec("CREATE TABLE tp (id int PRIMARY KEY) PARTITION BY HASH (id)", "CREATE TABLE tp_h PARTITION OF tp FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
-	d.Exec("CREATE TABLE tp (id int PRIMARY KEY)")
-	c.ExecAll("CREATE TABLE tpfk (id int PRIMARY KEY REFERENCES tp)")
-	fill := func() {
-		t.Helper()
-		a.Exec("INSERT INTO tp SELECT g FROM generate_series(1, 19) g", "INSERT INTO tpfk SELECT id FROM tp")
-		c.RequireConverged()
-	}
-	for _, n := range c.Nodes {
-		fill()
-		n.Exec("TRUNCATE tp CASCADE")
-		c.RequireConverged()
-		if got := a.Value("SELECT (SELECT count(*) FROM tp) || ' ' || (SELECT count(*) FROM tpfk)"); got != "0 0" {
-			t.Errorf("%s truncated, rows left: %s", n.Name, got)
+const noteTrigger = `CREATE FUNCTION %[1]s_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO public.%[1]s_log (what) VALUES (concat_ws(' ', TG_NAME, TG_OP, current_setting('session_replication_role'), current_user = session_user));
+	RETURN NULL; END $$`
+
+func whichTriggersFire(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE TABLE tr (id int PRIMARY KEY, v text)", "CREATE UNLOGGED TABLE tr_log (nr serial, what text)", fmt.Sprintf(noteTrigger, "tr"))
+	b := c.Nodes[1]
+	for _, mode := range []string{"ORIGIN", "REPLICA", "ALWAYS", "DISABLED"} {
+		name := strings.ToLower(mode)
+		b.Exec(fmt.Sprintf("CREATE TRIGGER row_%s AFTER INSERT OR UPDATE OR DELETE ON tr FOR EACH ROW EXECUTE FUNCTION tr_note()", name),
+			fmt.Sprintf("CREATE TRIGGER statement_%s AFTER INSERT OR UPDATE OR DELETE ON tr FOR EACH STATEMENT EXECUTE FUNCTION tr_note()", name),
+			fmt.Sprintf("CREATE TRIGGER transition_%s AFTER INSERT ON tr REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION tr_note()", name),
+			fmt.Sprintf("CREATE TRIGGER when_%s AFTER INSERT OR UPDATE ON tr FOR EACH ROW WHEN (NEW.v = 'seen') EXECUTE FUNCTION tr_note()", name))
+		if mode == "ORIGIN" {
+			continue
+		}
+		enable := "ENABLE " + mode
+		if mode == "DISABLED" {
+			enable = "DISABLE"
+		}
+		for _, kind := range []string{"row", "statement", "transition", "when"} {
+			b.Exec(fmt.Sprintf("ALTER TABLE tr %s TRIGGER %s_%s", enable, kind, name))
 		}
 	}
-	// one partition, which the others do not have: an error that says so
-	c.ExecAll("DROP TABLE tpfk")
-	a.Exec("INSERT INTO tp SELECT g FROM generate_series(1, 19) g")
+	c.Nodes[0].Exec("INSERT INTO tr VALUES (1, 'x'), (2, 'x')", "UPDATE tr SET v = 'seen' WHERE id = 1", "DELETE FROM tr WHERE id = 2")
 	c.RequireConverged()
-	a.Exec("TRUNCATE tp2")
-	for _, n := range []*pgtest.Node{b, d} {
-		waitForError(n, a, `partition "public.tp2a"`)
+	const want = "row_always INSERT replica t; row_replica INSERT replica t; row_always INSERT replica t; row_replica INSERT replica t; " +
+		"row_always UPDATE replica t; row_replica UPDATE replica t; when_always UPDATE replica t; when_replica UPDATE replica t; " +
+		"row_always DELETE replica t; row_replica DELETE replica t"
+	if got := b.Value("SELECT string_agg(what, '; ' ORDER BY nr) FROM tr_log"); got != want {
+		t.Errorf("triggers that fired: %s", got)
 	}
-	b.Exec("BEGIN; CREATE TABLE tp_new (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE tp1 PARTITION OF tp_new FOR VALUES FROM (0) TO (10)" +
-		"; CREATE TABLE tp2 PARTITION OF tp_new FOR VALUES FROM (10) TO (20); INSERT INTO tp_new SELECT * FROM tp; DROP TABLE tp; ALTER TABLE tp_new RENAME TO tp; COMMIT")
-	b.Wait(resumeLimit, "SELECT count(*) FROM tp", "9")
-	d.Exec("BEGIN; ALTER TABLE tp RENAME TO tp_old; CREATE TABLE tp (id int) PARTITION BY RANGE (id); CREATE TABLE tp2 PARTITION OF tp FOR VALUES FROM (10) TO (20)" +
-		"; CREATE TABLE tp1 PARTITION OF tp DEFAULT; INSERT INTO tp SELECT * FROM tp_old; DROP TABLE tp_old; ALTER TABLE tp ADD PRIMARY KEY (id); COMMIT")
-	d.Wait(resumeLimit, "SELECT count(*) FROM tp", "9")
-	c.ExecAll("TRUNCATE tp")
-	c.RequireConverged()
 }
 
-// waitForError returns when a node reports that a change of origin cannot be
-// applied there, and why.
-func waitForError(n, origin *pgtest.Node, cause string) {
-	n.Wait(resumeLimit, fmt.Sprintf("SELECT position($x$%s$x$ in coalesce(last_error, '')) > 0 FROM bdr.subscription_summary WHERE origin_name = '%s'",
-		cause, origin.Name), "t")
-}
-
-func attachAndDetach(t *testing.T, c *pgtest.Cluster) {
-	c.ExecAll("CREATE TABLE ad (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
-		"CREATE TABLE ad1 PARTITION OF ad FOR VALUES FROM (0) TO (1000)", "CREATE TABLE ad2 (id int PRIMARY KEY, v text)")
-	insert := func(n *pgtest.Node, table string, id int) {
-		n.Exec(fmt.Sprintf("INSERT INTO %s VALUES (%d, 'x'); UPDATE %s SET v = v || 'y' WHERE id = %d", table, id, table, id))
-	}
-	insert(c.Nodes[2], "ad2", 1000)
-	for i, n := range c.Nodes {
-		n.Exec("ALTER TABLE ad ATTACH PARTITION ad2 FOR VALUES FROM (1000) TO (2000)")
-		insert(n, "ad", 1010+i)
-		insert(c.Nodes[(i+1)%3], "ad2", 1020+i)
-	}
-	c.RequireConverged()
-	if got := c.Nodes[1].Value("SELECT count(*) FROM ad2 WHERE v = 'xy'"); got != "7" {
-		t.Errorf("%s rows came while partitions were attached", got)
-	}
-	for i, n := range c.Nodes {
-		n.Exec("ALTER TABLE ad DETACH PARTITION ad2")
-		insert(n, "ad2", 1030+i)
-		insert(c.Nodes[(i+1)%3], "ad2", 1040+i)
-		c.WaitDrained(c.Nodes...)
-	}
-	insert(c.Nodes[0], "ad2", 1)
-	insert(c.Nodes[1], "ad", 1)
-	c.RequireConverged()
-	if got := c.Nodes[2].Value("SELECT (SELECT count(*) FROM ad2) || ' ' || (SELECT count(*) FROM ad)"); got != "14 1" {
-		t.Errorf("rows after all were detached: %s", got)
-	}
-	for i, n := range c.Nodes {
-		n.Exec("ALTER TABLE ad ADD CONSTRAINT bounds CHECK (id >= 0)")
-		insert(n, "ad", 10+i)
-		n.Exec("ALTER TABLE ad DROP CONSTRAINT bounds", "ALTER TABLE ad DETACH PARTITION ad1 CONCURRENTLY")
-	}
-	c.RequireConverged()
-}
-
-func missingPartition(t *testing.T, c *pgtest.Cluster) {
+func triggersChangeAndVeto(t *testing.T, c *pgtest.Cluster) {
 	a, b := c.Nodes[0], c.Nodes[1]
-	c.ExecAll("CREATE TABLE mp (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE mp1 PARTITION OF mp FOR VALUES FROM (0) TO (10)")
-	a.Exec("CREATE TABLE mp2 PARTITION OF mp FOR VALUES FROM (10) TO (20)", "INSERT INTO mp VALUES (1), (15)")
-	waitForError(b, a, `no partition of table "mp"`)
-	waitForError(c.Nodes[2], a, `no partition of table "mp"`)
-	b.Exec("CREATE TABLE other_name PARTITION OF mp FOR VALUES FROM (10) TO (30)")
-	c.Nodes[2].Exec("CREATE TABLE mpd PARTITION OF mp DEFAULT")
-	c.RequireConverged()
-	if got := places(b, "mp") + "; " + places(c.Nodes[2], "mp"); got != "1 in mp1, 15 in other_name; 1 in mp1, 15 in mpd" {
-		t.Errorf("rows lie in %s", got)
+	c.ExecAll("CREATE TABLE tv (id int PRIMARY KEY, v text, w text)")
+	b.Exec(`CREATE FUNCTION tv_edit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF OLD.v = 'keep' THEN RETURN NULL; END IF;
+		IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+		IF NEW.v = 'never' THEN RETURN NULL; END IF;
+		NEW.w := TG_OP || ' ' || coalesce(OLD.v, '-') || ' ' || coalesce(NEW.w, '-'); RETURN NEW; END $$`,
+		"CREATE TRIGGER edit BEFORE INSERT OR UPDATE OR DELETE ON tv FOR EACH ROW EXECUTE FUNCTION tv_edit()", "ALTER TABLE tv ENABLE ALWAYS TRIGGER edit")
+	a.Exec("INSERT INTO tv VALUES (1, 'a', 'x'), (2, 'never', 'x'), (3, 'keep', NULL), (4, 'd', NULL)",
+		"BEGIN; UPDATE tv SET v = 'b' WHERE id = 1; UPDATE tv SET w = 'z' WHERE id = 1; UPDATE tv SET v = 'gone' WHERE id = 3; DELETE FROM tv WHERE id IN (3, 4); COMMIT",
+		"INSERT INTO tv SELECT g, 'many', NULL FROM generate_series(10, 1200) g")
+	c.WaitDrained(c.Nodes...)
+	if got := b.Value("SELECT string_agg(concat_ws('/', id, v, w), ', ' ORDER BY id) FROM tv WHERE id < 10"); got != "1/b/UPDATE b z, 3/keep/INSERT - -" {
+		t.Errorf("rows on the node with triggers: %s", got)
 	}
+	if got := b.Value("SELECT count(*) FROM tv WHERE w = 'INSERT - -'"); got != "1192" {
+		t.Errorf("%s of 1192 inserted rows were changed", got)
+	}
+	if got := a.Value("SELECT string_agg(concat_ws('/', id, v, w), ', ' ORDER BY id) FROM tv WHERE id < 10"); got != "1/b/z, 2/never/x" {
+		t.Errorf("rows on the origin: %s", got)
+	}
+	c.ExecAll("DROP TABLE tv")
 }
 
-func partitionTriggers(t *testing.T, c *pgtest.Cluster) {
-	a, b := c.Nodes[0], c.Nodes[1]
-	a.Exec("CREATE TABLE pt (id int PRIMARY KEY, v text)")
-	c.Nodes[2].Exec("CREATE TABLE pt (id int PRIMARY KEY, v text)")
-	b.Exec("CREATE TABLE pt (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
-		"CREATE TABLE pt1 PARTITION OF pt FOR VALUES FROM (0) TO (10)", "CREATE TABLE pt2 PARTITION OF pt FOR VALUES FROM (10) TO (20)",
-		"CREATE UNLOGGED TABLE pt_log (nr serial, what text)",
-		`CREATE FUNCTION pt_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO public.pt_log (what) VALUES (TG_TABLE_NAME || ' ' || TG_OP || ' ' || coalesce(OLD.id::text, '-') || ' ' || coalesce(NEW.id::text, '-'));
+// What a trigger writes while a change is applied belongs to that change: it
+// is not sent on, and so does not go round.
+func triggersWriteElsewhere(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE TABLE te (id int PRIMARY KEY, v int)", "CREATE TABLE te_audit (id int, node text)", "CREATE TABLE te_sum (id int PRIMARY KEY, total int)",
+		`CREATE FUNCTION te_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO public.te_audit VALUES (NEW.id, (SELECT node_name FROM bdr.local_node_summary));
+		INSERT INTO public.te_sum VALUES (1, NEW.v) ON CONFLICT (id) DO UPDATE SET total = te_sum.total + EXCLUDED.total;
 		RETURN NULL; END $$`,
-		"CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON pt FOR EACH ROW EXECUTE FUNCTION pt_note()",
-		"ALTER TABLE pt ENABLE REPLICA TRIGGER note")
-	a.Exec("INSERT INTO pt VALUES (1, 'x')", "UPDATE pt SET v = 'y'", "UPDATE pt SET id = 11", "DELETE FROM pt")
-	c.RequireConverged()
-	const want = "pt1 INSERT - 1; pt1 UPDATE 1 1; pt1 DELETE 1 -; pt2 INSERT - 11; pt2 DELETE 11 -"
-	if got := b.Value("SELECT string_agg(what, '; ' ORDER BY nr) FROM pt_log"); got != want {
-		t.Errorf("triggers saw %s", got)
-	}
-}
-
-func partitionExpressions(t *testing.T, c *pgtest.Cluster) {
-	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
-	a.Exec("CREATE TABLE px (id int PRIMARY KEY, who text, n numeric)")
-	b.Exec("CREATE TABLE px (id int, who text, n numeric, area int DEFAULT 7) PARTITION BY RANGE (lower(who), n)",
-		"CREATE TABLE px_am PARTITION OF px FOR VALUES FROM ('a', MINVALUE) TO ('m', MAXVALUE)",
-		"CREATE TABLE px_rest PARTITION OF px DEFAULT PARTITION BY LIST (area)",
-		"CREATE TABLE px_7 PARTITION OF px_rest FOR VALUES IN (7)", "CREATE TABLE px_null PARTITION OF px_rest FOR VALUES IN (NULL)",
-		"CREATE INDEX ON px (id)")
-	d.Exec("CREATE TABLE px (id int, who text, n numeric) PARTITION BY HASH (n, who)",
-		"CREATE TABLE px_h0 PARTITION OF px FOR VALUES WITH (MODULUS 4, REMAINDER 0)", "CREATE TABLE px_h1 PARTITION OF px FOR VALUES WITH (MODULUS 4, REMAINDER 1)",
-		"CREATE TABLE px_h2 PARTITION OF px FOR VALUES WITH (MODULUS 4, REMAINDER 2)", "CREATE TABLE px_h3 PARTITION OF px FOR VALUES WITH (MODULUS 4, REMAINDER 3)")
-	a.Exec("INSERT INTO px VALUES (1, 'Anna', 1.0), (2, 'Zoe', 1.00), (3, NULL, 'NaN'), (4, 'm', NULL), (5, 'ben', -1)")
-	c.ExecAll("SELECT 1")
+		"CREATE TRIGGER note AFTER INSERT ON te FOR EACH ROW EXECUTE FUNCTION te_note()", "ALTER TABLE te ENABLE REPLICA TRIGGER note")
+	c.Nodes[0].Exec("INSERT INTO te SELECT g, g FROM generate_series(1, 10) g", "INSERT INTO te VALUES (11, 100)")
 	c.WaitDrained(c.Nodes...)
-	a.Exec("UPDATE px SET who = 'Xaver' WHERE id = 1", "UPDATE px SET n = 5, who = 'carl' WHERE id = 3", "DELETE FROM px WHERE id = 4")
 	c.WaitDrained(c.Nodes...)
-	if got := places(b, "px"); got != "1 in px_7, 2 in px_7, 3 in px_am, 5 in px_am" {
-		t.Errorf("rows lie in %s", got)
-	}
-	const content = "SELECT string_agg(ROW(id, who, n)::text, ' ' ORDER BY id) FROM px"
-	for _, n := range []*pgtest.Node{b, d} {
-		if want, got := a.Value(content), n.Value(content); got != want {
-			t.Errorf("%s has %s, expected %s", n.Name, got, want)
+	for i, n := range c.Nodes {
+		want := fmt.Sprintf("11 1 %s 155", n.Name)
+		if i == 0 {
+			want = "0 0 - 0"
+		}
+		if got := n.Value(`SELECT concat_ws(' ', count(*), count(DISTINCT node), coalesce(max(node), '-'), coalesce((SELECT total FROM te_sum), 0)) FROM te_audit`); got != want {
+			t.Errorf("%s: written by triggers %s, expected %s", n.Name, got, want)
 		}
 	}
-	c.ExecAll("DROP TABLE px")
+	c.ExecAll("DROP TABLE te, te_audit, te_sum")
 }
 
-func renamedRoot(t *testing.T, c *pgtest.Cluster) {
+func deferredTrigger(t *testing.T, c *pgtest.Cluster) {
 	a, b := c.Nodes[0], c.Nodes[1]
-	a.Exec("CREATE TABLE rr (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE rr1 PARTITION OF rr FOR VALUES FROM (0) TO (100)")
-	b.Exec("CREATE TABLE rr (id int PRIMARY KEY)")
-	c.Nodes[2].Exec("CREATE TABLE rr1 (id int PRIMARY KEY)") // no root: the partition's name counts
-	a.Exec("INSERT INTO rr VALUES (1)")
-	b.Wait(resumeLimit, "SELECT count(*) FROM rr", "1")
-	c.Nodes[2].Wait(resumeLimit, "SELECT count(*) FROM rr1", "1")
-	c.ExecAll("CREATE SCHEMA rs")
-	a.Exec("ALTER TABLE rr RENAME TO rx", "ALTER TABLE rx SET SCHEMA rs")
-	b.Exec("ALTER TABLE rr RENAME TO rx", "ALTER TABLE rx SET SCHEMA rs")
-	a.Exec("INSERT INTO rs.rx VALUES (2)")
-	b.Wait(resumeLimit, "SELECT count(*) FROM rs.rx", "2")
-	c.Nodes[2].Wait(resumeLimit, "SELECT count(*) FROM rr1", "2")
-	c.Nodes[2].Exec("CREATE TABLE rs.rx (id int PRIMARY KEY)", "INSERT INTO rs.rx SELECT * FROM rr1") // now it counts
-	c.WaitDrained(c.Nodes...)
-	a.Exec("INSERT INTO rs.rx VALUES (3)", "ALTER SCHEMA rs RENAME TO rs2")
-	for _, n := range []*pgtest.Node{b, c.Nodes[2]} {
-		n.Wait(resumeLimit, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM rs.rx", "1 2 3")
-	}
-	b.Exec("ALTER SCHEMA rs RENAME TO rs2")
-	c.Nodes[2].Exec("ALTER SCHEMA rs RENAME TO rs2", "DROP TABLE rr1")
-	a.Exec("UPDATE rs2.rx SET id = 10 + id")
+	c.ExecAll("CREATE TABLE dt (id int PRIMARY KEY, v int)", "CREATE UNLOGGED TABLE dt_log (nr serial, what text)")
+	b.Exec(`CREATE FUNCTION dt_check() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO public.dt_log (what) SELECT NEW.id || ' saw ' || count(*) FROM public.dt;
+		IF (SELECT v FROM public.dt WHERE id = NEW.id) < 0 THEN RAISE EXCEPTION 'negative total'; END IF; RETURN NULL; END $$`,
+		"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON dt DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dt_check()",
+		"ALTER TABLE dt ENABLE ALWAYS TRIGGER late")
+	a.Exec("BEGIN; INSERT INTO dt VALUES (1, -1); INSERT INTO dt VALUES (2, 1); UPDATE dt SET v = 5 WHERE id = 1; COMMIT")
 	c.RequireConverged()
+	if got := b.Value("SELECT string_agg(what, '; ' ORDER BY nr) FROM dt_log"); got != "1 saw 2; 2 saw 2" {
+		t.Errorf("the deferred trigger wrote: %s", got)
+	}
+	a.Exec("INSERT INTO dt VALUES (3, -1)")
+	waitForError(b, a, "negative total")
+	b.Exec("ALTER TABLE dt DISABLE TRIGGER late")
+	c.RequireConverged()
+}
+
+func rowSecurity(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE ROLE rls_user LOGIN", "CREATE TABLE rl (id int PRIMARY KEY, who text, big text)", "ALTER TABLE rl OWNER TO rls_user", "GRANT CREATE ON SCHEMA public TO rls_user",
+		"ALTER TABLE rl ENABLE ROW LEVEL SECURITY", "ALTER TABLE rl FORCE ROW LEVEL SECURITY", "CREATE POLICY own ON rl USING (who = current_user) WITH CHECK (who = current_user)")
+	for i, n := range c.Nodes {
+		n.Exec(fmt.Sprintf("SET ROLE rls_user; INSERT INTO rl VALUES (%d, 'rls_user'); RESET ROLE", i), fmt.Sprintf("INSERT INTO rl VALUES (%d, 'somebody')", 10+i))
+	}
+	c.RequireConverged()
+	c.Nodes[1].Exec("SET ROLE rls_user; UPDATE rl SET big = 'mine'; DELETE FROM rl WHERE id = 2; RESET ROLE", "UPDATE rl SET big = 'theirs' WHERE who = 'somebody'", "DELETE FROM rl WHERE id = 10")
+	c.RequireConverged()
+	if got := c.Nodes[2].Value("SELECT string_agg(id || big, ' ' ORDER BY id) FROM rl"); got != "0mine 1mine 11theirs 12theirs" {
+		t.Errorf("rows: %s", got)
+	}
+}
+
+func checkConstraints(t *testing.T, c *pgtest.Cluster) {
+	a, b := c.Nodes[0], c.Nodes[1]
+	c.ExecAll("CREATE TABLE ck (id int PRIMARY KEY, v int, CONSTRAINT volatile CHECK (random() >= 0 AND v IS DISTINCT FROM (random() * 0 - 1)::int))")
+	a.Exec("INSERT INTO ck VALUES (1, 500), (2, 5)")
+	c.RequireConverged()
+	c.ExecAll("ALTER TABLE ck ADD CONSTRAINT low CHECK (v < 100) NOT VALID") // id 1 stays as it is
+	a.Exec("INSERT INTO ck SELECT g, g FROM generate_series(10, 50) g", "UPDATE ck SET v = 6 WHERE id = 2", "DELETE FROM ck WHERE id = 1")
+	c.RequireConverged()
+	a.Exec("ALTER TABLE ck DROP CONSTRAINT low", "INSERT INTO ck VALUES (60, 1000)")
+	waitForError(b, a, `"low"`)
+	waitForError(c.Nodes[2], a, `"low"`)
+	b.Exec("ALTER TABLE ck DROP CONSTRAINT low")
+	c.Nodes[2].Exec("ALTER TABLE ck DROP CONSTRAINT low")
+	c.RequireConverged()
+}
+
+func unloggedAndTemporary(t *testing.T, c *pgtest.Cluster) {
+	a, b := c.Nodes[0], c.Nodes[1]
+	c.ExecAll("CREATE UNLOGGED TABLE ul (id int PRIMARY KEY, v text)", "CREATE TABLE lo (id int PRIMARY KEY)")
+	a.Exec("BEGIN; INSERT INTO ul VALUES (1, 'a'); CREATE TEMP TABLE lo_temp (id int PRIMARY KEY) ON COMMIT DROP; INSERT INTO lo_temp VALUES (1); INSERT INTO lo VALUES (1); COMMIT",
+		"CREATE TEMP TABLE lo (id int PRIMARY KEY); INSERT INTO lo VALUES (77); DROP TABLE pg_temp.lo")
+	c.RequireConverged()
+	if got := b.Value("SELECT (SELECT count(*) FROM ul) || ' ' || (SELECT count(*) FROM lo)"); got != "0 1" {
+		t.Errorf("rows of the unlogged and the ordinary table: %s", got)
+	}
+	// rows written while a table was unlogged are not sent when it no longer is
+	c.ExecAll("ALTER TABLE ul SET LOGGED")
+	a.Exec("INSERT INTO ul VALUES (2, 'b')")
+	b.Wait(resumeLimit, "SELECT string_agg(id::text, ' ') FROM ul", "2")
+	a.Exec("TRUNCATE ul")
+	c.RequireConverged()
+	c.ExecAll("ALTER TABLE ul SET UNLOGGED")
+	a.Exec("INSERT INTO ul VALUES (3, 'c')", "INSERT INTO lo VALUES (3)")
+	c.RequireConverged()
+	if got := b.Value("SELECT count(*) FROM ul"); got != "0" {
+		t.Errorf("%s rows of a table that is unlogged again", got)
+	}
+	// unlogged on one node only: what arrives is written there
+	a.Exec("ALTER TABLE ul SET LOGGED", "TRUNCATE ul", "INSERT INTO ul VALUES (4, 'd')", "UPDATE ul SET v = 'e'")
+	b.Wait(resumeLimit, "SELECT string_agg(id || v, ' ') FROM ul", "4e")
+	c.ExecAll("DROP TABLE ul")
+}
+
+// Everything here is documented in docs/what-is-replicated.md.
+func whatStaysHere(t *testing.T, c *pgtest.Cluster) {
+	a, b := c.Nodes[0], c.Nodes[1]
+	c.ExecAll("CREATE TABLE st (id serial PRIMARY KEY, v text)", "CREATE MATERIALIZED VIEW st_mv AS SELECT count(*) AS n FROM st", "CREATE UNIQUE INDEX ON st_mv (n)",
+		"CREATE VIEW st_view AS SELECT id, v FROM st WHERE v <> 'hidden'",
+		`CREATE FUNCTION st_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO st VALUES (NEW.id, 'by view ' || NEW.v), (NEW.id + 1000, 'too'); RETURN NEW; END $$`,
+		"CREATE TRIGGER st_instead INSTEAD OF INSERT ON st_view FOR EACH ROW EXECUTE FUNCTION st_write()",
+		"CREATE EXTENSION file_fdw", "CREATE SERVER files FOREIGN DATA WRAPPER file_fdw",
+		"CREATE EXTENSION postgres_fdw", "CREATE TABLE st_target (id int PRIMARY KEY)")
+	for _, n := range c.Nodes {
+		n.Exec(fmt.Sprintf("CREATE SERVER self FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '%d', dbname 'app')", n.Port),
+			"CREATE USER MAPPING FOR postgres SERVER self OPTIONS (user 'postgres')", "CREATE FOREIGN TABLE st_foreign (id int) SERVER self OPTIONS (table_name 'st_target')")
+	}
+	a.Exec("INSERT INTO st (v) VALUES ('one'), ('hidden')", "INSERT INTO st_view VALUES (10, 'x')", "UPDATE st_view SET v = 'updated' WHERE id = 1",
+		"REFRESH MATERIALIZED VIEW st_mv", "REFRESH MATERIALIZED VIEW CONCURRENTLY st_mv", "INSERT INTO st_foreign VALUES (1), (2)", "SELECT lo_from_bytea(4711, 'large')",
+		"SELECT setval('st_id_seq', 100)", "COMMENT ON TABLE st IS 'here'", "ANALYZE st", "NOTIFY st", "GRANT SELECT ON st TO PUBLIC")
+	c.RequireConverged() // st_target: written here, by a foreign table
+	if got := b.Value(`SELECT concat_ws(' ', (SELECT string_agg(id || v, ',' ORDER BY id) FROM st), (SELECT n FROM st_mv), (SELECT count(*) FROM pg_largeobject_metadata WHERE oid = 4711),
+		(SELECT last_value FROM st_id_seq), coalesce(obj_description('st'::regclass), '-'), (SELECT count(*) FROM st_target))`); got != "1updated,2hidden,10by view x,1010too 0 0 1 - 2" {
+		t.Errorf("what is on the other node: %s", got)
+	}
+}
+
+func oddNames(t *testing.T, c *pgtest.Cluster) {
+	long := strings.Repeat("ü", 31)
+	c.ExecAll(`CREATE SCHEMA "Sch.ema ""q"" 'x' \y"`, `CREATE SCHEMA "BDR"`, fmt.Sprintf(`CREATE SCHEMA "%s"`, long),
+		`CREATE TABLE "Sch.ema ""q"" 'x' \y"."Ta.ble ""t"" '" ("xmin " int PRIMARY KEY, "user" text, "new" text, "OLD" text, "a.b""c" int, "oid" int, "?column?" int, "%s" text)`,
+		`CREATE TABLE "BDR"."select" ("from" int PRIMARY KEY, "where" text)`, `CREATE TYPE "BDR"."Ty pe" AS ENUM ('A', 'b "c"')`,
+		fmt.Sprintf(`CREATE TABLE "%[1]s"."%[1]s" ("%[1]s" "BDR"."Ty pe"[] , id int, CONSTRAINT "%[1]s" CHECK (id >= 0), PRIMARY KEY (id))`, long),
+		`CREATE TABLE "*" (" " int PRIMARY KEY, "	" text)`)
+	for i, n := range c.Nodes {
+		n.Exec(fmt.Sprintf(`INSERT INTO "Sch.ema ""q"" 'x' \y"."Ta.ble ""t"" '" VALUES (%d, 'u', 'n', 'o', 1, 2, 3, 'p')`, i),
+			fmt.Sprintf(`INSERT INTO "BDR"."select" VALUES (%d, 'x')`, i), fmt.Sprintf(`INSERT INTO "%s"."%s" VALUES ('{A,"b \"c\""}', %d)`, long, long, i),
+			fmt.Sprintf(`INSERT INTO "*" VALUES (%d, '')`, i))
+	}
+	c.RequireConverged()
+	c.Nodes[1].Exec(`UPDATE "Sch.ema ""q"" 'x' \y"."Ta.ble ""t"" '" SET "oid" = 9, "a.b""c" = NULL`, `UPDATE "BDR"."select" SET "from" = "from" + 10`,
+		fmt.Sprintf(`DELETE FROM "%s"."%s" WHERE id = 0`, long, long), `TRUNCATE "*"`)
+	c.RequireConverged()
+	if got := c.Nodes[2].Value(fmt.Sprintf(`SELECT (SELECT sum("oid") FROM "Sch.ema ""q"" 'x' \y"."Ta.ble ""t"" '") || ' ' || (SELECT count(*) FROM "%s"."%s")`, long, long)); got != "27 2" {
+		t.Errorf("sum and rows: %s", got)
+	}
+}
+
+func tablespaces(t *testing.T, c *pgtest.Cluster) {
+	session := c.Nodes[0].Session()
+	for _, sql := range []string{"SET allow_in_place_tablespaces = on", "CREATE TABLESPACE elsewhere LOCATION ''"} {
+		_, err := pgtest.RunOn(session, sql, resumeLimit)
+		c.Nodes[0].Must(err)
+	}
+	c.Nodes[0].Exec("CREATE TABLE ts (id int PRIMARY KEY USING INDEX TABLESPACE elsewhere, v text) TABLESPACE elsewhere")
+	for _, n := range c.Nodes[1:] {
+		n.Exec("CREATE TABLE ts (id int PRIMARY KEY, v text)")
+	}
+	for i, n := range c.Nodes {
+		n.Exec(fmt.Sprintf("INSERT INTO ts SELECT g, repeat('v', 3000) FROM generate_series(%d, 30, 3) g", i), fmt.Sprintf("UPDATE ts SET v = 'x' WHERE id = %d", i))
+	}
+	c.RequireConverged()
+	c.Nodes[0].Exec("ALTER TABLE ts SET TABLESPACE pg_default", "INSERT INTO ts VALUES (100, 'moved')")
+	c.RequireConverged()
+}
+
+func generatedColumns(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll(`CREATE TABLE ge (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2) STORED UNIQUE, b text,
+		label text GENERATED ALWAYS AS (upper(b) || '!') STORED, by_default int GENERATED BY DEFAULT AS IDENTITY)`, "CREATE INDEX ON ge (label)")
+	c.Nodes[2].Exec("ALTER TABLE ge DROP COLUMN label", "ALTER TABLE ge ADD label text GENERATED ALWAYS AS (b || '?') STORED") // each computes its own
+	c.Nodes[0].Exec("INSERT INTO ge (a, b) SELECT g, 'b' || g FROM generate_series(1, 20) g", "INSERT INTO ge (id, a, b) OVERRIDING SYSTEM VALUE VALUES (1000, 1000, NULL)",
+		"UPDATE ge SET a = a + 100 WHERE id <= 5", "UPDATE ge SET b = 'changed' WHERE id = 7", "DELETE FROM ge WHERE twice = 20")
+	c.WaitDrained(c.Nodes...)
+	for i, n := range c.Nodes {
+		mark := []string{"CHANGED!", "CHANGED!", "changed?"}[i]
+		if got := n.Value("SET LOCAL enable_seqscan = off; SELECT count(*) || ' ' || sum(twice) || ' ' || (SELECT count(*) FROM ge WHERE label = '" + mark + "') FROM ge"); got != "20 3400 1" {
+			t.Errorf("%s: rows, sum, changed: %s", n.Name, got)
+		}
+	}
+	c.ExecAll("DROP TABLE ge")
+}
+
+func zeroColumns(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE TABLE zc ()", "CREATE TABLE zc_full ()", "ALTER TABLE zc_full REPLICA IDENTITY FULL", "CREATE TABLE zc_gone (a int, b int)", "ALTER TABLE zc_gone DROP a, DROP b")
+	c.Nodes[0].Exec("INSERT INTO zc DEFAULT VALUES", "INSERT INTO zc_full SELECT FROM generate_series(1, 5)", "INSERT INTO zc_gone SELECT FROM generate_series(1, 3)")
+	c.RequireConverged()
+	c.Nodes[1].Exec("DELETE FROM zc_full WHERE ctid IN (SELECT ctid FROM zc_full LIMIT 2)", "INSERT INTO zc SELECT FROM generate_series(1, 2)")
+	c.RequireConverged()
+	if got := c.Nodes[2].Value("SELECT (SELECT count(*) FROM zc) || ' ' || (SELECT count(*) FROM zc_full) || ' ' || (SELECT count(*) FROM zc_gone)"); got != "3 3 3" {
+		t.Errorf("rows: %s", got)
+	}
+}
+
+func manyColumns(t *testing.T, c *pgtest.Cluster) {
+	var columns []string
+	for i := range 1600 {
+		columns = append(columns, fmt.Sprintf("c%d int", i))
+	}
+	c.ExecAll("CREATE TABLE mc (" + strings.Join(columns, ", ") + ", PRIMARY KEY (c0))")
+	values := make([]string, 1600)
+	for i := range values {
+		values[i] = fmt.Sprintf("g + %d", i)
+	}
+	c.Nodes[0].Exec("INSERT INTO mc SELECT " + strings.Join(values, ", ") + " FROM generate_series(1, 20) g")
+	c.RequireConverged()
+	c.Nodes[1].Exec("UPDATE mc SET c1599 = -1, c700 = NULL WHERE c0 <= 10", "UPDATE mc SET c0 = -c0 WHERE c0 > 15", "DELETE FROM mc WHERE c0 = 12")
+	c.RequireConverged()
+	if got := c.Nodes[2].Value("SELECT count(*) || ' ' || count(c700) || ' ' || sum(c1599) FROM mc"); got != "19 9 14524" {
+		t.Errorf("rows, values, sum: %s", got)
+	}
+	// wide by its values: 200 large ones in a row
+	wide := make([]string, 200)
+	for i := range wide {
+		wide[i] = fmt.Sprintf("t%d text", i)
+	}
+	c.ExecAll("CREATE TABLE wr (id int PRIMARY KEY, " + strings.Join(wide, ", ") + ")")
+	c.Nodes[2].Exec("INSERT INTO wr SELECT g" + strings.Repeat(", repeat(md5(g::text), 300)", 200) + " FROM generate_series(1, 5) g")
+	c.RequireConverged()
+	c.Nodes[0].Exec("UPDATE wr SET t7 = 'small' WHERE id = 2")
+	c.RequireConverged()
+	c.ExecAll("DROP TABLE mc, wr")
 }
