@@ -30,6 +30,8 @@ func TestPartitionedTables(t *testing.T) {
 		{"triggers_of_partitions", partitionTriggers},
 		{"expressions_collations_and_defaults", partitionExpressions},
 		{"renamed_root", renamedRoot},
+		{"definition_changes_between_rows", definitionChanges},
+		{"large_transaction_with_a_conflict", largeRoutedTransaction},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, c.For(t)) })
 	}
@@ -295,19 +297,27 @@ func truncatePartitions(t *testing.T, c *pgtest.Cluster) {
 	}
 	// one partition, which the others do not have: an error that says so
 	c.ExecAll("DROP TABLE tpfk")
-	a.Exec("INSERT INTO tp SELECT g FROM generate_series(1, 19) g")
+	a.Exec("INSERT INTO tp SELECT g FROM generate_series(10, 19) g")
 	c.RequireConverged()
 	a.Exec("TRUNCATE tp2")
 	for _, n := range []*pgtest.Node{b, d} {
 		waitForError(n, a, `partition "public.tp2a"`)
 	}
-	b.Exec("BEGIN; CREATE TABLE tp_new (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE tp1 PARTITION OF tp_new FOR VALUES FROM (0) TO (10)" +
-		"; CREATE TABLE tp2 PARTITION OF tp_new FOR VALUES FROM (10) TO (20); INSERT INTO tp_new SELECT * FROM tp; DROP TABLE tp; ALTER TABLE tp_new RENAME TO tp; COMMIT")
-	b.Wait(resumeLimit, "SELECT count(*) FROM tp", "9")
-	d.Exec("BEGIN; ALTER TABLE tp RENAME TO tp_old; CREATE TABLE tp (id int) PARTITION BY RANGE (id); CREATE TABLE tp2 PARTITION OF tp FOR VALUES FROM (10) TO (20)" +
-		"; CREATE TABLE tp1 PARTITION OF tp DEFAULT; INSERT INTO tp SELECT * FROM tp_old; DROP TABLE tp_old; ALTER TABLE tp ADD PRIMARY KEY (id); COMMIT")
-	d.Wait(resumeLimit, "SELECT count(*) FROM tp", "9")
-	c.ExecAll("TRUNCATE tp")
+	const anew = "CREATE TABLE tp (id int PRIMARY KEY) PARTITION BY RANGE (id); ALTER TABLE tp ATTACH PARTITION tp2 FOR VALUES FROM (10) TO (20); CREATE TABLE tp1 PARTITION OF tp DEFAULT"
+	b.Exec("BEGIN; ALTER TABLE tp DETACH PARTITION tp_h; DROP TABLE tp; ALTER TABLE tp_h RENAME TO tp2; " + anew + "; COMMIT")
+	d.Exec("BEGIN; ALTER TABLE tp RENAME TO tp2; " + anew + "; COMMIT")
+	c.RequireConverged()
+	if got := b.Value("SELECT count(*) FROM tp"); got != "0" {
+		t.Errorf("%s rows of the truncated partition are left", got)
+	}
+	a.Exec("INSERT INTO tp SELECT g FROM generate_series(1, 19) g")
+	c.RequireConverged()
+	a.Exec("TRUNCATE tp2")
+	c.RequireConverged()
+	if got := d.Value("SELECT count(*) FROM tp"); got != "9" {
+		t.Errorf("%s rows of the other partition are left", got)
+	}
+	d.Exec("TRUNCATE tp")
 	c.RequireConverged()
 }
 
@@ -440,4 +450,48 @@ func renamedRoot(t *testing.T, c *pgtest.Cluster) {
 	c.Nodes[2].Exec("ALTER SCHEMA rs RENAME TO rs2", "DROP TABLE rr1")
 	a.Exec("UPDATE rs2.rx SET id = 10 + id")
 	c.RequireConverged()
+}
+
+// differentShapes makes one table that is cut by range, by hash and not at all.
+func differentShapes(c *pgtest.Cluster, name, columns string) {
+	for i, by := range []string{" PARTITION BY RANGE (id)", " PARTITION BY HASH (id)", ""} {
+		c.Nodes[i].Exec(fmt.Sprintf("CREATE TABLE %s (%s)%s", name, columns, by))
+	}
+	for i := range 2 {
+		c.Nodes[0].Exec(fmt.Sprintf("CREATE TABLE %[1]s_r%[2]d PARTITION OF %[1]s FOR VALUES FROM (%[3]d) TO (%[4]d)", name, i, i*5000, i*5000+5000))
+		c.Nodes[1].Exec(fmt.Sprintf("CREATE TABLE %[1]s_h%[2]d PARTITION OF %[1]s FOR VALUES WITH (MODULUS 2, REMAINDER %[2]d)", name, i))
+	}
+}
+
+func definitionChanges(t *testing.T, c *pgtest.Cluster) {
+	differentShapes(c, "dc", "id int PRIMARY KEY, v text")
+	for i, n := range c.Nodes {
+		atOnce(n, fmt.Sprintf("INSERT INTO dc SELECT g FROM generate_series(%d, 20, 3) g", i), fmt.Sprintf("UPDATE dc SET v = 'x' WHERE id = %d", i))
+	}
+	c.RequireConverged()
+	for _, n := range c.Nodes[1:] {
+		n.Exec("ALTER TABLE dc ADD w int", "ALTER TABLE dc ALTER v TYPE varchar(100)")
+	}
+	atOnce(c.Nodes[0], "INSERT INTO dc VALUES (21, 'before')", "UPDATE dc SET v = 'b' WHERE id = 0", "ALTER TABLE dc ADD w int", "INSERT INTO dc VALUES (22, 'after', 1), (5001, 'after', 2)",
+		"UPDATE dc SET w = id, id = id + 6000 WHERE id IN (1, 21)", "ALTER TABLE dc ALTER v TYPE varchar(100)", "DELETE FROM dc WHERE id = 2", "INSERT INTO dc VALUES (2, 'anew', 3)")
+	c.RequireConverged()
+	if got := c.Nodes[1].Value("SELECT count(*) || ' ' || sum(w) FROM dc"); got != "24 28" {
+		t.Errorf("rows and sum: %s", got)
+	}
+	c.Nodes[2].Exec("UPDATE dc SET w = 7 WHERE id > 5000")
+	c.RequireConverged()
+}
+
+// More than one unit of what is rolled back at a conflict.
+func largeRoutedTransaction(t *testing.T, c *pgtest.Cluster) {
+	differentShapes(c, "lr", "id int PRIMARY KEY, v text")
+	apart(c, func() {
+		c.Nodes[0].Exec("INSERT INTO lr SELECT g, 'early' FROM generate_series(0, 9999, 1111) g")
+		atOnce(c.Nodes[1], "INSERT INTO lr SELECT g, repeat(md5(g::text), 60) FROM generate_series(0, 9999) g", "UPDATE lr SET v = 'u' WHERE id % 100 = 7")
+		c.Nodes[2].Exec("INSERT INTO lr SELECT g, 'late' FROM generate_series(1, 9999, 3333) g")
+	})
+	c.RequireConverged()
+	if got := c.Nodes[0].Value("SELECT count(*) || ' ' || count(*) FILTER (WHERE v = 'u') || ' ' || string_agg(v, ',') FILTER (WHERE length(v) IN (4, 5)) FROM lr"); got != "10000 100 late,late,late" {
+		t.Errorf("rows: %s", got)
+	}
 }
