@@ -155,6 +155,7 @@ send_pending(void)
 		return;
 	frame = &sender.output->frame;
 
+	bdr_frame_seal(frame);
 	header.data = space;
 	header.len = header.cursor = 0;
 	header.maxlen = sizeof(space);

@@ -18,6 +18,7 @@
 #include "access/htup_details.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
+#include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -29,6 +30,7 @@
 /* A buffer that one large row has blown up further than this is given back. */
 #define BUFFER_BYTES_KEPT		(1024 * 1024)
 
+static void shrink(StringInfo buf);
 static StringInfo message_begin(BdrOutput *output, char kind);
 static void message_end(BdrOutput *output);
 static void append_row(BdrOutput *output, const BdrSentRelation *sent,
@@ -55,6 +57,7 @@ bdr_wire_init(BdrOutput *output)
 	pq_sendbyte(&output->frame.bytes, BDR_WIRE_MAGIC);
 	pq_sendbyte(&output->frame.bytes, output->protocol);
 	pq_sendint16(&output->frame.bytes, 0);
+	pq_sendint32(&output->frame.bytes, 0);	/* bdr_frame_seal */
 
 	output->old_row.values = palloc(MaxTupleAttributeNumber * sizeof(Datum));
 	output->old_row.nulls = palloc(MaxTupleAttributeNumber * sizeof(bool));
@@ -113,6 +116,7 @@ bdr_wire_close_frame(BdrOutput *output, bool ends_transaction)
 	if (bdr_frame_is_empty(frame))
 		return;
 
+	bdr_frame_seal(frame);
 	OutputPluginPrepareWrite(decoding, ends_transaction);
 	appendBinaryStringInfo(decoding->out, frame->bytes.data + BDR_COPY_HEADER_BYTES,
 						   frame->bytes.len - BDR_COPY_HEADER_BYTES);
@@ -120,6 +124,23 @@ bdr_wire_close_frame(BdrOutput *output, bool ends_transaction)
 	/* Before the write: it may answer the receiver, and so send what is pending. */
 	bdr_frame_reset(frame);
 	OutputPluginWrite(decoding, ends_transaction);
+	shrink(decoding->out);
+}
+
+/*
+ * The frame is complete: put the checksum of its messages into its header.
+ */
+void
+bdr_frame_seal(BdrFrame *frame)
+{
+	pg_crc32c	crc;
+	uint32		sealed;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, frame->bytes.data + EMPTY_FRAME_BYTES, frame->bytes.len - EMPTY_FRAME_BYTES);
+	FIN_CRC32C(crc);
+	sealed = pg_hton32(crc);
+	memcpy(frame->bytes.data + EMPTY_FRAME_BYTES - sizeof(sealed), &sealed, sizeof(sealed));
 }
 
 void
@@ -127,11 +148,18 @@ bdr_frame_reset(BdrFrame *frame)
 {
 	frame->bytes.len = EMPTY_FRAME_BYTES;
 	frame->commit_end = InvalidXLogRecPtr;
-	if (frame->bytes.maxlen > BUFFER_BYTES_KEPT)
-	{
-		frame->bytes.data = repalloc(frame->bytes.data, 2 * BDR_FRAME_BYTES_TARGET);
-		frame->bytes.maxlen = 2 * BDR_FRAME_BYTES_TARGET;
-	}
+	shrink(&frame->bytes);
+}
+
+/* Give back what one large row took. */
+static void
+shrink(StringInfo buf)
+{
+	if (buf->maxlen <= BUFFER_BYTES_KEPT)
+		return;
+	buf->data = repalloc(buf->data, 2 * BDR_FRAME_BYTES_TARGET);
+	buf->maxlen = 2 * BDR_FRAME_BYTES_TARGET;
+	buf->len = Min(buf->len, buf->maxlen - 1);
 }
 
 bool

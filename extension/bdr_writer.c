@@ -334,6 +334,7 @@ check_frame_header(BdrReader *reader)
 	uint8		version = bdr_read_uint8(reader);
 	uint16		reserved = bdr_read_uint16(reader);
 
+	(void) bdr_read_uint32(reader); /* checksum: the manager has looked at it */
 	if (magic != BDR_WIRE_MAGIC)
 		bdr_frame_error("It does not start as a frame does.");
 	if (version < BDR_WIRE_VERSION_MIN || version > BDR_WIRE_VERSION_MAX)

@@ -131,6 +131,7 @@ extern void bdr_wire_check_delay(BdrOutput *output);
 extern void bdr_wire_finish_change(BdrOutput *output);
 extern void bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn);
 extern void bdr_wire_close_frame(BdrOutput *output, bool ends_transaction);
+extern void bdr_frame_seal(BdrFrame *frame);
 extern void bdr_frame_reset(BdrFrame *frame);
 extern bool bdr_frame_is_empty(const BdrFrame *frame);
 extern bool bdr_frame_is_overdue(const BdrFrame *frame);

@@ -7,7 +7,8 @@
  *		reader, which sees frames and transaction boundaries but never rows.
  *
  *		frame   := uint8 'B', uint8 protocol version, uint16 0 (reserved for
- *		           per-transaction key hashes), message*
+ *		           per-transaction key hashes), uint32 CRC-32C of all that
+ *		           follows, message*
  *		message := uint8 kind, uint32 length of body, body
  *		Integers are big-endian except inside values in internal form.  A name
  *		is uint16 length + bytes.  Timestamps are TimestampTz microseconds.
@@ -59,7 +60,7 @@
 #define BDR_WIRE_MAGIC			'B'
 #define BDR_WIRE_VERSION_MIN	1
 #define BDR_WIRE_VERSION_MAX	1
-#define BDR_WIRE_HEADER_BYTES	4
+#define BDR_WIRE_HEADER_BYTES	8
 #define BDR_WIRE_MESSAGE_HEADER_BYTES 5
 
 /* A frame is closed when it reaches this size; one row may exceed it. */

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"sync"
 	"time"
@@ -254,10 +255,11 @@ func testConfig() Config {
 // Frames, as docs/protocol.md has them.
 
 func frameOf(messages ...[]byte) []byte {
-	frame := []byte{'B', 1, 0, 0}
+	frame := []byte{'B', 1, 0, 0, 0, 0, 0, 0}
 	for _, m := range messages {
 		frame = append(frame, m...)
 	}
+	binary.BigEndian.PutUint32(frame[4:], crc32.Checksum(frame[8:], crc32.MakeTable(crc32.Castagnoli)))
 	return frame
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 )
 
 // Versions of the protocol that this build reads, as in include/bdr_wire.h.
@@ -17,7 +18,7 @@ const (
 
 const (
 	magic              = 'B'
-	headerBytes        = 4
+	headerBytes        = 8
 	messageHeaderBytes = 5
 )
 
@@ -28,7 +29,11 @@ type Frame struct {
 	messages []byte
 }
 
-// ReadFrame checks the header of b and the length and kind of every message.
+// castagnoli is the polynomial that processors have an instruction for.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// ReadFrame checks the header of b, its checksum and the length and kind of
+// every message.
 func ReadFrame(b []byte) (Frame, error) {
 	switch {
 	case len(b) < headerBytes:
@@ -41,6 +46,9 @@ func ReadFrame(b []byte) (Frame, error) {
 		return Frame{}, errors.New("reserved bytes of frame header are set")
 	}
 	f := Frame{Version: b[1], messages: b[headerBytes:]}
+	if sum, want := crc32.Checksum(f.messages, castagnoli), binary.BigEndian.Uint32(b[4:]); sum != want {
+		return Frame{}, fmt.Errorf("frame of %d bytes was damaged on its way: checksum %08x, expected %08x", len(b), sum, want)
+	}
 	return f, f.each(func(Kind, []byte) error { return nil })
 }
 

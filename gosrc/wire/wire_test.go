@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +20,14 @@ func message(kind Kind, body ...byte) []byte {
 }
 
 func frame(messages ...[]byte) []byte {
-	return append([]byte{'B', 1, 0, 0}, slices.Concat(messages...)...)
+	return sealed('B', 1, 0, slices.Concat(messages...))
+}
+
+// sealed is a frame with a header of the caller's, and the checksum that fits.
+func sealed(magic, version, reserved byte, messages []byte) []byte {
+	b := []byte{magic, version, 0, reserved}
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(messages, crc32.MakeTable(crc32.Castagnoli)))
+	return append(b, messages...)
 }
 
 func startup() []byte {
@@ -83,18 +92,21 @@ func TestScanDecodesEvents(t *testing.T) {
 
 // A length that lies must be an error before anybody believes it.
 func TestReadFrameRefuses(t *testing.T) {
-	long := frame(insert())
-	long[len(long)-8]++ // one byte more than there is
+	long := insert()
+	long[4]++ // one byte more than there is
+	damaged := frame(insert())
+	damaged[len(damaged)-1] ^= 0x40
 	for name, b := range map[string][]byte{
 		"nothing":              {},
-		"half a header":        {'B', 1, 0},
-		"other magic":          {'X', 1, 0, 0},
-		"version 0":            {'B', 0, 0, 0},
-		"version 2":            {'B', 2, 0, 0},
-		"reserved bytes":       {'B', 1, 0, 1},
+		"half a header":        frame()[:7],
+		"other magic":          sealed('X', 1, 0, nil),
+		"version 0":            sealed('B', 0, 0, nil),
+		"version 2":            sealed('B', 2, 0, nil),
+		"reserved bytes":       sealed('B', 1, 1, nil),
+		"checksum":             damaged,
 		"half a message":       frame(insert()[:4]),
 		"body cut off":         frame(insert()[:11]),
-		"length too large":     long,
+		"length too large":     frame(long),
 		"length of 4 GB":       frame([]byte{'I', 255, 255, 255, 255, 0, 0, 0, 0, 0, 0}),
 		"body too short":       frame(message(KindInsert, 0, 0, 0, 1, 0)),
 		"unknown kind":         frame(message('Z', 0, 0, 0, 0)),
@@ -239,6 +251,9 @@ func FuzzReadFrame(f *testing.F) {
 	}
 	f.Add(frame(startup(), begin(100), insert(), logical(1, "in"), commit(100, 2)))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) >= headerBytes { // or hardly any input would get past the checksum
+			binary.BigEndian.PutUint32(b[4:], crc32.Checksum(b[headerBytes:], castagnoli))
+		}
 		read, err := ReadFrame(b)
 		if err != nil {
 			return
@@ -254,4 +269,49 @@ func FuzzReadFrame(f *testing.F) {
 		var tracker Tracker
 		_ = tracker.Track(read, func(Event) error { return nil })
 	})
+}
+
+// Where frames end has no meaning: the same messages in one frame or in two are
+// the same transactions, or the same mistake.
+func FuzzTrackAcrossFrames(f *testing.F) {
+	for _, frames := range golden(f) {
+		var all []byte
+		for i, b := range frames {
+			all = append(all, b[headerBytes:]...)
+			f.Add(all[:len(all):len(all)], uint8(i))
+		}
+	}
+	f.Fuzz(func(t *testing.T, messages []byte, place uint8) {
+		whole, err := ReadFrame(frame(messages))
+		if err != nil {
+			return
+		}
+		at, n := 0, uint8(0)
+		_ = whole.each(func(_ Kind, body []byte) error {
+			if n++; n <= place {
+				at += messageHeaderBytes + len(body)
+			}
+			return nil
+		})
+		once, onceErr := track(whole)
+		twice, twiceErr := track(mustRead(t, frame(messages[:at])), mustRead(t, frame(messages[at:])))
+		if fmt.Sprint(once, onceErr) != fmt.Sprint(twice, twiceErr) {
+			t.Fatalf("as one frame %v %v, cut after %d messages %v %v", once, onceErr, place, twice, twiceErr)
+		}
+	})
+}
+
+// track follows frames to the first error.
+func track(frames ...Frame) (events []string, err error) {
+	var tracker Tracker
+	for _, f := range frames {
+		err = tracker.Track(f, func(e Event) error {
+			events = append(events, fmt.Sprintf("%+v", e))
+			return nil
+		})
+		if err != nil {
+			return events, err
+		}
+	}
+	return append(events, fmt.Sprint(tracker.InTransaction())), nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/crc32"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,9 @@ type sentColumn struct {
 	format     byte
 	length     int16
 }
+
+// castagnoli is the polynomial of a frame's checksum.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func newFrameReader(masked bool) *frameReader {
 	return &frameReader{relations: map[uint32]sentRelation{}, masked: masked}
@@ -65,6 +69,9 @@ func (f *frameReader) frame(b []byte) (lines []string, err error) {
 	c := &cursor{b}
 	if header := c.take(4); string(header) != "B\x01\x00\x00" {
 		return nil, fmt.Errorf("frame header %x", header)
+	}
+	if sum := c.u32(); sum != crc32.Checksum(c.rest, castagnoli) {
+		return nil, fmt.Errorf("checksum %08x of a frame of %d bytes is wrong", sum, len(b))
 	}
 	for len(c.rest) > 0 {
 		kind := c.u8()
