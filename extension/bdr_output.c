@@ -155,16 +155,19 @@ static const StreamOption stream_options[] = {
 };
 
 /*
- * Settings that the text form of values depends on.  search_path is among them
- * because a reg* type is written with its schema only where it is needed.
+ * Settings that the text and the send/recv form of values depend on.
+ * search_path is among them because a reg* type is written with its schema only
+ * where it is needed.
  */
 static const char *const pinned_settings[][2] = {
 	{"DateStyle", "ISO"},
 	{"IntervalStyle", "postgres"},
 	{"TimeZone", "GMT"},
 	{"bytea_output", "hex"},
+	{"client_encoding", NULL},	/* the database's */
 	{"extra_float_digits", "3"},
 	{"lc_monetary", "C"},
+	{"quote_all_identifiers", "off"},
 	{"search_path", ""},
 	{"xmlbinary", "base64"},
 };
@@ -296,7 +299,8 @@ pin_settings(BdrOutput *output)
 	if (in_transaction)
 		output->settings_level = NewGUCNestLevel();
 	for (int i = 0; i < lengthof(pinned_settings); i++)
-		(void) set_config_option(pinned_settings[i][0], pinned_settings[i][1],
+		(void) set_config_option(pinned_settings[i][0],
+								 pinned_settings[i][1] != NULL ? pinned_settings[i][1] : GetDatabaseEncodingName(),
 								 PGC_USERSET, PGC_S_SESSION,
 								 in_transaction ? GUC_ACTION_SAVE : GUC_ACTION_SET,
 								 true, 0, false);

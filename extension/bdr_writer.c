@@ -136,6 +136,7 @@ pin_settings(void)
 		{"row_security", "off"},
 		{"DateStyle", "ISO, YMD"},
 		{"IntervalStyle", "postgres"},
+		{"TimeZone", "GMT"},
 		{"extra_float_digits", "1"},
 		{"bytea_output", "hex"},
 		{"lc_monetary", "C"},
@@ -143,6 +144,8 @@ pin_settings(void)
 		{"lc_time", "C"},
 		{"array_nulls", "on"},
 		{"xmloption", "content"},
+		{"xmlbinary", "base64"},
+		{"quote_all_identifiers", "off"},
 		{"jit", "off"},
 	};
 

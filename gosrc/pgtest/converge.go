@@ -12,7 +12,8 @@ import (
 // with the query text that they stand before, which is one transaction.
 const fixedSettings = `SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
 SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex';
-SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off;
+SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; SET LOCAL quote_all_identifiers = off;
+SET LOCAL lc_monetary = 'C'; SET LOCAL client_encoding = 'UTF8';
 `
 
 // userTables lists every table that is replicated, with its columns by name:
