@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * bdr_debug.c
- *		What only tests call: making the manager die, and looking for lost
- *		wake-ups of its main thread.
+ *		What only tests call: making the manager die, looking for lost
+ *		wake-ups of its main thread, and applying bytes of a test's own.
  *
  * NOTES
  *		All of it needs bdr.debug_faults, which a superuser sets.
@@ -10,27 +10,36 @@
 #include "postgres.h"
 
 #include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "bdr.h"
+#include "bdr_activity.h"
+#include "bdr_apply.h"
 #include "bdr_shmem.h"
 
 #define ANSWER_MS_MAX	500		/* then a wake-up counts as lost */
 #define SIGNAL_EVERY	16		/* pings between two signals */
+#define MESSAGES_BYTES_MAX	(1024 * 1024)
 
 PG_FUNCTION_INFO_V1(bdr_internal_debug_fault);
 PG_FUNCTION_INFO_V1(bdr_internal_latch_stress);
+PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);
 
 extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
 
 static void check_debug(void);
 static bool ping(BdrManagerSlot *slot, uint32 round);
+static void prepare_to_apply(void);
+static char *guarded_copy(const char *bytes, Size len);
 
 Datum
 bdr_internal_debug_fault(PG_FUNCTION_ARGS)
@@ -111,4 +120,85 @@ ping(BdrManagerSlot *slot, uint32 round)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/*
+ * Applies messages of a frame as a writer does, in the caller's transaction.
+ * BEGIN and COMMIT are refused; conflicts are decided as in mirror mode.
+ */
+Datum
+bdr_internal_debug_apply(PG_FUNCTION_ARGS)
+{
+	bytea	   *messages = PG_GETARG_BYTEA_PP(0);
+	Size		len = VARSIZE_ANY_EXHDR(messages);
+	MemoryContext caller = CurrentMemoryContext;
+	BdrReader	reader;
+
+	check_debug();
+	prepare_to_apply();
+	reader.at = guarded_copy(VARDATA_ANY(messages), len);
+	reader.end = reader.at + len;
+	MemoryContextSwitchTo(bdr_change_context);
+	bdr_writer_apply_messages(&reader);
+	bdr_apply_flush();
+	bdr_relation_close_all();
+	bdr_xact.open = false;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(bdr_change_context);
+	PG_RETURN_VOID();
+}
+
+/*
+ * What the writer of a peer is between BEGIN and COMMIT, in this backend.  The
+ * call before may have ended anywhere.
+ */
+static void
+prepare_to_apply(void)
+{
+	static bool prepared = false;
+	static BdrActivity nobody_looks;
+
+	if (!prepared)
+	{
+		bdr_change_context = AllocSetContextCreate(TopMemoryContext, "bdr change",
+												   ALLOCSET_DEFAULT_SIZES);
+		bdr_relation_init();
+		bdr_apply_init();
+		bdr_activity = &nobody_looks;
+		prepared = true;
+	}
+	bdr_apply_forget();
+	bdr_relation_forget_all();
+	MemoryContextReset(bdr_change_context);
+	bdr_peer.name = "debug";
+	bdr_peer.mirror = true;
+	memset(&bdr_xact, 0, sizeof(bdr_xact));
+	bdr_xact.open = true;
+	bdr_xact.started = true;
+	bdr_xact.origin_node = 1;
+	bdr_xact.commit_time = GetCurrentTimestamp();
+	bdr_xact.commit_lsn = PG_UINT64_MAX;	/* no COMMIT has it */
+}
+
+/*
+ * A copy that ends where nothing may be read.
+ */
+static char *
+guarded_copy(const char *bytes, Size len)
+{
+	static char *end = NULL;
+	Size		page = sysconf(_SC_PAGESIZE);
+	char	   *area;
+
+	if (end == NULL)
+	{
+		area = mmap(NULL, MESSAGES_BYTES_MAX + page, PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (area == MAP_FAILED || mprotect(area + MESSAGES_BYTES_MAX, page, PROT_NONE) != 0)
+			elog(ERROR, "could not make room for messages: %m");
+		end = area + MESSAGES_BYTES_MAX;
+	}
+	if (len > MESSAGES_BYTES_MAX)
+		elog(ERROR, "%zu bytes of messages are too many", len);
+	return memcpy(end - len, bytes, len);
 }

@@ -134,6 +134,7 @@ static void relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo 
 static void relation_announce(BdrOutput *output, BdrSentRelation *sent);
 static char column_format(const BdrOutput *output, Oid base_type);
 static bool holds_oids(Oid type);
+static bool needs_parsing(Oid type);
 static void remember_type(BdrSentRelation *sent, Oid type);
 
 static void origins_changed(Datum arg, int cache, uint32 hash);
@@ -1040,12 +1041,14 @@ relation_build_column(BdrOutput *output, BdrSentRelation *sent,
 /*
  * The form in which a column travels.  Internal and send/recv form are for
  * types that are the same object on every server; a value that holds OIDs of
- * anything else means nothing elsewhere and goes as text, with names.
+ * anything else means nothing elsewhere and goes as text, with names.  Internal
+ * form is for types whose values the receiver can check.
  */
 static char
 column_format(const BdrOutput *output, Oid base_type)
 {
 	Oid			element = get_element_type(base_type);
+	char		format = output->best_format;
 	Oid			pinned_max;
 	HeapTuple	tuple;
 	Form_pg_type form;
@@ -1058,8 +1061,11 @@ column_format(const BdrOutput *output, Oid base_type)
 	/* OIDs above FirstGenbkiObjectId are drawn anew in each major version. */
 	pinned_max = output->best_format == BDR_FORMAT_INTERNAL ?
 		FirstUnpinnedObjectId : FirstGenbkiObjectId;
-	if (base_type >= pinned_max || element >= pinned_max || holds_oids(element))
+	if (base_type >= pinned_max || element >= pinned_max || holds_oids(element) ||
+		get_typtype(element) == TYPTYPE_COMPOSITE)
 		return BDR_FORMAT_TEXT;
+	if (needs_parsing(element))
+		format = BDR_FORMAT_BINARY;
 
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base_type));
 	if (!HeapTupleIsValid(tuple))
@@ -1070,9 +1076,9 @@ column_format(const BdrOutput *output, Oid base_type)
 	has_send = OidIsValid(form->typsend) && OidIsValid(form->typreceive);
 	ReleaseSysCache(tuple);
 
-	if (!is_plain || (output->best_format == BDR_FORMAT_BINARY && !has_send))
+	if (!is_plain || (format == BDR_FORMAT_BINARY && !has_send))
 		return BDR_FORMAT_TEXT;
-	return output->best_format;
+	return format;
 }
 
 static bool
@@ -1098,6 +1104,25 @@ holds_oids(Oid type)
 		case PG_MCV_LISTOID:
 		case PG_BRIN_BLOOM_SUMMARYOID:
 		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Rare types with an inside that only their receive function knows how to
+ * check; for the others there is extension/bdr_check.c.
+ */
+static bool
+needs_parsing(Oid type)
+{
+	switch (type)
+	{
+		case TSQUERYOID:
+		case JSONPATHOID:
+		case PG_SNAPSHOTOID:
+		case TXID_SNAPSHOTOID:
 			return true;
 		default:
 			return false;

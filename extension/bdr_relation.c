@@ -427,8 +427,6 @@ close_relation(BdrRelation *rel)
 	rel->rel = NULL;
 	rel->open = false;
 	dlist_delete(&rel->open_node);
-	if (rel->has_domains)
-		rel->stale = true;
 }
 
 /*
@@ -539,20 +537,24 @@ map_column(BdrRelation *rel, BdrColumn *column)
  * How the bytes of this column become a local value.
  *
  * Type oids are the same everywhere for built-in types only, and the sender
- * uses the internal and the send/recv form only for those.
+ * uses the internal and the send/recv form only for those.  A domain's values
+ * are those of its base type; bdr_check_domains looks at them afterwards.
  */
 static void
 map_conversion(BdrRelation *rel, BdrColumn *column)
 {
 	Form_pg_attribute att = TupleDescAttr(rel->desc, column->attnum - 1);
-	bool		same = att->atttypid == column->type &&
-		(att->atttypmod == -1 || att->atttypmod == column->typmod);
+	int32		typmod = att->atttypmod;
+	Oid			base = getBaseTypeAndTypmod(att->atttypid, &typmod);
+	bool		same = base == column->type && (typmod == -1 || typmod == column->typmod);
 	Oid			function;
 	bool		varlena;
 
-	rel->has_domains |= get_typtype(att->atttypid) == TYPTYPE_DOMAIN;
-	column->local_typmod = att->atttypmod;
+	column->domain = base != att->atttypid ? att->atttypid : InvalidOid;
+	rel->has_domains |= OidIsValid(column->domain);
+	column->local_typmod = typmod;
 	column->typeid = column->type;
+	column->check = NULL;
 	if (column->format == BDR_FORMAT_TEXT)
 		column->conversion = BDR_CONVERT_INPUT;
 	else if (column->type >= FirstUnpinnedObjectId || !get_typisdefined(column->type))
@@ -573,7 +575,7 @@ map_conversion(BdrRelation *rel, BdrColumn *column)
 		getTypeOutputInfo(column->type, &function, &varlena);
 		fmgr_info(function, &column->output);
 	}
-	getTypeInputInfo(att->atttypid, &function, &column->input_param);
+	getTypeInputInfo(base, &function, &column->input_param);
 	fmgr_info(function, &column->input);
 
 	if (column->format == BDR_FORMAT_INTERNAL)
@@ -582,6 +584,8 @@ map_conversion(BdrRelation *rel, BdrColumn *column)
 		if (column->typlen != column->attlen)
 			bdr_frame_error("Column \"%s\" of relation \"%s.%s\" has length %d instead of %d.",
 							column->name, rel->schema, rel->name, column->attlen, column->typlen);
+		if (column->typlen == -1)
+			column->check = bdr_check_make(column->type);
 	}
 }
 
@@ -812,6 +816,8 @@ build_execution(BdrRelation *rel)
 		rel->index_oids[i] = RelationGetRelid(rel->result->ri_IndexRelationDescs[i]);
 	if (rel->has_defaults)
 		build_defaults(rel);
+	if (rel->has_domains)
+		rel->domain_caches = palloc0(rel->ncolumns * sizeof(void *));
 	rel->kept = can_be_kept(rel);
 	MemoryContextSwitchTo(old);
 }
@@ -825,7 +831,8 @@ can_be_kept(BdrRelation *rel)
 {
 	TupleConstr *constr = RelationGetDescr(rel->rel)->constr;
 
-	if (!rel->batchable || rel->is_partition || rel->routes || (constr != NULL && constr->num_check > 0))
+	if (!rel->batchable || rel->is_partition || rel->routes || rel->has_domains ||
+		(constr != NULL && constr->num_check > 0))
 		return false;
 	for (int i = 0; i < rel->result->ri_NumIndices; i++)
 	{

@@ -83,6 +83,8 @@ bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot)
 	for (int i = 0; i < ncolumns; i++)
 		read_value(reader, rel, &rel->columns[i], slot, is_new);
 	ExecStoreVirtualTuple(slot);
+	if (unlikely(rel->has_domains) && is_new)
+		bdr_check_domains(rel, slot);
 }
 
 static void
@@ -238,24 +240,17 @@ varlena_value(BdrColumn *column, const char *bytes, uint32 len)
 }
 
 /*
- * The inside of the types that are read by length without a look at it.
+ * The inside of a value.  Numbers are frequent, and long ones need no look.
  */
 static void
 check_varlena(BdrColumn *column, const struct varlena *value)
 {
-	Size		len = VARSIZE_ANY_EXHDR(value);
-	const unsigned char *inside = (const unsigned char *) VARDATA_ANY(value);
-	uint16		header;
-
-	if (column->typeid == NUMERICOID)
-	{
-		if (len < sizeof(uint16))
-			bdr_frame_error("Column \"%s\" has a number of %zu bytes.", column->name, len);
-		memcpy(&header, inside, sizeof(header));
-		/* the two high bits are set in the form without a separate weight */
-		if ((header & 0x8000) == 0 && len < 2 * sizeof(uint16))
-			bdr_frame_error("Column \"%s\" has a number of %zu bytes.", column->name, len);
-	}
+	if (likely(column->check == NULL) ||
+		(column->typeid == NUMERICOID && VARSIZE_ANY_EXHDR(value) >= 2 * sizeof(uint16)))
+		return;
+	if (!bdr_check_value(column->check, value))
+		bdr_frame_error("Column \"%s\" has a damaged value of type %s.",
+						column->name, format_type_be(column->typeid));
 }
 
 /*

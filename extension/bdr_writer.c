@@ -55,7 +55,6 @@ static void writer_loop(void);
 static bool wait_for_message(BdrMessage *msg);
 static bool wait_for_socket(void);
 static void apply_frame(StringInfo body);
-static void apply_messages(BdrReader *reader);
 static void apply_message(uint8 kind, BdrReader *body);
 static void apply_row_message(uint8 kind, BdrReader *body);
 static void read_logical_message(BdrReader *body);
@@ -291,12 +290,12 @@ apply_frame(StringInfo body)
 		{
 			if (redo)
 			{
-				const char *at = bdr_unit_redo(apply_messages);
+				const char *at = bdr_unit_redo(bdr_writer_apply_messages);
 
 				reader.at = at != NULL ? at : start + BDR_WIRE_HEADER_BYTES;
 				reader.end = start + len;
 			}
-			apply_messages(&reader);
+			bdr_writer_apply_messages(&reader);
 			bdr_apply_flush();
 			done = true;
 		}
@@ -349,8 +348,8 @@ check_frame_header(BdrReader *reader)
 /*
  * Every message from reader->at to the end.
  */
-static void
-apply_messages(BdrReader *reader)
+void
+bdr_writer_apply_messages(BdrReader *reader)
 {
 	while (reader->at < reader->end)
 	{

@@ -168,6 +168,9 @@ typedef enum BdrConversion
 	BDR_CONVERT_INPUT			/* text */
 } BdrConversion;
 
+/* How the inside of a value is checked; bdr_check.c. */
+typedef struct BdrCheck BdrCheck;
+
 /* One column as the peer sends it, and what becomes of its values. */
 typedef struct BdrColumn
 {
@@ -185,7 +188,9 @@ typedef struct BdrColumn
 	bool		typbyval;
 	char		typalign;
 	Oid			typeid;
-	int32		local_typmod;
+	const BdrCheck *check;		/* NULL: any bytes will do */
+	Oid			domain;			/* of the local column; InvalidOid: none */
+	int32		local_typmod;	/* of its base type */
 	FmgrInfo	input;			/* local input or receive function */
 	Oid			input_param;
 	FmgrInfo	receive;		/* of the remote type, before going via text */
@@ -269,6 +274,7 @@ typedef struct BdrRelation
 	Oid		   *index_oids;
 	ExprState **defaults;		/* per local column, or NULL */
 	List	   *levels;			/* of BdrLevel, if it routes */
+	void	  **domain_caches;	/* per remote column, with has_domains */
 } BdrRelation;
 
 extern void bdr_relation_init(void);
@@ -299,6 +305,14 @@ extern int	bdr_tuple_find_duplicates(BdrRelation *rel, TupleTableSlot *slot, Ite
 									  TupleTableSlot *found, Oid *index);
 
 /* ---------------------------------------------------------------------
+ * Checks of what came as bytes
+ * ---------------------------------------------------------------------
+ */
+extern const BdrCheck *bdr_check_make(Oid type);
+extern bool bdr_check_value(const BdrCheck *check, const struct varlena *value);
+extern void bdr_check_domains(BdrRelation *rel, TupleTableSlot *slot);
+
+/* ---------------------------------------------------------------------
  * Changes
  * ---------------------------------------------------------------------
  */
@@ -325,6 +339,7 @@ extern void bdr_apply_read_delete(BdrUpdate *update, BdrReader *reader);
 extern bool bdr_apply_find_and_write(BdrUpdate *update);
 extern void bdr_apply_begin_change(BdrRelation *rel);
 extern void bdr_apply_fire_triggers(BdrRelation *rel);
+extern void bdr_writer_apply_messages(BdrReader *reader);
 
 /* The relation and change that an error is about; NULL: none. */
 extern BdrRelation *bdr_apply_relation;

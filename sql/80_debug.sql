@@ -1,4 +1,4 @@
--- For tests; both refuse to work unless bdr.debug_faults is on.
+-- For tests; all refuse to work unless bdr.debug_faults is on.
 CREATE FUNCTION bdr.internal_debug_fault(kind text)
 RETURNS void
 AS 'MODULE_PATHNAME', 'bdr_internal_debug_fault'
@@ -12,3 +12,10 @@ AS 'MODULE_PATHNAME', 'bdr_internal_latch_stress'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.internal_latch_stress(integer) IS 'internal: count wake-ups that the manager loses, for tests';
 REVOKE ALL ON FUNCTION bdr.internal_latch_stress(integer) FROM PUBLIC;
+
+CREATE FUNCTION bdr.internal_debug_apply(messages bytea)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_internal_debug_apply'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_debug_apply(bytea) IS 'internal: apply messages as if a peer had sent them, for tests';
+REVOKE ALL ON FUNCTION bdr.internal_debug_apply(bytea) FROM PUBLIC;

@@ -1,8 +1,10 @@
 package pgtest
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,6 +30,7 @@ type Link struct {
 	cut     bool // bytes stay where they are until it heals
 	refused bool // connections are reset, and new ones too
 	delay   time.Duration
+	change  func(copyData []byte) []byte
 	pairs   map[*pair]bool
 }
 
@@ -104,6 +107,9 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	go link.pump(both, client, server)
+	if change := link.changer(); change != nil {
+		client = changed(client, change)
+	}
 	link.pump(both, server, client)
 }
 
@@ -124,8 +130,14 @@ func (l *Link) Refuse() {
 // Delay holds every piece of data for d.
 func (l *Link) Delay(d time.Duration) { l.set(func() { l.delay = d }) }
 
-// Heal lets everything through again.
-func (l *Link) Heal() { l.set(func() { l.cut, l.refused, l.delay = false, false, 0 }) }
+// Change lets a function replace the body of each CopyData message on its way
+// to the client, in connections that are opened from now on.
+func (l *Link) Change(change func(copyData []byte) []byte) { l.set(func() { l.change = change }) }
+
+// Heal lets everything through again, unchanged.
+func (l *Link) Heal() {
+	l.set(func() { l.cut, l.refused, l.delay, l.change = false, false, 0, nil })
+}
 
 func (l *Link) set(change func()) {
 	l.mu.Lock()
@@ -138,6 +150,12 @@ func (l *Link) isRefused() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.refused
+}
+
+func (l *Link) changer() func([]byte) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.change
 }
 
 func (l *Link) add(both *pair) bool {
@@ -177,6 +195,52 @@ func (l *Link) pump(both *pair, from, to net.Conn) {
 	_ = both.client.Close()
 	_ = both.server.Close()
 	l.set(func() { delete(l.pairs, both) })
+}
+
+// changed is a connection to a client that changes the CopyData messages among
+// what is written to it.
+func changed(client net.Conn, change func([]byte) []byte) net.Conn {
+	return &changingConn{Conn: client, change: change}
+}
+
+type changingConn struct {
+	net.Conn
+	change  func([]byte) []byte
+	pending []byte // the beginning of a message
+	begun   bool   // something was passed on
+}
+
+func (c *changingConn) Write(b []byte) (int, error) {
+	c.pending = append(c.pending, b...)
+	if !c.begun && c.pending[0] == 'N' { // no TLS; this answer alone has no length
+		c.begun = true
+		if err := c.pass(c.pending[:1]); err != nil {
+			return 0, err
+		}
+		c.pending = c.pending[1:]
+	}
+	for len(c.pending) >= 5 {
+		end := 1 + int(binary.BigEndian.Uint32(c.pending[1:]))
+		if len(c.pending) < end {
+			break
+		}
+		message := c.pending[:end]
+		c.pending = c.pending[end:]
+		c.begun = true
+		if message[0] == 'd' {
+			body := c.change(slices.Clone(message[5:]))
+			message = append(binary.BigEndian.AppendUint32([]byte{'d'}, uint32(4+len(body))), body...)
+		}
+		if err := c.pass(message); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+func (c *changingConn) pass(b []byte) error {
+	_, err := c.Conn.Write(b)
+	return err
 }
 
 func (p *pair) reset() {
