@@ -131,6 +131,7 @@ bdr_apply_insert(BdrReader *reader)
 	bdr_apply_begin_change(rel);
 	bdr_tuple_fill_defaults(rel, slot);
 	insert_where_it_belongs(rel, slot, bdr_xact.careful);
+	ExecClearTuple(slot);
 	end_change(rel);
 }
 
@@ -191,6 +192,9 @@ bdr_apply_flush(void)
 		insert_row(rel, rel->run_slots[0]);
 	else
 		insert_run(rel, count, run.first_change);
+	/* storing a row made a copy of it in its slot */
+	for (int i = 0; i < count; i++)
+		ExecClearTuple(rel->run_slots[i]);
 	bdr_xact.change_nr = change_nr;
 	bdr_apply_relation = NULL;
 	ResetPerTupleExprContext(rel->estate);
@@ -366,7 +370,7 @@ bdr_apply_read_update(BdrUpdate *update, BdrReader *reader)
 	update->row = rel->new_slot;
 	old = read_old(reader, rel);
 	bdr_tuple_read(reader, rel, update->row);
-	if (old == BDR_OLD_FULL)
+	if (old != BDR_OLD_NONE)
 		bdr_tuple_complete_from_old(rel, update->row, rel->key_slot);
 	update->key = old == BDR_OLD_NONE ? update->row : rel->key_slot;
 	update->lookup = old == BDR_OLD_FULL ? &rel->by_row : &rel->by_key;

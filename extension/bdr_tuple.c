@@ -73,7 +73,8 @@ bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot)
 	if (ncolumns != rel->ncolumns)
 		bdr_frame_error("A row of relation \"%s.%s\" has %u columns instead of %d.",
 						rel->schema, rel->name, ncolumns, rel->ncolumns);
-	ExecClearTuple(slot);
+	if (!TTS_EMPTY(slot))
+		ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, rel->desc->natts);
 	if (rel->nunchanged > 0)
 	{
@@ -338,7 +339,8 @@ bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *loca
 }
 
 /*
- * An old row that was sent as a whole has what the new one leaves out.
+ * An old row, or a key that lies in a TOAST table, has what the new row leaves
+ * out.
  */
 void
 bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old)
