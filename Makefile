@@ -91,8 +91,8 @@ lint:
 	! grep -nE '^ *# *(if|elif).*PG_VERSION_NUM' extension/*.c $(filter-out include/bdr_compat.h,$(wildcard include/*.h))
 
 check-go:
-	GOFLAGS=-buildvcs=false $(GO) vet ./gosrc/... .
-	GOFLAGS=-buildvcs=false $(GO) test -race ./gosrc/... .
+	GOFLAGS=-buildvcs=false $(GO) vet ./gosrc/... ./regress/bench .
+	GOFLAGS=-buildvcs=false $(GO) test -race ./gosrc/... ./regress/bench .
 
 soak:
 	BDR_SCHEDULES=$(or $(SCHEDULES),100000) GOFLAGS=-buildvcs=false $(GO) test -count=1 -v -timeout 0 ./gosrc/conflict/model

@@ -132,7 +132,7 @@ go_unit_tests() {
             */pgtest | */bdrgo | bdr) others+=("$package") ;;
             *) pure+=("$package") ;;
         esac
-    done < <("$GO" list . ./gosrc/...)
+    done < <("$GO" list . ./gosrc/... ./regress/bench)
     go_tests "race" -race "${pure[@]}"
     go_tests "unit" "${others[@]}"
     fuzz_all "${pure[@]}"

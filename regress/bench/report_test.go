@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+const docs = "../../docs/performance"
+
+// Numbers that somebody typed into the page, or a plot of another run, look
+// like measurements. Both must be what the file of results makes of them.
+func TestPageAndPlotAreMadeFromTheResults(t *testing.T) {
+	r, err := readReport(docs + ".json")
+	if err != nil || r.Throughput == nil {
+		t.Fatalf("no results: %v", err)
+	}
+	page, svg := contentOf(t, docs+".md"), contentOf(t, docs+".svg")
+	made, err := fill(page, r.parts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made != page || plot(r.Throughput) != svg {
+		t.Error("docs/performance.md or .svg differs from docs/performance.json: run regress/bench.sh replot")
+	}
+}
+
+func contentOf(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestFillReplacesNothingElse(t *testing.T) {
+	const page = "before\n<!-- bench: a -->\nold\n<!-- bench: end -->\nbetween\n<!-- bench: b -->\n<!-- bench: end -->\nafter\n"
+	got, err := fill(page, []part{{"a", "new\n"}})
+	want := strings.Replace(page, "old", "new", 1)
+	if err != nil || got != want {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := fill(page, []part{{"c", ""}}); err == nil {
+		t.Error("a part without a place on the page is no error")
+	}
+}
+
+// A ratio that is better than its target must not be called missed, in either
+// direction, and a workload that costs more must still fit the plot.
+func TestTargetsAndPlot(t *testing.T) {
+	w := workloadResult{Title: "a & b", Changes: 1_000_000, Target: targets{Wall: 2, Applier: 0.5, Sender: 0.5}, Variants: []figures{
+		{Variant: "native binary", Wall: 4, CPU: map[string]float64{senderRole: 2, applierRole: 2}},
+		{Variant: "bdr", Wall: 2, CPU: map[string]float64{senderRole: 1, applierRole: 0.9, managerRole: 0.2}}}}
+	live := workloadResult{Title: "live", Target: targets{Lag: 1}, Variants: []figures{
+		{Variant: "native binary", Lag: &lag{Median: 1, P99: 2}}, {Variant: "bdr", Lag: &lag{Median: 0.5, P99: 40}}}}
+	result := &throughputResult{Workloads: []workloadResult{w, live}}
+	if row := "| a & b | 2.00x (2.0x) met | 0.55x (0.50x) **missed** | 0.50x (0.50x) met |"; !strings.Contains(result.targetTable(), row) {
+		t.Errorf("not %s but %s", row, result.targetTable())
+	}
+	if table := result.liveTable(); !strings.Contains(table, "| 0.50 met | 40.00 **missed** |") {
+		t.Error(table)
+	}
+	svg := plot(result)
+	for decoder := xml.NewDecoder(strings.NewReader(svg)); ; {
+		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%v in %s", err, svg)
+		}
+	}
+	if bars, ticks := strings.Count(svg, "<rect"), strings.Count(svg, `class="target"`); bars != 5+3 || ticks != 5+1 {
+		t.Errorf("%d bars and %d ticks, the legend's included", bars, ticks)
+	}
+}
+
+func TestLagOf(t *testing.T) {
+	began := time.Now()
+	committed, arrived, polled := map[int]time.Time{}, map[int]time.Time{}, map[int]time.Time{}
+	for id := range 100 {
+		committed[id] = began
+		arrived[id] = began.Add(time.Duration(id+1) * time.Millisecond)
+	}
+	polled[10] = arrived[10].Add(time.Millisecond)
+	want := lag{Median: 51, P99: 100, Max: 100, Probes: 100, Polling: 1}
+	if got := lagOf(committed, arrived, polled); *got != want {
+		t.Errorf("got %+v, want %+v", *got, want)
+	}
+}
