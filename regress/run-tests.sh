@@ -1,5 +1,9 @@
 #!/usr/bin/env bash
-# run-tests.sh [installcheck | check-cluster]: all tests, or one kind of them.
+# run-tests.sh [installcheck | check-cluster | soak]: all tests, or one kind.
+#
+# soak is the kind that "all" leaves out. SOAK chooses from it: "model", millions
+# of schedules of conflicts (SCHEDULES of each kind), and "cluster", a large
+# transaction and chaos (BDR_SOAK_ROWS, BDR_SOAK_MINUTES, BDR_SOAK_SEED).
 #
 # Counts single tests, prints what a failing one said, names the failing ones
 # at the end, and ends with "N passed, N failed" alone on a line.
@@ -45,6 +49,7 @@ go_tests() {
         grep -vE '^ *(=== |--- PASS)|no test files' "$log"
     else
         grep -E '^(ok|FAIL|panic)' "$log"
+        [ "$name" != soak ] || grep -E '^ *(--- |[a-z_]+_test.go)' "$log"
     fi
 }
 
@@ -155,6 +160,17 @@ cluster_tests() {
     go_tests "cluster" -timeout 15m ./regress/cluster
 }
 
+soak_tests() {
+    case " ${SOAK:=model cluster} " in *" model "*)
+        heading "soak: the conflict model"
+        BDR_SCHEDULES=${SCHEDULES:-100000} go_tests "soak" -timeout 0 ./gosrc/conflict/model
+        ;;
+    esac
+    case " $SOAK " in *" cluster "*) ;; *) return ;; esac
+    heading "soak: real servers"
+    go_tests "soak" -tags soak -timeout 12h -run '^TestSoak' ./regress/cluster
+}
+
 end() {
     local dir
     for dir in "$work/ready" "$work/plain"; do
@@ -177,7 +193,8 @@ if [ "$failed" -eq 0 ] || [ "$what" = all ]; then
         all) go_unit_tests; [ "$failed" -gt 0 ] && [ "$passed" -eq 0 ] || { one_server_tests; cluster_tests; } ;;
         installcheck) one_server_tests ;;
         check-cluster) cluster_tests ;;
-        *) echo "usage: run-tests.sh [installcheck | check-cluster]" >&2; exit 2 ;;
+        soak) soak_tests ;;
+        *) echo "usage: run-tests.sh [installcheck | check-cluster | soak]" >&2; exit 2 ;;
     esac
 fi
 
