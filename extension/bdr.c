@@ -15,6 +15,7 @@
 
 #include "bdr.h"
 #include "bdr_guard.h"
+#include "bdr_repair.h"
 
 PG_MODULE_MAGIC;
 
@@ -25,6 +26,7 @@ _PG_init(void)
 {
 	bdr_guc_define();
 	bdr_guard_init();
+	bdr_repair_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

@@ -183,7 +183,7 @@ node_of_origin(RepOriginId origin)
 {
 	uint32		node;
 
-	if (origin == InvalidRepOriginId)
+	if (origin == InvalidRepOriginId || origin == DoNotReplicateId)
 		return bdr_peer.local_node_id;
 	for (int i = 0; i < norigin_nodes; i++)
 	{
@@ -207,8 +207,10 @@ look_up_node(RepOriginId origin)
 	unsigned int dboid;
 	unsigned int node;
 
-	if (origin == DoNotReplicateId || !replorigin_by_oid(origin, true, &name))
+	if (!replorigin_by_oid(origin, true, &name))
 		return 0;
+	if (bdr_origin_is_repair(name))
+		return bdr_peer.local_node_id;
 	if (sscanf(name, BDR_ORIGIN_FORMAT, &dboid, &node) != 2 || dboid != MyDatabaseId)
 		return 0;
 	snprintf(expected, sizeof(expected), BDR_ORIGIN_FORMAT, dboid, node);

@@ -12,12 +12,14 @@
 
 #include "bdr.h"
 #include "bdr_protocol.h"
+#include "bdr_repair.h"
 
 bool		bdr_debug_faults = false;
 static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
 int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_min_worker_backoff_delay = 1000;
 
+/* What the manager is told. */
 static const char *const setting_names[] = {
 	"bdr.debug_faults",
 	"bdr.max_worker_backoff_delay",
@@ -59,6 +61,14 @@ bdr_guc_define(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("bdr.xact_replication",
+							 "Off keeps what the transaction writes on this node.",
+							 "Only with SET LOCAL, before the transaction has written.",
+							 &bdr_xact_replication,
+							 true,
+							 PGC_SUSET,
+							 GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_DISALLOW_IN_AUTO_FILE,
+							 bdr_repair_check_setting, bdr_repair_assign_setting, NULL);
 	MarkGUCPrefixReserved("bdr");
 }
 

@@ -57,6 +57,7 @@ typedef enum OriginKind
 	ORIGIN_UNKNOWN,				/* not looked up yet */
 	ORIGIN_ABSENT,				/* looked up, no such origin in that snapshot */
 	ORIGIN_FOREIGN,				/* not us: its changes count as made here */
+	ORIGIN_REPAIR,				/* a repair of this node only */
 	ORIGIN_COPY,				/* a join of this node copied the rows */
 	ORIGIN_PEER					/* a peer's changes */
 } OriginKind;
@@ -820,7 +821,9 @@ origin_look_up(Origin *origin)
 	}
 
 	snprintf(prefix, sizeof(prefix), "bdr_%u_", MyDatabaseId);
-	if (strncmp(name, prefix, strlen(prefix)) == 0)
+	if (bdr_origin_is_repair(name))
+		kind = ORIGIN_REPAIR;
+	else if (strncmp(name, prefix, strlen(prefix)) == 0)
 	{
 		node_id = strtoul(name + strlen(prefix), &end, 10);
 		kind = *end == '\0' && end[-1] != '_' ? ORIGIN_PEER : ORIGIN_COPY;
@@ -832,7 +835,8 @@ origin_look_up(Origin *origin)
 
 /*
  * origins=all sends what came from peers too, but never back to where it came
- * from.  Rows that were copied by a join are everywhere already.
+ * from.  Rows that were copied by a join are everywhere already; what repairs
+ * this node is for no other.
  */
 static bool
 origin_is_dropped(const BdrOutput *output, const Origin *origin)
@@ -843,6 +847,8 @@ origin_is_dropped(const BdrOutput *output, const Origin *origin)
 			return !output->all_origins || origin->node_id == output->node_id;
 		case ORIGIN_COPY:
 			return !output->all_origins;
+		case ORIGIN_REPAIR:
+			return true;
 		default:
 			return false;
 	}

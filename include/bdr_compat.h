@@ -15,6 +15,8 @@
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
 #endif
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/rel.h"
 
 #if PG_VERSION_NUM < 150000
@@ -34,6 +36,24 @@
 #else
 #define bdr_attribute_map(from, to) build_attrmap_by_name_if_req(from, to)
 #endif
+
+/* A setting by its name, or NULL. */
+static inline struct config_generic *
+bdr_find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, 0);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i];
+	}
+	return NULL;
+#endif
+}
 
 /* ---------------------------------------------------------------------
  * Applying rows (bdr_relation.c, bdr_tuple.c, bdr_apply.c)

@@ -107,4 +107,16 @@
 /* Replication origins and slots: bdr_<local database oid>_<peer node id>. */
 #define BDR_ORIGIN_FORMAT		"bdr_%u_%u"
 
+/*
+ * Origins of repairs are bdr_<name>, and the name does not begin with a digit:
+ * what is written under them stays on this node.
+ */
+#define BDR_REPAIR_ORIGIN		"bdr_local_only_origin"
+
+static inline bool
+bdr_origin_is_repair(const char *name)
+{
+	return strncmp(name, "bdr_", 4) == 0 && name[4] != '\0' && !(name[4] >= '0' && name[4] <= '9');
+}
+
 #endif							/* BDR_WIRE_H */

@@ -577,6 +577,9 @@ func writeUnderOrigins(n *pgtest.Node, live *reader) {
 	drop(ours + "_copy_1")
 	create("bdr_1_8")
 	inOrigin(n, "bdr_1_8", "0/1", `INSERT INTO t VALUES ('of another database')`)
+	n.Exec("CREATE EXTENSION bdr", "LOAD 'bdr'", `BEGIN; SET LOCAL bdr.xact_replication = off; INSERT INTO t VALUES ('kept here'); SELECT pg_logical_emit_message(true, 'bdr', 'of 7'); COMMIT`,
+		`BEGIN; SELECT bdr.difference_fix_session_setup(); INSERT INTO t VALUES ('repair'); COMMIT`,
+		`INSERT INTO t VALUES ('another repair')`, `SELECT bdr.difference_fix_session_reset()`)
 }
 
 func withoutMessages(lines []string) []string {
