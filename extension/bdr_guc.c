@@ -13,11 +13,18 @@
 #include "bdr.h"
 #include "bdr_protocol.h"
 #include "bdr_repair.h"
+#include "bdr_skew.h"
 
 bool		bdr_debug_faults = false;
 static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
 int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_min_worker_backoff_delay = 1000;
+
+static const struct config_enum_entry skew_actions[] = {
+	{"WARN", BDR_SKEW_WARN, false},
+	{"WAIT", BDR_SKEW_WAIT, false},
+	{NULL, 0, false}
+};
 
 /* What the manager is told. */
 static const char *const setting_names[] = {
@@ -53,6 +60,22 @@ bdr_guc_define(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.maximum_clock_skew",
+							"How far the commit time of a peer's transaction may be in the future of our clock.",
+							"-1 means any time.",
+							&bdr_maximum_clock_skew,
+							BDR_MAXIMUM_CLOCK_SKEW, -1, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomEnumVariable("bdr.maximum_clock_skew_action",
+							 "What to do about a transaction beyond bdr.maximum_clock_skew.",
+							 "WARN says so in the server log, WAIT waits until our clock has come near enough.",
+							 &bdr_maximum_clock_skew_action,
+							 BDR_MAXIMUM_CLOCK_SKEW_ACTION, skew_actions,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("bdr.min_worker_backoff_delay",
 							"Time before the second attempt of a subscription that fails.",
 							"It doubles with each further failure, up to bdr.max_worker_backoff_delay.",

@@ -45,6 +45,7 @@
 #include "bdr_activity.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_skew.h"
 #include "bdr_wire.h"
 
 /* Frames kept for another try; a subtransaction starts when they exceed it. */
@@ -250,6 +251,7 @@ bdr_xact_start_local(void)
 	if (bdr_xact.started)
 		return;
 	SetCurrentStatementStartTimestamp();
+	bdr_skew_check();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(bdr_change_context);

@@ -48,12 +48,14 @@ static BdrSocket *decider;		/* conflicts out, decisions in */
 static XLogRecPtr reported_flushed;
 static TimestampTz reported_at;
 static bool stats_pending;		/* counted, not yet handed on */
+static BackendState shown = STATE_UNDEFINED;	/* in pg_stat_activity */
 
 static void pin_settings(void);
 static void read_setup(BdrMessage *msg);
 static void writer_loop(void);
 static bool wait_for_message(BdrMessage *msg);
 static bool wait_for_socket(void);
+static void handle_signals(void);
 static void apply_frame(StringInfo body);
 static void apply_message(uint8 kind, BdrReader *body);
 static void apply_row_message(uint8 kind, BdrReader *body);
@@ -224,12 +226,7 @@ wait_for_message(BdrMessage *msg)
 	{
 		int			got;
 
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		handle_signals();
 		got = bdr_socket_try_read(data, msg);
 		if (got != 0)
 			return got > 0;
@@ -264,6 +261,41 @@ wait_for_socket(void)
 	if (events & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	return (events & WL_TIMEOUT) == 0;
+}
+
+static void
+handle_signals(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/*
+ * Between BEGIN and the first change, when no local transaction is open.
+ */
+void
+bdr_writer_wait(long (*left_ms) (void), const char *activity)
+{
+	long		left = left_ms();
+
+	Assert(!bdr_xact.started);
+	pgstat_report_activity(STATE_RUNNING, activity);
+	while (left > 0)
+	{
+		if (progress_is_due())
+			report_progress();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(left, BDR_PROGRESS_MS), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		handle_signals();
+		left = left_ms();
+	}
+	shown = STATE_UNDEFINED;
+	report_activity(STATE_RUNNING);
 }
 
 /*
@@ -497,7 +529,6 @@ report_progress(void)
 static void
 report_activity(BackendState state)
 {
-	static BackendState shown = STATE_UNDEFINED;
 	char		text[NAMEDATALEN + 64];
 
 	if (state == shown)

@@ -85,6 +85,9 @@ extern BdrPeer bdr_peer;
 extern BdrRemoteXact bdr_xact;
 extern BdrCounters bdr_counters;
 
+/* bdr_writer.c: wait, interruptibly and reporting, until left_ms returns 0. */
+extern void bdr_writer_wait(long (*left_ms) (void), const char *activity);
+
 /* Reset after each change, or each run of inserts. */
 extern MemoryContext bdr_change_context;
 

@@ -11,7 +11,8 @@ CREATE FUNCTION bdr.internal_subscription_status(
     OUT error_sqlstate text, OUT error_message text, OUT error_detail text, OUT error_hint text, OUT error_context text,
     OUT error_first_time timestamptz, OUT error_retries bigint, OUT next_retry_time timestamptz,
     OUT remote_xid xid, OUT remote_end_lsn pg_lsn, OUT remote_commit_time timestamptz, OUT remote_change_nr bigint,
-    OUT remote_nspname text, OUT remote_relname text)
+    OUT remote_nspname text, OUT remote_relname text,
+    OUT approx_clock_drift_ms bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'bdr_call_if_running'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -25,7 +26,7 @@ CREATE VIEW bdr.subscription_summary AS
            CASE WHEN NOT s.sub_enabled THEN 'disabled' ELSE COALESCE(l.subscription_status, 'down') END AS subscription_status,
            s.nodegroup_id AS node_group_id, s.sub_id, s.origin_node_id AS origin_id, s.target_node_id AS target_id,
            l.receive_lsn, l.receive_commit_lsn, l.last_xact_replay_lsn, l.last_xact_flush_lsn, l.last_xact_replay_timestamp,
-           l.last_error, l.last_error_time
+           l.last_error, l.last_error_time, l.approx_clock_drift_ms
     FROM bdr.subscription s
          LEFT JOIN bdr.internal_subscription_status() l ON l.sub_id = s.sub_id
          LEFT JOIN bdr.node_group g ON g.node_group_id = s.nodegroup_id

@@ -34,7 +34,8 @@ func statusRow(s replicate.Status) []*string {
 		text(s.LastError), moment(s.LastErrorTime),
 		meanApplyTime(s.Counts), number(s.Counts.Aborts), number(s.Counts.Deadlocks), number(s.Counts.Duplicates), number(s.CurrentCommits),
 	}
-	return append(row, failureColumns(s.Failure)...)
+	row = append(row, failureColumns(s.Failure)...)
+	return append(row, milliseconds(s.ClockDrift))
 }
 
 // failureColumns describes what stops a subscription now; all NULL if nothing
@@ -77,6 +78,13 @@ func position(l lsn.LSN) *string {
 		return nil
 	}
 	return hand.Text(l.String())
+}
+
+func milliseconds(d *time.Duration) *string {
+	if d == nil {
+		return nil
+	}
+	return hand.Text(strconv.FormatInt(d.Milliseconds(), 10))
 }
 
 func text(s string) *string {

@@ -275,6 +275,7 @@ func (p *Peer) adopt(u *pump) {
 	p.recovered(u.progress.lastCommit())
 	succeeded := u.succeeded(p.retry)
 	u.onMessage = p.watchFarewell
+	u.onHeard = p.record.heard
 	u.onApplied = func(w hand.Progress) {
 		p.record.applied(w)
 		succeeded(w)

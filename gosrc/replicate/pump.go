@@ -82,6 +82,7 @@ type pump struct {
 	progress  *progress
 	tracker   wire.Tracker
 	onApplied func(hand.Progress)                       // each report of the writer
+	onHeard   func(sent, received time.Time)            // each message of the stream
 	onMessage func(wire.Message) (stop bool, err error) // each logical message
 	moved     chan struct{}                             // something can be confirmed
 	urgent    chan struct{}                             // the sender asked
@@ -96,6 +97,7 @@ type pump struct {
 func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
 	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, terminate: d.Terminate, stream: s, writer: w, progress: newProgress(start),
 		onApplied: func(hand.Progress) {},
+		onHeard:   func(sent, received time.Time) {},
 		onMessage: func(wire.Message) (bool, error) { return false, nil },
 		moved:     make(chan struct{}, 1), urgent: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		drain: make(chan struct{}), done: make(chan struct{})}
@@ -163,6 +165,7 @@ func (p *pump) feed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		p.onHeard(m.SendTime, time.Now())
 		if err := p.message(ctx, m); err != nil {
 			return err
 		}

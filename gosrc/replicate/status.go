@@ -42,7 +42,8 @@ type Status struct {
 	DisconnectTime time.Time // zero: never
 	LastError      string
 	LastErrorTime  time.Time
-	Failure        *Failure // what stops the subscription now, or nil
+	Failure        *Failure       // what stops the subscription now, or nil
+	ClockDrift     *time.Duration // how far the peer's clock is ahead; nil: not known
 }
 
 // Counts is what writers have done.
@@ -68,6 +69,7 @@ type record struct {
 	status  Status
 	current Counts    // of the writer that runs
 	live    *progress // of the connection that is open
+	drift   drift
 }
 
 // snapshot returns the status as of now.
@@ -76,6 +78,7 @@ func (r *record) snapshot() Status {
 	defer r.mu.Unlock()
 	s := r.status
 	s.Counts = s.Counts.plus(r.current)
+	s.ClockDrift = r.drift.estimate(time.Now())
 	if r.live != nil {
 		s.CurrentCommits = r.current.Commits
 		r.live.describe(&s)
@@ -107,6 +110,14 @@ func (r *record) connected(start lsn.LSN, pid uint32, p *progress) {
 	r.status.ConnectTime = time.Now()
 	r.status.CurrentCommits = 0
 	r.live = p
+}
+
+// heard notes when a message of the peer was sent, by its clock, and received,
+// by ours.
+func (r *record) heard(sent, received time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drift.add(sent, received)
 }
 
 // applied notes what the writer reports.

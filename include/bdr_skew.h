@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ * bdr_skew.h
+ *		Peers whose clock is ahead of ours.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_SKEW_H
+#define BDR_SKEW_H
+
+#include "postgres.h"
+
+typedef enum BdrSkewAction
+{
+	BDR_SKEW_WARN,
+	BDR_SKEW_WAIT
+} BdrSkewAction;
+
+/* The defaults of both settings. */
+#define BDR_MAXIMUM_CLOCK_SKEW			(-1)
+#define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WARN
+
+extern int	bdr_maximum_clock_skew; /* ms; -1: any */
+extern int	bdr_maximum_clock_skew_action;
+
+extern void bdr_skew_check(void);
+
+#endif							/* BDR_SKEW_H */
