@@ -361,8 +361,9 @@ func TestLinksOfDocumentsExist(t *testing.T) {
 }
 
 // The extension's functions are for superusers until roles come, but for those
-// that tell nothing and change nothing.
-var public = []string{"bdr_version", "bdr_version_num", "internal_architecture"}
+// that tell nothing and change nothing, and those of row security, which tell
+// callers their own rights.
+var public = []string{"bdr_version", "bdr_version_num", "internal_architecture", "internal_may_read", "internal_has_role"}
 
 var (
 	sqlFunction = regexp.MustCompile(`(?s)CREATE FUNCTION bdr\.(\w+)\((.*?)\)\s*RETURNS`)

@@ -39,36 +39,7 @@
 #include "bdr_protocol.h"
 #include "bdr_wire.h"
 
-/* Columns of bdr.conflict_history, in the order of sql/40_conflict.sql. */
-enum
-{
-	HISTORY_SUB_ID,
-	HISTORY_ORIGIN_NODE_ID,
-	HISTORY_LOCAL_XID,
-	HISTORY_LOCAL_LSN,
-	HISTORY_LOCAL_TIME,
-	HISTORY_REMOTE_XID,
-	HISTORY_REMOTE_CHANGE_NR,
-	HISTORY_REMOTE_COMMIT_LSN,
-	HISTORY_REMOTE_COMMIT_TIME,
-	HISTORY_CONFLICT_TYPE,
-	HISTORY_CONFLICT_RESOLUTION,
-	HISTORY_CONFLICT_RULE,
-	HISTORY_CONFLICT_INDEX,
-	HISTORY_RELOID,
-	HISTORY_NSPNAME,
-	HISTORY_RELNAME,
-	HISTORY_KEY_TUPLE,
-	HISTORY_REMOTE_TUPLE,
-	HISTORY_LOCAL_TUPLE,
-	HISTORY_APPLY_TUPLE,
-	HISTORY_LOCAL_TUPLE_XMIN,
-	HISTORY_LOCAL_TUPLE_NODE_ID,
-	HISTORY_LOCAL_TUPLE_COMMIT_TIME,
-	HISTORY_COLUMNS
-};
-
-static const char *const type_names[] = {
+const char *const bdr_conflict_type_names[] = {
 	[BDR_INSERT_EXISTS] = "insert_exists",
 	[BDR_UPDATE_ORIGIN_CHANGE] = "update_origin_change",
 	[BDR_UPDATE_MISSING] = "update_missing",
@@ -102,11 +73,6 @@ static void send_conflict(BdrConflict *conflict);
 static void send_version(StringInfo buf, const BdrVersion *version);
 static void read_decision(BdrConflict *conflict, StringInfo body);
 static void check_action(BdrConflict *conflict);
-static void fill_history(BdrConflict *conflict, TupleTableSlot *applied, Datum *values, bool *nulls);
-static void fill_key(BdrConflict *conflict, Datum *values, bool *nulls);
-static void fill_local(BdrConflict *conflict, Datum *values, bool *nulls);
-static void fill_json(TupleTableSlot *slot, int column, Datum *values, bool *nulls);
-static void insert_history(Datum *values, bool *nulls);
 
 void
 bdr_conflict_init(BdrSocket *sock)
@@ -318,7 +284,7 @@ check_action(BdrConflict *conflict)
 	if (action == BDR_ACTION_ERROR)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("conflict of type %s on table \"%s.%s\"", type_names[conflict->type],
+				 errmsg("conflict of type %s on table \"%s.%s\"", bdr_conflict_type_names[conflict->type],
 						conflict->rel->schema, conflict->rel->name),
 				 errdetail("Rule \"%s\" asks for an error.", conflict->rule ? conflict->rule : "")));
 	if (action == BDR_ACTION_KEEP)
@@ -329,148 +295,5 @@ check_action(BdrConflict *conflict)
 	ereport(ERROR,
 			(errcode(ERRCODE_PROTOCOL_VIOLATION),
 			 errmsg("the bdr manager answered a conflict of type %s with action %d",
-					type_names[conflict->type], (int) action)));
-}
-
-/* ---------------------------------------------------------------------
- * History
- * ---------------------------------------------------------------------
- */
-
-/*
- * Write the history row; applied is the row that was stored, if any.
- */
-void
-bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied)
-{
-	Datum		values[HISTORY_COLUMNS];
-	bool		nulls[HISTORY_COLUMNS];
-
-	if (bdr_peer.mirror)
-		return;
-	memset(nulls, true, sizeof(nulls));
-	fill_history(conflict, applied, values, nulls);
-	insert_history(values, nulls);
-}
-
-static void
-set_value(int column, Datum value, Datum *values, bool *nulls)
-{
-	values[column] = value;
-	nulls[column] = false;
-}
-
-static void
-set_text(int column, const char *value, Datum *values, bool *nulls)
-{
-	if (value != NULL)
-		set_value(column, CStringGetTextDatum(value), values, nulls);
-}
-
-static void
-fill_history(BdrConflict *conflict, TupleTableSlot *applied, Datum *values, bool *nulls)
-{
-	BdrRelation *rel = conflict->rel;
-
-	set_value(HISTORY_SUB_ID, ObjectIdGetDatum(bdr_peer.subscription_id), values, nulls);
-	set_value(HISTORY_ORIGIN_NODE_ID, ObjectIdGetDatum(bdr_xact.origin_node), values, nulls);
-	set_value(HISTORY_LOCAL_XID, TransactionIdGetDatum(GetTopTransactionId()), values, nulls);
-	set_value(HISTORY_LOCAL_LSN, LSNGetDatum(GetXLogInsertRecPtr()), values, nulls);
-	set_value(HISTORY_LOCAL_TIME, TimestampTzGetDatum(GetCurrentTimestamp()), values, nulls);
-	set_value(HISTORY_REMOTE_XID, TransactionIdGetDatum(bdr_xact.xid), values, nulls);
-	set_value(HISTORY_REMOTE_CHANGE_NR, ObjectIdGetDatum(bdr_xact.change_nr), values, nulls);
-	set_value(HISTORY_REMOTE_COMMIT_LSN, LSNGetDatum(bdr_xact.commit_lsn), values, nulls);
-	set_value(HISTORY_REMOTE_COMMIT_TIME, TimestampTzGetDatum(bdr_xact.commit_time), values, nulls);
-	set_text(HISTORY_CONFLICT_TYPE, type_names[conflict->type], values, nulls);
-	set_text(HISTORY_CONFLICT_RESOLUTION, conflict->resolution, values, nulls);
-	set_text(HISTORY_CONFLICT_RULE, conflict->rule, values, nulls);
-	set_value(HISTORY_RELOID, ObjectIdGetDatum(rel->local_relid), values, nulls);
-	set_text(HISTORY_NSPNAME, rel->schema, values, nulls);
-	set_text(HISTORY_RELNAME, rel->name, values, nulls);
-	if (conflict->key != NULL)
-		fill_key(conflict, values, nulls);
-	fill_json(conflict->remote, HISTORY_REMOTE_TUPLE, values, nulls);
-	fill_json(applied, HISTORY_APPLY_TUPLE, values, nulls);
-	if (conflict->local != NULL)
-		fill_local(conflict, values, nulls);
-}
-
-/*
- * Only what the row was looked up by; the other columns are null.
- */
-static void
-fill_key(BdrConflict *conflict, Datum *values, bool *nulls)
-{
-	TupleDesc	desc = conflict->rel->desc;
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		slot->tts_values[i] = conflict->key->tts_values[i];
-		slot->tts_isnull[i] = conflict->key->tts_isnull[i] || !conflict->key_columns[i];
-	}
-	ExecStoreVirtualTuple(slot);
-	fill_json(slot, HISTORY_KEY_TUPLE, values, nulls);
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-static void
-fill_local(BdrConflict *conflict, Datum *values, bool *nulls)
-{
-	const BdrVersion *version = &conflict->local_version;
-
-	fill_json(conflict->local, HISTORY_LOCAL_TUPLE, values, nulls);
-	if (OidIsValid(conflict->index))
-		set_value(HISTORY_CONFLICT_INDEX, ObjectIdGetDatum(conflict->index), values, nulls);
-	set_value(HISTORY_LOCAL_TUPLE_XMIN, TransactionIdGetDatum(conflict->local_xmin), values, nulls);
-	if (!version->known)
-		return;
-	set_value(HISTORY_LOCAL_TUPLE_NODE_ID, ObjectIdGetDatum(version->node), values, nulls);
-	set_value(HISTORY_LOCAL_TUPLE_COMMIT_TIME, TimestampTzGetDatum(version->time), values, nulls);
-}
-
-/*
- * The row as json: the same as row_to_json gives in SQL.
- */
-static void
-fill_json(TupleTableSlot *slot, int column, Datum *values, bool *nulls)
-{
-	Datum		row;
-
-	if (slot == NULL || TTS_EMPTY(slot))
-		return;
-	row = ExecFetchSlotHeapTupleDatum(slot);
-	set_value(column, DirectFunctionCall1(row_to_json, row), values, nulls);
-}
-
-static void
-insert_history(Datum *values, bool *nulls)
-{
-	Oid			relid = get_relname_relid("conflict_history", get_namespace_oid(BDR_SCHEMA, false));
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *result = makeNode(ResultRelInfo);
-	TupleTableSlot *slot;
-	Relation	history;
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.conflict_history\" does not exist", BDR_SCHEMA)));
-	history = table_open(relid, RowExclusiveLock);
-	if (RelationGetDescr(history)->natts != HISTORY_COLUMNS)
-		elog(ERROR, "table \"%s.conflict_history\" has %d columns", BDR_SCHEMA,
-			 RelationGetDescr(history)->natts);
-	InitResultRelInfo(result, history, 0, NULL, 0);
-	ExecOpenIndices(result, false);
-	slot = MakeSingleTupleTableSlot(RelationGetDescr(history), &TTSOpsVirtual);
-	memcpy(slot->tts_values, values, HISTORY_COLUMNS * sizeof(Datum));
-	memcpy(slot->tts_isnull, nulls, HISTORY_COLUMNS * sizeof(bool));
-	ExecStoreVirtualTuple(slot);
-	slot->tts_tableOid = relid;
-	table_tuple_insert(history, slot, GetCurrentCommandId(true), 0, NULL);
-	list_free(bdr_insert_new_index_tuples(result, slot, estate));
-	ExecCloseIndices(result);
-	ExecDropSingleTupleTableSlot(slot);
-	FreeExecutorState(estate);
-	table_close(history, NoLock);
+					bdr_conflict_type_names[conflict->type], (int) action)));
 }

@@ -419,6 +419,9 @@ extern void bdr_conflict_init(BdrSocket *decider);
 extern void bdr_conflict_local_version(TransactionId xmin, BdrVersion *version);
 extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
 extern BdrAction bdr_conflict_decide(BdrConflict *conflict);
+extern const char *const bdr_conflict_type_names[];
+
+/* bdr_conflict_log.c */
 extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
 
 /* ---------------------------------------------------------------------

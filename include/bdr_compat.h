@@ -175,6 +175,13 @@ bdr_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
 #include "varatt.h"
 #endif
 
+/* Of the transaction of this process; needs storage/proc.h. */
+#if PG_VERSION_NUM >= 170000
+#define bdr_local_xid()		(MyProc->vxid.lxid)
+#else
+#define bdr_local_xid()		(MyProc->lxid)
+#endif
+
 #ifdef WORDS_BIGENDIAN
 #define BDR_BYTE_ORDER "be"
 #else

@@ -1,3 +1,5 @@
+-- The rows are in the parts, which inherit from it and are emptied in turn
+-- (docs/conflicts.md); the columns are those of extension/bdr_conflict_log.c.
 CREATE TABLE bdr.conflict_history (
     sub_id oid,
     origin_node_id oid,
@@ -23,5 +25,74 @@ CREATE TABLE bdr.conflict_history (
     local_tuple_node_id oid,
     local_tuple_commit_time timestamptz
 );
-CREATE INDEX conflict_history_local_time_idx ON bdr.conflict_history USING brin (local_time);
 COMMENT ON TABLE bdr.conflict_history IS 'conflicts that this node met while applying changes of its peers, and what it did';
+
+CREATE TABLE bdr.conflict_history_part (
+    part regclass NOT NULL PRIMARY KEY,
+    began timestamptz
+);
+COMMENT ON TABLE bdr.conflict_history_part IS 'parts of the conflict history: since when each holds rows; the newest one is written to';
+
+DO $do$
+DECLARE
+    part text;
+BEGIN
+    FOR i IN 1..8 LOOP
+        part := 'bdr.conflict_history_' || i;
+        EXECUTE pg_catalog.format('CREATE TABLE %s () INHERITS (bdr.conflict_history)', part);
+        EXECUTE pg_catalog.format('CREATE INDEX ON %s USING brin (local_time)', part);
+        EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', part, 'part of the conflict history');
+        INSERT INTO bdr.conflict_history_part (part, began)
+        VALUES (part::pg_catalog.regclass, CASE WHEN i = 1 THEN pg_catalog.clock_timestamp() END);
+    END LOOP;
+END
+$do$;
+
+-- Whether the current user may read the whole of a table; false when it is gone, or
+-- when row security restricts him.  A partition may be read through what it is a part of.
+CREATE FUNCTION bdr.internal_may_read(relation oid)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (pg_catalog.has_table_privilege(relation, 'SELECT') AND NOT pg_catalog.row_security_active(relation))
+    OR EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(relation::pg_catalog.regclass) a
+        WHERE pg_catalog.has_table_privilege(a.relid, 'SELECT') AND NOT pg_catalog.row_security_active(a.relid));
+COMMENT ON FUNCTION bdr.internal_may_read(oid) IS 'internal: whether the current user may read every row of a table';
+
+-- Whether the current user has the rights of a role; false when there is no such role.
+CREATE FUNCTION bdr.internal_has_role(role name)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = role AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
+COMMENT ON FUNCTION bdr.internal_has_role(name) IS 'internal: whether the current user has the rights of a role, if there is one of that name';
+
+ALTER TABLE bdr.conflict_history ENABLE ROW LEVEL SECURITY;
+CREATE POLICY conflicts_of_readable_tables ON bdr.conflict_history FOR SELECT
+    USING ((SELECT bdr.internal_has_role('bdr_read_all_conflicts')) OR bdr.internal_may_read(reloid));
+COMMENT ON POLICY conflicts_of_readable_tables ON bdr.conflict_history IS 'whoever may read the table may read its conflicts';
+
+-- No user data: whoever reads statistics sees all of it.
+CREATE VIEW bdr.conflict_history_summary WITH (security_barrier) AS
+    SELECT h.nspname, h.relname, h.origin_node_id, h.remote_commit_lsn, h.remote_change_nr, h.local_time,
+           h.local_tuple_commit_time, h.remote_commit_time, h.conflict_type, h.conflict_resolution
+    FROM bdr.conflict_history h
+    WHERE (SELECT bdr.internal_has_role('bdr_read_all_stats') OR bdr.internal_has_role('bdr_read_all_conflicts'))
+       OR bdr.internal_may_read(h.reloid);
+COMMENT ON VIEW bdr.conflict_history_summary IS 'conflicts without the rows that they are about';
+
+CREATE TABLE bdr.node_log_config (
+    log_name name NOT NULL PRIMARY KEY,
+    log_to_file boolean NOT NULL,
+    log_to_table boolean NOT NULL,
+    log_conflict_type text[],
+    log_conflict_res text[]
+);
+COMMENT ON TABLE bdr.node_log_config IS 'which conflicts this node logs, and where; without a row all of them to bdr.conflict_history';
+
+-- Of the local node only, and not replicated.  NULL is all types, or all resolutions.
+CREATE FUNCTION bdr.alter_node_set_log_config(node_name text, log_to_file boolean DEFAULT true, log_to_table boolean DEFAULT true,
+    conflict_type text[] DEFAULT NULL, conflict_resolution text[] DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_call'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.alter_node_set_log_config(text, boolean, boolean, text[], text[]) IS 'choose which conflicts the local node logs, and where';
+REVOKE ALL ON FUNCTION bdr.alter_node_set_log_config(text, boolean, boolean, text[], text[]) FROM PUBLIC;

@@ -1,2 +1,21 @@
--- Connection strings may hold passwords: the tables are for superusers until roles come.
+-- Connection strings may hold passwords: most tables are for superusers until roles come.
 REVOKE ALL ON ALL TABLES IN SCHEMA bdr FROM PUBLIC;
+
+-- Roles belong to all databases of the server, so they may be there already, and
+-- stay when the extension goes.
+DO $do$
+DECLARE
+    role name;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['bdr_read_all_conflicts', 'bdr_read_all_stats'] LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('CREATE ROLE %I', role);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$do$;
+
+-- Row security says which conflicts each user sees.
+GRANT SELECT ON bdr.conflict_history, bdr.conflict_history_summary TO PUBLIC;

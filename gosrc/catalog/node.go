@@ -128,6 +128,7 @@ func UnlabelDatabase(database string) hand.Stmt {
 func ForgetNode() []hand.Stmt {
 	return []hand.Stmt{
 		{SQL: `DELETE FROM bdr.subscription`},
+		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `DELETE FROM bdr.local_join`},
 		{SQL: `DELETE FROM bdr.local_consensus_state`},
 		{SQL: `DELETE FROM bdr.local_node`},
