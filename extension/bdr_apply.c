@@ -460,7 +460,7 @@ update_found(BdrUpdate *update)
 	BdrVersion	version;
 
 	bdr_conflict_local_version(xmin, &version);
-	if (version.known && version.node != bdr_xact.origin_node && !bdr_peer.mirror)
+	if (bdr_conflict_is_concurrent(&version))
 	{
 		conflict.key = update->key;
 		conflict.key_columns = update->lookup->compare;

@@ -142,6 +142,21 @@ bdr_conflict_local_version(TransactionId xmin, BdrVersion *version)
 }
 
 /*
+ * Is an update of a row of this version a conflict?
+ *
+ * Not if the sender had that version already and updated it.  Its own must be
+ * the newer one, though: a clock that is behind makes nodes disagree, and then
+ * it is for the policy to choose.
+ */
+bool
+bdr_conflict_is_concurrent(const BdrVersion *version)
+{
+	if (!version->known || version->node == bdr_xact.origin_node || bdr_peer.mirror)
+		return false;
+	return version->time >= bdr_xact.commit_time || !bdr_seen_by_sender(version);
+}
+
+/*
  * 0: nobody that we know.
  */
 static uint32

@@ -117,6 +117,7 @@ static const char *action_name(ReorderBufferChangeType action);
 static void describe_change(void *arg);
 static bool is_identifiable(BdrSentRelation *sent, const char *action);
 
+static void write_seen(BdrOutput *output, ReorderBufferTXN *txn);
 static Origin *origin_find(BdrOutput *output, RepOriginId id);
 static void origin_look_up(Origin *origin);
 static void origin_look_up_while_reading(BdrOutput *output, Origin *origin);
@@ -232,6 +233,7 @@ output_startup(LogicalDecodingContext *decoding, OutputPluginOptions *options,
 		raise_work_mem();
 	bdr_wire_init(output);
 	bdr_wire_write_startup(output);
+	bdr_seen_start(output);
 
 	/* The SQL functions have no progress to report; they cannot wait. */
 	if (am_walsender && decoding->update_progress != NULL &&
@@ -506,9 +508,40 @@ ready_to_write(BdrOutput *output, ReorderBufferTXN *txn)
 		return false;
 
 	if (!output->begun)
+	{
+		if (output->seen_changed || output->seen_at_start != NIL)
+			write_seen(output, txn);
 		bdr_wire_write_begin(output, txn);
+	}
 	output->begun = true;
 	return true;
+}
+
+/*
+ * What this transaction knows of the changes of other nodes, if that is more
+ * than the subscriber was told.
+ */
+static void
+write_seen(BdrOutput *output, ReorderBufferTXN *txn)
+{
+	ListCell   *lc;
+
+	foreach(lc, output->seen_at_start)
+	{
+		BdrSeenOrigin *at_start = lfirst(lc);
+		Origin	   *origin;
+
+		if (at_start->recent && txn->final_lsn < output->seen_start)
+			continue;
+		origin = origin_find(output, at_start->origin);
+		if (origin->kind == ORIGIN_UNKNOWN || origin->kind == ORIGIN_ABSENT)
+			origin_look_up(origin);
+		if (origin->kind == ORIGIN_PEER)
+			bdr_seen_raise(output, origin->node_id, at_start->time);
+		output->seen_at_start = foreach_delete_current(output->seen_at_start, lc);
+	}
+	if (output->seen_changed)
+		bdr_wire_write_seen(output);
 }
 
 static void
@@ -755,6 +788,8 @@ output_filter_origin(LogicalDecodingContext *decoding, RepOriginId id)
 	if (origin->kind == ORIGIN_UNKNOWN &&
 		SnapBuildCurrentState(decoding->snapshot_builder) == SNAPBUILD_CONSISTENT)
 		origin_look_up_while_reading(output, origin);
+	if (origin->kind == ORIGIN_PEER)
+		bdr_seen_note(output, origin->node_id);
 	return origin_is_dropped(output, origin);
 }
 

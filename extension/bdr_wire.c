@@ -245,6 +245,35 @@ bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn)
 	message_end(output);
 }
 
+/*
+ * The entries that have changed.
+ */
+void
+bdr_wire_write_seen(BdrOutput *output)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_SEEN);
+	ListCell   *lc;
+	uint16		count = 0;
+	int			count_at = buf->len;
+
+	pq_sendint16(buf, 0);
+	foreach(lc, output->seen)
+	{
+		BdrSeen    *seen = lfirst(lc);
+
+		if (seen->sent)
+			continue;
+		pq_sendint32(buf, seen->node);
+		pq_sendint64(buf, seen->time);
+		seen->sent = true;
+		count++;
+	}
+	count = pg_hton16(count);
+	memcpy(buf->data + count_at, &count, sizeof(count));
+	message_end(output);
+	output->seen_changed = false;
+}
+
 void
 bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn)
 {

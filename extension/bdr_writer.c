@@ -428,6 +428,9 @@ apply_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_MESSAGE:
 			read_logical_message(body);
 			break;
+		case BDR_WIRE_SEEN:
+			bdr_seen_read(body);
+			break;
 		case BDR_WIRE_STARTUP:
 			read_startup(body);
 			break;

@@ -421,6 +421,12 @@ extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
 extern BdrAction bdr_conflict_decide(BdrConflict *conflict);
 extern const char *const bdr_conflict_type_names[];
 
+extern bool bdr_conflict_is_concurrent(const BdrVersion *version);
+
+/* bdr_seen.c: what the sender had of other nodes' changes */
+extern void bdr_seen_read(BdrReader *body);
+extern bool bdr_seen_by_sender(const BdrVersion *version);
+
 /* bdr_conflict_log.c */
 extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
 

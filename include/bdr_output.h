@@ -89,6 +89,22 @@ typedef struct BdrRow
 	bool	   *nulls;
 } BdrRow;
 
+/* What the changes being sent know of another node's. */
+typedef struct BdrSeen
+{
+	uint32		node;
+	TimestampTz time;			/* its commits are here up to this one */
+	bool		sent;
+} BdrSeen;
+
+/* The newest commit of an origin that was found when the session started. */
+typedef struct BdrSeenOrigin
+{
+	RepOriginId origin;
+	TimestampTz time;
+	bool		recent;			/* not seen by all that is sent */
+} BdrSeenOrigin;
+
 /* State of one decoding session. */
 typedef struct BdrOutput
 {
@@ -120,6 +136,12 @@ typedef struct BdrOutput
 	uint32		nchanges;
 	int			unreported;		/* changes since progress was reported */
 
+	/* bdr_seen_output.c; nothing of it when all origins are sent */
+	List	   *seen;			/* of BdrSeen */
+	bool		seen_changed;	/* an entry is not sent */
+	List	   *seen_at_start;	/* of BdrSeenOrigin, until they count */
+	XLogRecPtr	seen_start;		/* what is committed after this has seen the recent */
+
 	BdrFrame	frame;
 	BdrRow		old_row;
 	BdrRow		new_row;
@@ -141,9 +163,15 @@ extern void bdr_sender_attach(BdrOutput *output);
 extern void bdr_sender_detach(BdrOutput *output);
 extern bool bdr_sender_is_attached(const BdrOutput *output);
 
+/* bdr_seen_output.c: how far the sender is with the changes of its peers */
+extern void bdr_seen_start(BdrOutput *output);
+extern void bdr_seen_note(BdrOutput *output, uint32 node);
+extern void bdr_seen_raise(BdrOutput *output, uint32 node, TimestampTz time);
+
 /* bdr_wire.c: one function per kind of message */
 extern void bdr_wire_write_startup(BdrOutput *output);
 extern void bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent);
+extern void bdr_wire_write_seen(BdrOutput *output);
 extern void bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn);
 extern void bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn);
 extern void bdr_wire_write_insert(BdrOutput *output, BdrSentRelation *sent,

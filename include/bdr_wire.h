@@ -38,6 +38,9 @@
  *		             n x (uint32 relid, uint32 relid of the nearest table
  *		             above it in the list that it is a partition of, or 0);
  *		             a table comes after those above it
+ *		SEEN 'V'     uint16 n, n x (uint32 node id, int64 commit timestamp):
+ *		             the sender has applied what these nodes committed up to
+ *		             then; before BEGIN, where it has changed
  *		MESSAGE 'M'  uint8 transactional, uint64 LSN, name prefix, rest content
  *
  *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
@@ -78,6 +81,7 @@
 #define BDR_WIRE_DELETE			'D'
 #define BDR_WIRE_TRUNCATE		'T'
 #define BDR_WIRE_MESSAGE		'M'
+#define BDR_WIRE_SEEN			'V'
 
 #define BDR_FORMAT_INTERNAL		'i'
 #define BDR_FORMAT_BINARY		'b'

@@ -20,6 +20,7 @@ const (
 	KindDelete   Kind = 'D'
 	KindTruncate Kind = 'T'
 	KindMessage  Kind = 'M'
+	KindSeen     Kind = 'V'
 )
 
 // bodyBytesMin is the length of each kind's body without its variable parts;
@@ -34,6 +35,7 @@ var bodyBytesMin = [1 << 8]uint8{
 	KindDelete:   4 + 1 + 2,
 	KindTruncate: 1 + 4,
 	KindMessage:  1 + 8 + 2,
+	KindSeen:     2,
 }
 
 // isChange reports whether a message of this kind counts in COMMIT.

@@ -105,10 +105,20 @@ func (f *frameReader) message(kind byte, c *cursor) string {
 		return fmt.Sprintf("DELETE %s %c %s", r.name, c.u8(), r.row(c))
 	case 'T':
 		return f.truncate(c)
+	case 'V':
+		return f.seen(c)
 	case 'M':
 		return fmt.Sprintf("MESSAGE transactional %d at %d %s %q", c.u8(), f.volatile(c.u64()), c.name(), c.take(len(c.rest)))
 	}
 	panic(badFrame(fmt.Sprintf("unknown kind %q", kind)))
+}
+
+func (f *frameReader) seen(c *cursor) string {
+	nodes := make([]string, c.u16())
+	for i := range nodes {
+		nodes[i] = fmt.Sprintf("node %d until %d", c.u32(), f.volatile(c.u64()))
+	}
+	return "SEEN " + strings.Join(nodes, ", ")
 }
 
 // volatile hides what differs from run to run.
