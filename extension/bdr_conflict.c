@@ -217,6 +217,7 @@ bdr_conflict_decide(BdrConflict *conflict)
 	if (bdr_peer.mirror)
 		return conflict->action = mirror_action(conflict);
 	bdr_xact.counters.conflicts++;
+	bdr_stats_count(conflict->rel, BDR_COUNT_CONFLICTS);
 	ask(conflict);
 	check_action(conflict);
 	return conflict->action;

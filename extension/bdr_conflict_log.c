@@ -46,7 +46,7 @@
 #include "bdr_compat.h"
 
 /* A row with more is left out: as json it might not fit into a value. */
-#define LOGGED_ROW_BYTES_MAX	((Size) 64 * 1024 * 1024)
+#define LOGGED_ROW_BYTES_MAX	((Size) 16 * 1024 * 1024)
 
 /* More of a value of a key does not go to the server log. */
 #define LOGGED_VALUE_BYTES_MAX	256

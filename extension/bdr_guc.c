@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "bdr.h"
@@ -15,10 +16,12 @@
 #include "bdr_repair.h"
 #include "bdr_skew.h"
 
+int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
 bool		bdr_debug_faults = false;
 static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
 int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_min_worker_backoff_delay = 1000;
+int			bdr_stat_relation_max = 5000;
 
 static const struct config_enum_entry skew_actions[] = {
 	{"WARN", BDR_SKEW_WARN, false},
@@ -28,10 +31,13 @@ static const struct config_enum_entry skew_actions[] = {
 
 /* What the manager is told. */
 static const char *const setting_names[] = {
+	"bdr.conflict_history_retention",
 	"bdr.debug_faults",
 	"bdr.max_worker_backoff_delay",
 	"bdr.min_worker_backoff_delay",
 };
+
+static void define_log_settings(void);
 
 void
 bdr_guc_define(void)
@@ -92,7 +98,31 @@ bdr_guc_define(void)
 							 PGC_SUSET,
 							 GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_DISALLOW_IN_AUTO_FILE,
 							 bdr_repair_check_setting, bdr_repair_assign_setting, NULL);
+	define_log_settings();
 	MarkGUCPrefixReserved("bdr");
+}
+
+/* What is kept about conflicts, and counted. */
+static void
+define_log_settings(void)
+{
+	DefineCustomIntVariable("bdr.conflict_history_retention",
+							"How long rows of bdr.conflict_history are kept.",
+							"They go up to a seventh of that time later. -1 keeps them for ever.",
+							&bdr_conflict_history_retention,
+							30 * 24 * 60 * 60, -1, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("bdr.stat_relation_max",
+								"Number of tables, of all databases, that bdr.stat_relation has room for.",
+								NULL,
+								&bdr_stat_relation_max,
+								5000, 100, 10 * 1000 * 1000,
+								PGC_POSTMASTER,
+								0,
+								NULL, NULL, NULL);
 }
 
 /* Packs every setting, in its base unit and without it, as SETTINGS. */

@@ -62,6 +62,7 @@ request_memory(void)
 	RequestAddinShmemSpace(memory_bytes());
 	RequestAddinShmemSpace(bdr_activity_bytes());
 	RequestNamedLWLockTranche("bdr", 1);
+	bdr_stats_request();
 }
 
 static void
@@ -82,6 +83,7 @@ start_memory(void)
 			ConditionVariableInit(&bdr_shmem->slots[i].changed);
 	}
 	bdr_activity_start_memory();
+	bdr_stats_start();
 	LWLockRelease(AddinShmemInitLock);
 }
 

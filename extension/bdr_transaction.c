@@ -285,6 +285,7 @@ bdr_xact_commit(BdrReader *reader)
 		commit_local();
 		bdr_xact.counters.commits++;
 		counters_add(&bdr_counters, &bdr_xact.counters);
+		bdr_stats_commit();
 	}
 	progress_add(end_lsn, progress.last_local);
 	progress.time = bdr_xact.commit_time;
@@ -298,8 +299,8 @@ bdr_xact_commit(BdrReader *reader)
  *
  * A transaction that wrote nothing here has no commit record to carry the
  * origin's position, so that is advanced in memory only.  If a crash loses
- * it, the transaction comes again and writes nothing again: whatever it
- * decided by asking was logged, and then it did write.
+ * it, the transaction comes again, and what it does then is decided by the
+ * versions of what is here then, as it would have been had it come later.
  */
 static void
 commit_local(void)
@@ -485,6 +486,7 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 	MemoryContextReset(bdr_change_context);
 	bdr_xact.change_nr = unit.change_nr;
 	bdr_xact.counters = unit.counters;
+	bdr_stats_undo();
 	bdr_xact.careful = true;
 
 	foreach(lc, unit.frames)
@@ -523,6 +525,7 @@ bdr_unit_keep(const char *data, Size len, Size header)
 		unit.in_subxact = true;
 		unit.change_nr = bdr_xact.change_nr;
 		unit.counters = bdr_xact.counters;
+		bdr_stats_keep();
 		bdr_xact.careful = false;
 		return;
 	}

@@ -74,7 +74,10 @@ bdr_truncate_apply(BdrReader *reader)
 	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior,
 					  (flags & BDR_TRUNCATE_RESTART) != 0);
 	foreach(lc, targets.rels)
+	{
+		bdr_stats_count_table(RelationGetRelid((Relation) lfirst(lc)), BDR_COUNT_TRUNCATES);
 		table_close((Relation) lfirst(lc), NoLock);
+	}
 	CommandCounterIncrement();
 	bdr_xact.counters.truncates++;
 }

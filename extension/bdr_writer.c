@@ -455,12 +455,15 @@ apply_row_message(uint8 kind, BdrReader *body)
 	{
 		case BDR_WIRE_INSERT:
 			bdr_apply_insert(body);
+			bdr_stats_count(bdr_apply_relation, BDR_COUNT_INSERTS);
 			break;
 		case BDR_WIRE_UPDATE:
 			bdr_apply_update(body);
+			bdr_stats_count(bdr_apply_relation, BDR_COUNT_UPDATES);
 			break;
 		case BDR_WIRE_DELETE:
 			bdr_apply_delete(body);
+			bdr_stats_count(bdr_apply_relation, BDR_COUNT_DELETES);
 			break;
 		default:
 			bdr_truncate_apply(body);
@@ -521,6 +524,7 @@ report_progress(void)
 	pq_sendint64(&buf, bdr_xact.open ? bdr_xact.change_nr : 0);
 	bdr_socket_send(data, &buf);
 	pfree(buf.data);
+	bdr_stats_report();
 	if (!bdr_xact.started)
 		pgstat_report_stat(false);
 }

@@ -21,6 +21,8 @@
 extern bool bdr_debug_faults;
 extern int	bdr_min_worker_backoff_delay;	/* ms */
 extern int	bdr_max_worker_backoff_delay;	/* ms */
+extern int	bdr_conflict_history_retention;	/* s; -1: for ever */
+extern int	bdr_stat_relation_max;
 extern void bdr_guc_define(void);
 extern void bdr_guc_pack(StringInfo buf);	/* a SETTINGS message */
 

@@ -267,6 +267,10 @@ typedef struct BdrRelation
 	TupleTableSlot **run_slots;
 	int			nrun_slots;
 
+	/* bdr_statistics.c */
+	uint64	   *counts;			/* by BdrCountKind; of the transaction with this epoch */
+	uint64		counts_epoch;
+
 	/* execution state; its relations are open only inside a transaction */
 	bool		open;
 	dlist_node	open_node;
@@ -429,6 +433,40 @@ extern bool bdr_seen_by_sender(const BdrVersion *version);
 
 /* bdr_conflict_log.c */
 extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
+
+/* ---------------------------------------------------------------------
+ * Statistics of tables: bdr_statistics.c
+ * ---------------------------------------------------------------------
+ */
+typedef enum BdrCountKind
+{
+	BDR_COUNT_INSERTS,
+	BDR_COUNT_UPDATES,
+	BDR_COUNT_DELETES,
+	BDR_COUNT_TRUNCATES,
+	BDR_COUNT_CONFLICTS
+} BdrCountKind;
+
+#define BDR_COUNT_KINDS		(BDR_COUNT_CONFLICTS + 1)
+
+extern uint64 bdr_stats_epoch;	/* one per transaction that changed a table */
+
+extern void bdr_stats_touch(BdrRelation *rel);
+extern void bdr_stats_count_table(Oid relid, BdrCountKind kind);
+extern void bdr_stats_undo(void);
+extern void bdr_stats_keep(void);
+extern void bdr_stats_commit(void);
+extern void bdr_stats_report(void);
+
+static inline void
+bdr_stats_count(BdrRelation *rel, BdrCountKind kind)
+{
+	if (unlikely(rel == NULL))
+		return;
+	if (unlikely(rel->counts_epoch != bdr_stats_epoch))
+		bdr_stats_touch(rel);
+	rel->counts[kind]++;
+}
 
 /* ---------------------------------------------------------------------
  * Transactions

@@ -50,6 +50,10 @@ extern BdrManagerSlot *bdr_shmem_find_or_make(Oid dboid);	/* exclusively */
 extern void bdr_shmem_wake_supervisor(void);
 extern void bdr_shmem_note_failure(BdrManagerSlot *slot, const char *error);
 
+/* bdr_statistics.c: its part of shared memory. */
+extern void bdr_stats_request(void);
+extern void bdr_stats_start(void);
+
 /* Sessions. */
 extern void bdr_shmem_stop_manager(Oid dboid);
 extern bool bdr_shmem_wait_ready(Oid dboid, long timeout_ms, uint32 *failures);

@@ -12,7 +12,7 @@ CREATE FUNCTION bdr.internal_subscription_status(
     OUT error_first_time timestamptz, OUT error_retries bigint, OUT next_retry_time timestamptz,
     OUT remote_xid xid, OUT remote_end_lsn pg_lsn, OUT remote_commit_time timestamptz, OUT remote_change_nr bigint,
     OUT remote_nspname text, OUT remote_relname text,
-    OUT approx_clock_drift_ms bigint)
+    OUT approx_clock_drift_ms bigint, OUT stats_reset timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'bdr_call_if_running'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -38,9 +38,9 @@ CREATE VIEW bdr.stat_subscription AS
     SELECT s.sub_name, s.sub_id AS subid, l.mean_apply_time, l.nconnect, l.ncommit, l.nabort, l.nerror, l.nskippedtx, l.nduplicatetx,
            l.ninsert, l.nupdate, l.ndelete, l.ntruncate, l.nconflict, l.ndeadlocks, l.nretries,
            l.connect_time, l.last_disconnect_time, l.start_lsn,
-           CASE WHEN l.remote_end_lsn IS NOT NULL THEN l.error_retries ELSE 0 END AS retries_at_same_lsn, l.curr_ncommit
+           CASE WHEN l.remote_end_lsn IS NOT NULL THEN l.error_retries ELSE 0 END AS retries_at_same_lsn, l.curr_ncommit, l.stats_reset
     FROM bdr.subscription s LEFT JOIN bdr.internal_subscription_status() l ON l.sub_id = s.sub_id;
-COMMENT ON VIEW bdr.stat_subscription IS 'counters of each subscription since the manager started';
+COMMENT ON VIEW bdr.stat_subscription IS 'counters of each subscription since the manager started, or since they were reset';
 
 -- One row for each subscription that stands still, gone as soon as it goes on.
 CREATE VIEW bdr.worker_errors AS

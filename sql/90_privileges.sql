@@ -17,5 +17,8 @@ BEGIN
 END
 $do$;
 
+GRANT SELECT ON bdr.stat_relation TO bdr_read_all_stats;
+GRANT EXECUTE ON FUNCTION bdr.get_relation_stats() TO bdr_read_all_stats;
+
 -- Row security says which conflicts each user sees.
 GRANT SELECT ON bdr.conflict_history, bdr.conflict_history_summary TO PUBLIC;

@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"time"
+
 	"bdr/gosrc/hand"
 )
 
@@ -8,7 +10,7 @@ import (
 // form, are not among the known names; NULL elements are not.
 func SelectOtherNames(array *string, known []string) hand.Stmt {
 	return hand.Stmt{SQL: `SELECT COALESCE(n, 'NULL') FROM pg_catalog.unnest($1::text[]) n
- WHERE n IS NULL OR n <> ALL ($2::text[]) ORDER BY 1`, Args: []any{argument(array), known}}
+ WHERE n IS NULL OR n <> ALL ($2::text[]) ORDER BY 1`, Args: []any{array, known}}
 }
 
 // LogConfig is the row of bdr.node_log_config. Arrays are in their text form;
@@ -28,14 +30,48 @@ func SetLogConfig(c LogConfig) []hand.Stmt {
 		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `INSERT INTO bdr.node_log_config (log_name, log_to_file, log_to_table, log_conflict_type, log_conflict_res)
  VALUES ($1, $2::boolean, $3::boolean, $4::text[], $5::text[])`,
-			Args: []any{c.Name, c.ToFile, c.ToTable, argument(c.Types), argument(c.Resolutions)}},
+			Args: []any{c.Name, c.ToFile, c.ToTable, c.Types, c.Resolutions}},
 	}
 }
 
-// argument passes nil on as NULL.
-func argument(s *string) any {
-	if s == nil {
-		return nil
+// HistoryPart is a row of bdr.conflict_history_part.
+type HistoryPart struct {
+	Name string // quoted as needed
+	Used bool
+	Age  time.Duration // since it began
+}
+
+// SelectHistoryParts reads the parts of the conflict history.
+func SelectHistoryParts() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT part::text, began IS NOT NULL,
+ COALESCE(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - began) * 1000000, 0)::bigint
+FROM bdr.conflict_history_part ORDER BY part`}
+}
+
+// HistoryParts decodes what SelectHistoryParts returned.
+func HistoryParts(r hand.Result) ([]HistoryPart, error) {
+	parts := make([]HistoryPart, 0, len(r.Rows))
+	for _, row := range r.Rows {
+		c := columns{row: row}
+		p := HistoryPart{Name: c.text(), Used: c.boolean(), Age: time.Duration(c.integer()) * time.Microsecond}
+		if err := c.done(); err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
 	}
-	return *s
+	return parts, nil
+}
+
+// EmptyHistoryPart removes the rows of a part that nobody uses at the moment.
+func EmptyHistoryPart(name string) []hand.Stmt {
+	return []hand.Stmt{
+		{SQL: `LOCK TABLE ONLY ` + name + ` IN ACCESS EXCLUSIVE MODE NOWAIT`},
+		{SQL: `TRUNCATE ONLY ` + name},
+		{SQL: `UPDATE bdr.conflict_history_part SET began = NULL WHERE part = $1::regclass`, Args: []any{name}},
+	}
+}
+
+// BeginHistoryPart has rows go into a part from now on.
+func BeginHistoryPart(name string) hand.Stmt {
+	return hand.Stmt{SQL: `UPDATE bdr.conflict_history_part SET began = pg_catalog.clock_timestamp() WHERE part = $1::regclass`, Args: []any{name}}
 }

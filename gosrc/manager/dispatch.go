@@ -29,6 +29,7 @@ func (m *Manager) table() map[string]entry {
 		"alter_subscription_disable":           {m.disableSubscription, false},
 		"alter_subscription_skip_changes_upto": {m.skipChanges, false},
 		"alter_node_set_log_config":            {m.setLogConfig, false},
+		"reset_subscription_stats":             {m.resetStatistics, true},
 	}
 	members := map[string]entry{}
 	for name, run := range m.member.Handlers() {

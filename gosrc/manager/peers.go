@@ -396,6 +396,15 @@ func (p *peers) Status() []replicate.Status {
 	return all
 }
 
+// resetStatistics starts the counters of every subscription from zero.
+func (p *peers) resetStatistics() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, peer := range p.running {
+		peer.ResetStatistics()
+	}
+}
+
 // bySubscription returns the running peer with this subscription id, or nil.
 func (p *peers) bySubscription(id uint32) *replicate.Peer {
 	p.mu.Lock()

@@ -35,7 +35,7 @@ func statusRow(s replicate.Status) []*string {
 		meanApplyTime(s.Counts), number(s.Counts.Aborts), number(s.Counts.Deadlocks), number(s.Counts.Duplicates), number(s.CurrentCommits),
 	}
 	row = append(row, failureColumns(s.Failure)...)
-	return append(row, milliseconds(s.ClockDrift))
+	return append(row, milliseconds(s.ClockDrift), moment(s.ResetTime))
 }
 
 // failureColumns describes what stops a subscription now; all NULL if nothing
@@ -61,6 +61,12 @@ func meanApplyTime(c replicate.Counts) *string {
 	}
 	mean := float64(c.ApplyTime.Microseconds()) / 1000 / float64(c.Commits)
 	return hand.Text(strconv.FormatFloat(mean, 'f', 3, 64))
+}
+
+// resetStatistics answers bdr.reset_subscription_stats().
+func (m *Manager) resetStatistics(context.Context, *hand.Request) (hand.Rows, error) {
+	m.peers.resetStatistics()
+	return hand.Value("t"), nil
 }
 
 func number(n uint64) *string { return hand.Text(strconv.FormatUint(n, 10)) }

@@ -131,6 +131,9 @@ func (p *Peer) notify() {
 // Status returns a snapshot for the views.
 func (p *Peer) Status() Status { return p.record.snapshot() }
 
+// ResetStatistics starts the counters from zero.
+func (p *Peer) ResetStatistics() { p.record.reset() }
+
 // Position says up to which position of the peer everything that concerns us
 // has been applied here; the positions of keepalives count.
 func (p *Peer) Position() lsn.LSN { return covered(p.record.snapshot().Position) }

@@ -20,7 +20,7 @@ const (
 )
 
 // Status is a snapshot of one subscription for the views. Counters count since
-// the manager started.
+// the manager started, or since they were reset.
 type Status struct {
 	SubID          uint32
 	State          State
@@ -44,6 +44,7 @@ type Status struct {
 	LastErrorTime  time.Time
 	Failure        *Failure       // what stops the subscription now, or nil
 	ClockDrift     *time.Duration // how far the peer's clock is ahead; nil: not known
+	ResetTime      time.Time      // of the counters; zero: never
 }
 
 // Counts is what writers have done.
@@ -63,11 +64,18 @@ func countsOf(w hand.Progress) Counts {
 	return Counts{w.Commits, w.Skipped, w.Inserts, w.Updates, w.Deletes, w.Truncates, w.Conflicts, w.Aborts, w.Deadlocks, w.ApplyTime}
 }
 
+func (c Counts) minus(o Counts) Counts {
+	return Counts{c.Commits - o.Commits, c.Duplicates - o.Duplicates, c.Inserts - o.Inserts, c.Updates - o.Updates,
+		c.Deletes - o.Deletes, c.Truncates - o.Truncates, c.Conflicts - o.Conflicts, c.Aborts - o.Aborts,
+		c.Deadlocks - o.Deadlocks, c.ApplyTime - o.ApplyTime}
+}
+
 // A record collects the status of one subscription over all its connections.
 type record struct {
 	mu      sync.Mutex
 	status  Status
 	current Counts    // of the writer that runs
+	before  Counts    // of them, those before the last reset
 	live    *progress // of the connection that is open
 	drift   drift
 }
@@ -77,13 +85,22 @@ func (r *record) snapshot() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.status
-	s.Counts = s.Counts.plus(r.current)
+	s.Counts = s.Counts.plus(r.current.minus(r.before))
 	s.ClockDrift = r.drift.estimate(time.Now())
 	if r.live != nil {
 		s.CurrentCommits = r.current.Commits
 		r.live.describe(&s)
 	}
 	return s
+}
+
+// reset starts the counters from zero; the writer's go on.
+func (r *record) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Counts, r.before = Counts{}, r.current
+	r.status.Connects, r.status.Errors, r.status.Retries, r.status.Skipped = 0, 0, 0, 0
+	r.status.ResetTime = time.Now()
 }
 
 func (r *record) state(state State) {
@@ -139,9 +156,9 @@ func (r *record) disconnected() {
 	}
 	r.live.describe(&r.status)
 	r.live = nil
-	r.status.Counts = r.status.Counts.plus(r.current)
+	r.status.Counts = r.status.Counts.plus(r.current.minus(r.before))
 	r.status.CurrentCommits = r.current.Commits
-	r.current = Counts{}
+	r.current, r.before = Counts{}, Counts{}
 	r.status.WriterPID = 0
 	r.status.DisconnectTime = time.Now()
 }

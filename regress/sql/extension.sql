@@ -17,7 +17,7 @@ WHERE p.pronamespace = 'bdr'::regnamespace AND obj_description(p.oid, 'pg_proc')
 SELECT oid::regclass FROM pg_class
 WHERE relnamespace = 'bdr'::regnamespace AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL ORDER BY 1;
 
--- Who may do what without being superuser: read the version, nothing else.
+-- Who may do what without being superuser: read the version, and conflicts of the tables that he may read.
 CREATE ROLE bdr_regress_user;
 SELECT p.oid::regprocedure AS allowed FROM pg_proc p
 WHERE p.pronamespace = 'bdr'::regnamespace AND has_function_privilege('bdr_regress_user', p.oid, 'EXECUTE') ORDER BY 1;

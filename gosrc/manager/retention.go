@@ -1,0 +1,96 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/conflict"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/pgerr"
+)
+
+// partRetry is the time until a part that somebody reads is tried again, or
+// anything that failed.
+const partRetry = time.Minute
+
+// keepHistory has the parts of the conflict history take turns, and empties
+// those that are old enough. Between that it sleeps.
+func (m *Manager) keepHistory() {
+	reloaded := make(chan struct{}, 1)
+	m.main.OnSettings(func() {
+		select {
+		case reloaded <- struct{}{}:
+		default:
+		}
+	})
+	for {
+		wait, err := m.turnHistory(m.ctx, m.historyRetention())
+		if err != nil && m.ctx.Err() == nil {
+			fault := pgerr.From(err)
+			m.main.Log(hand.Warning, "could not empty the conflict history: "+fault.Message, fault.Detail, fault.Hint)
+			wait = partRetry
+		}
+		var due <-chan time.Time
+		if wait > 0 {
+			due = time.After(wait)
+		}
+		select {
+		case <-due:
+		case <-reloaded:
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+// historyRetention reads the setting, which is in seconds.
+func (m *Manager) historyRetention() time.Duration {
+	seconds, err := strconv.Atoi(m.main.Setting("bdr.conflict_history_retention"))
+	if err != nil {
+		return -1
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// turnHistory does what is due and returns the time until the next turn.
+func (m *Manager) turnHistory(ctx context.Context, retention time.Duration) (time.Duration, error) {
+	results, err := m.main.Run(ctx, catalog.SelectHistoryParts())
+	if err != nil {
+		return 0, err
+	}
+	parts, err := catalog.HistoryParts(results[0])
+	if err != nil {
+		return 0, err
+	}
+	turn := conflict.PlanParts(planned(parts), retention.Microseconds())
+	wait := time.Duration(turn.Wait) * time.Microsecond
+	var busy []string
+	for _, name := range turn.Empty {
+		_, err := m.main.Run(ctx, catalog.EmptyHistoryPart(name)...)
+		if fault := (*pgerr.Error)(nil); errors.As(err, &fault) && fault.Code == pgerr.LockNotAvailable {
+			busy = append(busy, name)
+			wait = min(wait, partRetry)
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	if turn.Begin == "" || slices.Contains(busy, turn.Begin) {
+		return wait, nil
+	}
+	_, err = m.main.Run(ctx, catalog.BeginHistoryPart(turn.Begin))
+	return wait, err
+}
+
+func planned(parts []catalog.HistoryPart) []conflict.Part {
+	out := make([]conflict.Part, len(parts))
+	for i, p := range parts {
+		out[i] = conflict.Part{Name: p.Name, Used: p.Used, Age: p.Age.Microseconds()}
+	}
+	return out
+}
