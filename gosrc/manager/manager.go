@@ -66,7 +66,7 @@ type Manager struct {
 	loaded   chan struct{} // closed when the catalog has been read once
 	activity chan struct{} // a request began or ended
 	reading  chan struct{} // holds one: the right to refresh
-	keep     sync.Once     // the first time that this database is a node
+	keep     sync.Once     // when this database first acts as a node
 
 	mu       sync.Mutex
 	local    catalog.LocalNode // zero: this database is not a node
@@ -165,7 +165,9 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 	}
 	m.adopt(local, refusal)
 	m.peers.Recheck()
-	m.keep.Do(func() { Go("history", m.keepHistory) })
+	if refusal == nil {
+		m.keep.Do(func() { Go("history", m.keepHistory) })
+	}
 	return nil
 }
 

@@ -70,7 +70,7 @@ func (m *Manager) turnHistory(ctx context.Context, retention time.Duration) (tim
 	wait := time.Duration(turn.Wait) * time.Microsecond
 	var busy []string
 	for _, name := range turn.Empty {
-		_, err := m.main.Run(ctx, catalog.EmptyHistoryPart(name)...)
+		_, err := m.main.Run(ctx, append([]hand.Stmt{catalog.LimitLockWait()}, catalog.EmptyHistoryPart(name)...)...)
 		if fault := (*pgerr.Error)(nil); errors.As(err, &fault) && fault.Code == pgerr.LockNotAvailable {
 			busy = append(busy, name)
 			wait = min(wait, partRetry)
@@ -83,7 +83,7 @@ func (m *Manager) turnHistory(ctx context.Context, retention time.Duration) (tim
 	if turn.Begin == "" || slices.Contains(busy, turn.Begin) {
 		return wait, nil
 	}
-	_, err = m.main.Run(ctx, catalog.BeginHistoryPart(turn.Begin))
+	_, err = m.main.Run(ctx, catalog.LimitLockWait(), catalog.BeginHistoryPart(turn.Begin))
 	return wait, err
 }
 

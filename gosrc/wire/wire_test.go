@@ -110,6 +110,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		"length of 4 GB":       frame([]byte{'I', 255, 255, 255, 255, 0, 0, 0, 0, 0, 0}),
 		"body too short":       frame(message(KindInsert, 0, 0, 0, 1, 0)),
 		"unknown kind":         frame(message('Z', 0, 0, 0, 0)),
+		"seen without a count": frame(message(KindSeen, 0)),
 		"second message short": frame(insert(), []byte{'C'}),
 	} {
 		if _, err := ReadFrame(b); err == nil {
