@@ -4,7 +4,7 @@
  *
  * NOTES
  *		When bdr is not in shared_preload_libraries, a session that loads it
- *		gets the settings and the guard, and every function that needs the
+ *		gets the settings and the guards, and every function that needs the
  *		manager says what is missing.
  *-------------------------------------------------------------------------
  */
@@ -15,6 +15,7 @@
 
 #include "bdr.h"
 #include "bdr_guard.h"
+#include "bdr_identity.h"
 #include "bdr_repair.h"
 
 PG_MODULE_MAGIC;
@@ -27,6 +28,7 @@ _PG_init(void)
 	bdr_guc_define();
 	bdr_guard_init();
 	bdr_repair_init();
+	bdr_identity_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

@@ -57,6 +57,7 @@ static void insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot, bool
 static void insert_row(BdrRelation *rel, TupleTableSlot *slot);
 static void insert_carefully(BdrRelation *rel, TupleTableSlot *slot);
 static bool resolve_insert(BdrRelation *rel, TupleTableSlot *slot, Oid index);
+static void compute_generated(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
 static void check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
 static void check_partition(BdrRelation *rel, TupleTableSlot *slot);
 static void update_missing(BdrUpdate *update);
@@ -214,8 +215,12 @@ insert_run(BdrRelation *rel, int count, uint32 first_change)
 	table_multi_insert(rel->rel, rel->run_slots, count, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; rel->result->ri_NumIndices > 0 && i < count; i++)
 	{
+		List	   *recheck;
+
 		bdr_xact.change_nr = first_change + i;
-		list_free(bdr_insert_new_index_tuples(rel->result, rel->run_slots[i], rel->estate));
+		recheck = bdr_insert_new_index_tuples(rel->result, rel->run_slots[i], rel->estate);
+		if (unlikely(recheck != NIL))
+			bdr_deferred_add(rel, rel->run_slots[i], recheck);
 	}
 }
 
@@ -237,7 +242,8 @@ insert_row(BdrRelation *rel, TupleTableSlot *slot)
 		recheck = bdr_insert_new_index_tuples(rel->result, slot, rel->estate);
 	if (rel->fires_triggers)
 		ExecARInsertTriggers(rel->estate, rel->result, slot, recheck, NULL);
-	list_free(recheck);
+	if (unlikely(recheck != NIL))
+		bdr_deferred_add(rel, slot, recheck);
 }
 
 /*
@@ -266,6 +272,7 @@ insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot, bool carefully)
 static void
 insert_carefully(BdrRelation *rel, TupleTableSlot *slot)
 {
+	compute_generated(rel, slot, CMD_INSERT);
 	for (;;)
 	{
 		Oid			index = InvalidOid;
@@ -320,13 +327,23 @@ resolve_insert(BdrRelation *rel, TupleTableSlot *slot, Oid index)
 }
 
 /*
+ * May be done twice: a unique index on such a column has to be looked at
+ * before the row is stored.
+ */
+static void
+compute_generated(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
+{
+	if (rel->has_generated)
+		ExecComputeStoredGenerated(rel->result, rel->estate, slot, command);
+}
+
+/*
  * What the executor does with a new row before it stores it.
  */
 static void
 check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
 {
-	if (rel->has_generated)
-		ExecComputeStoredGenerated(rel->result, rel->estate, slot, command);
+	compute_generated(rel, slot, command);
 	if (rel->has_constraints)
 		ExecConstraints(rel->result, slot, rel->estate);
 }
@@ -529,6 +546,7 @@ check_key_is_free(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 	TupleTableSlot *other = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
 	Oid			index = InvalidOid;
 
+	compute_generated(rel, slot, CMD_UPDATE);
 	if (bdr_tuple_find_duplicates(rel, slot, &found->tts_tid, other, &index) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -572,7 +590,8 @@ update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 	if (rel->fires_triggers)
 		ExecARUpdateTriggers(rel->estate, rel->result, NULL, NULL, &tid, NULL, slot,
 							 recheck, NULL, false);
-	list_free(recheck);
+	if (unlikely(recheck != NIL))
+		bdr_deferred_add(rel, slot, recheck);
 	return true;
 }
 

@@ -1028,12 +1028,13 @@ relation_build_columns(BdrOutput *output, BdrSentRelation *sent, Relation relati
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		BdrSentColumn *column = &sent->columns[sent->ncolumns];
+		bool		in_key = bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, key);
 
-		if (att->attisdropped || att->attgenerated != '\0')
+		/* a generated column is sent only where rows are found by it */
+		if (att->attisdropped || (att->attgenerated != '\0' && (is_full || !in_key)))
 			continue;
 		relation_build_column(output, sent, att);
-		column->is_key = is_full ||
-			bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, key);
+		column->is_key = is_full || in_key;
 		sent->has_identity |= column->is_key;
 	}
 

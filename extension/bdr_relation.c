@@ -521,7 +521,8 @@ map_column(BdrRelation *rel, BdrColumn *column)
 		if (rel->supplied[i])
 			bdr_frame_error("Relation \"%s.%s\" has column \"%s\" twice.",
 							rel->schema, rel->name, column->name);
-		if (att->attgenerated)
+		/* computed here; a value that comes is only to find the row by */
+		if (att->attgenerated && !((column->flags & BDR_COLUMN_KEY) && rel->identity != REPLICA_IDENTITY_FULL))
 		{
 			column->conversion = BDR_CONVERT_IGNORE;
 			return;

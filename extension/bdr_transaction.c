@@ -215,6 +215,7 @@ bdr_xact_begin(BdrReader *reader)
 		bdr_frame_error("A transaction begins before transaction %u ended.", bdr_xact.xid);
 
 	memset(&bdr_xact, 0, sizeof(bdr_xact));
+	bdr_deferred_reset();
 	bdr_xact.xid = bdr_read_uint32(reader);
 	bdr_xact.commit_lsn = bdr_read_uint64(reader);
 	bdr_xact.end_lsn = bdr_read_uint64(reader);
@@ -311,6 +312,7 @@ commit_local(void)
 	{
 		bdr_apply_flush();
 		bdr_relation_close_all();
+		bdr_deferred_check();
 		if (unit.in_subxact)
 		{
 			ReleaseCurrentSubTransaction();
@@ -464,6 +466,7 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 	ListCell   *lc;
 
 	bdr_xact_reset_origin();
+	bdr_deferred_rollback();
 	if (unit.in_subxact)
 	{
 		RollbackAndReleaseCurrentSubTransaction();
@@ -520,6 +523,7 @@ bdr_unit_keep(const char *data, Size len, Size header)
 		if (unit.in_subxact)
 			ReleaseCurrentSubTransaction();
 		unit_reset();
+		bdr_deferred_keep();
 		BeginInternalSubTransaction(NULL);
 		MemoryContextSwitchTo(bdr_change_context);
 		unit.in_subxact = true;

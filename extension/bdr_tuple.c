@@ -23,10 +23,8 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/typcache.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
@@ -45,11 +43,6 @@ static char *copy_text(BdrColumn *column, const char *bytes, uint32 len);
 static bool find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
 static bool set_keys(BdrLookup *lookup, TupleTableSlot *key);
 static bool find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found);
-static bool find_by_scan(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
-static bool scan_table(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found,
-					   Snapshot snapshot, TypeCacheEntry **equal);
-static bool slots_equal(BdrRelation *rel, const bool *compare, TupleTableSlot *a, TupleTableSlot *b,
-						TypeCacheEntry **equal);
 static bool must_wait(SnapshotData *dirty);
 static bool find_duplicate(BdrRelation *rel, int i, TupleTableSlot *slot, ItemPointer except, TupleTableSlot *found);
 static bool duplicate_keys(BdrRelation *rel, int i, TupleTableSlot *slot, ScanKey keys);
@@ -382,7 +375,7 @@ bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTa
 				 errhint("Give the table the same columns and replica identity on all nodes.")));
 	if (OidIsValid(lookup->index) && set_keys(lookup, key))
 		return find_by_index(rel, lookup, key, found);
-	return find_by_scan(rel, lookup, key, found);
+	return bdr_scan_find(rel, lookup, key, found);
 }
 
 static bool
@@ -440,79 +433,6 @@ find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found)
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	return hit;
-}
-
-static bool
-find_by_scan(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
-{
-	TypeCacheEntry **equal = palloc0(rel->desc->natts * sizeof(TypeCacheEntry *) + 1);
-	SnapshotData dirty;
-	Snapshot	snapshot;
-	bool		hit;
-
-	InitDirtySnapshot(dirty);
-	for (;;)
-	{
-		if (!scan_table(rel, lookup, key, found, &dirty, equal))
-			break;
-		if (!TransactionIdIsValid(dirty.xmin) && !TransactionIdIsValid(dirty.xmax))
-			return true;
-		ExecClearTuple(found);
-		must_wait(&dirty);
-	}
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	hit = scan_table(rel, lookup, key, found, snapshot, equal);
-	UnregisterSnapshot(snapshot);
-	return hit;
-}
-
-static bool
-scan_table(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found,
-		   Snapshot snapshot, TypeCacheEntry **equal)
-{
-	TableScanDesc scan = table_beginscan(rel->rel, snapshot, 0, NULL);
-	bool		hit = false;
-
-	while (!hit && table_scan_getnextslot(scan, ForwardScanDirection, found))
-	{
-		CHECK_FOR_INTERRUPTS();
-		hit = slots_equal(rel, lookup->compare, found, key, equal);
-	}
-	if (hit)
-		ExecMaterializeSlot(found);
-	table_endscan(scan);
-	return hit;
-}
-
-static bool
-slots_equal(BdrRelation *rel, const bool *compare, TupleTableSlot *a, TupleTableSlot *b,
-			TypeCacheEntry **equal)
-{
-	slot_getallattrs(a);
-	for (int i = 0; i < rel->desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
-
-		if (!compare[i])
-			continue;
-		if (a->tts_isnull[i] != b->tts_isnull[i])
-			return false;
-		if (a->tts_isnull[i])
-			continue;
-		if (equal[i] == NULL)
-			equal[i] = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR_FINFO);
-		if (!OidIsValid(equal[i]->eq_opr_finfo.fn_oid))
-		{
-			/* json, xml, point: what was copied has the same bytes */
-			if (!datum_image_eq(a->tts_values[i], b->tts_values[i], att->attbyval, att->attlen))
-				return false;
-			continue;
-		}
-		if (!DatumGetBool(FunctionCall2Coll(&equal[i]->eq_opr_finfo, att->attcollation,
-											a->tts_values[i], b->tts_values[i])))
-			return false;
-	}
-	return true;
 }
 
 /*

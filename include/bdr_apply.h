@@ -5,8 +5,9 @@
  * NOTES
  *		bdr_writer.c reads messages and frames, bdr_transaction.c maps remote
  *		transactions to local ones, bdr_relation.c remote tables to local
- *		ones, bdr_tuple.c bytes to rows.  bdr_apply.c writes the rows and
- *		bdr_conflict.c asks what to do where two nodes disagree.
+ *		ones, bdr_tuple.c bytes to rows, bdr_scan.c finds a row that no index
+ *		finds.  bdr_apply.c writes the rows and bdr_conflict.c asks what to do
+ *		where two nodes disagree.
  *
  *		A writer serves one peer and applies one transaction at a time, so
  *		the peer, the transaction and the counters are process-wide.
@@ -308,6 +309,7 @@ extern void bdr_tuple_fill_defaults(BdrRelation *rel, TupleTableSlot *slot);
 extern void bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *local);
 extern void bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old);
 extern bool bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
+extern bool bdr_scan_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
 extern int	bdr_tuple_find_duplicates(BdrRelation *rel, TupleTableSlot *slot, ItemPointer except,
 									  TupleTableSlot *found, Oid *index);
 
@@ -347,6 +349,13 @@ extern bool bdr_apply_find_and_write(BdrUpdate *update);
 extern void bdr_apply_begin_change(BdrRelation *rel);
 extern void bdr_apply_fire_triggers(BdrRelation *rel);
 extern void bdr_writer_apply_messages(BdrReader *reader);
+
+/* Deferrable constraints: bdr_deferred.c */
+extern void bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot, List *indexes);
+extern void bdr_deferred_check(void);
+extern void bdr_deferred_reset(void);
+extern void bdr_deferred_keep(void);
+extern void bdr_deferred_rollback(void);
 
 /* The relation and change that an error is about; NULL: none. */
 extern BdrRelation *bdr_apply_relation;
