@@ -51,6 +51,7 @@ BdrRelation *bdr_apply_relation;
 static BdrRun run;
 
 static TupleTableSlot *next_run_slot(BdrRelation *rel);
+static void leave_out(BdrReader *reader);
 static void reroute_insert(BdrRelation *rel, BdrReader reader);
 static void insert_run(BdrRelation *rel, int count, uint32 first_change);
 static void insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot, bool carefully);
@@ -102,6 +103,11 @@ bdr_apply_insert(BdrReader *reader)
 	BdrReader	start;
 
 	rel = bdr_relation_open(bdr_read_uint32(reader));
+	if (unlikely(rel == NULL))
+	{
+		leave_out(reader);
+		return;
+	}
 	start = *reader;
 	if (unlikely(rel->routes))
 		rel = bdr_route_insert(rel, start);
@@ -114,6 +120,11 @@ bdr_apply_insert(BdrReader *reader)
 	bdr_tuple_read(reader, rel, slot);
 	if (rel->nunchanged > 0)
 		bdr_frame_error("An inserted row has an unchanged value.");
+	if (unlikely(rel->differs) && !bdr_missing_accept(rel, slot))
+	{
+		leave_out(reader);
+		return;
+	}
 	bdr_xact.counters.inserts++;
 
 	if (rel->batchable && !bdr_xact.careful)
@@ -134,6 +145,16 @@ bdr_apply_insert(BdrReader *reader)
 	insert_where_it_belongs(rel, slot, bdr_xact.careful);
 	ExecClearTuple(slot);
 	end_change(rel);
+}
+
+/*
+ * A resolver says that this change is not for this node.
+ */
+static void
+leave_out(BdrReader *reader)
+{
+	reader->at = reader->end;
+	bdr_apply_relation = NULL;
 }
 
 /*
@@ -366,7 +387,14 @@ bdr_apply_update(BdrReader *reader)
 
 	bdr_apply_flush();
 	update.rel = bdr_relation_open(bdr_read_uint32(reader));
-	bdr_apply_read_update(&update, reader);
+	if (likely(update.rel != NULL))
+		bdr_apply_read_update(&update, reader);
+	if (unlikely(update.rel == NULL ||
+				 (update.rel->differs && !bdr_missing_accept(update.rel, update.row))))
+	{
+		leave_out(reader);
+		return;
+	}
 	bdr_xact.counters.updates++;
 	bdr_apply_begin_change(update.rel);
 	if (!bdr_apply_find_and_write(&update))
@@ -625,6 +653,11 @@ bdr_apply_delete(BdrReader *reader)
 
 	bdr_apply_flush();
 	update.rel = bdr_relation_open(bdr_read_uint32(reader));
+	if (unlikely(update.rel == NULL))
+	{
+		leave_out(reader);
+		return;
+	}
 	bdr_apply_read_delete(&update, reader);
 	bdr_xact.counters.deletes++;
 	bdr_apply_begin_change(update.rel);

@@ -34,6 +34,9 @@ const char *const bdr_conflict_type_names[] = {
 	[BDR_UPDATE_MISSING] = "update_missing",
 	[BDR_DELETE_RECENTLY_UPDATED] = "delete_recently_updated",
 	[BDR_DELETE_MISSING] = "delete_missing",
+	[BDR_TARGET_COLUMN_MISSING] = "target_column_missing",
+	[BDR_SOURCE_COLUMN_MISSING] = "source_column_missing",
+	[BDR_TARGET_TABLE_MISSING] = "target_table_missing",
 };
 
 /* Node ids by replication origin; few, and dropped when any origin changes. */
@@ -212,6 +215,17 @@ bdr_conflict_decide(BdrConflict *conflict)
 	return conflict->action;
 }
 
+/*
+ * As above for tables that differ, which mirror mode does not settle.  The
+ * caller checks the action.
+ */
+void
+bdr_conflict_ask(BdrConflict *conflict)
+{
+	bdr_xact.counters.conflicts++;
+	ask(conflict);
+}
+
 static BdrAction
 mirror_action(BdrConflict *conflict)
 {
@@ -297,8 +311,14 @@ check_action(BdrConflict *conflict)
 	if (conflict->type == BDR_UPDATE_MISSING ? action == BDR_ACTION_INSERT :
 		conflict->type == BDR_DELETE_MISSING ? false : action == BDR_ACTION_APPLY)
 		return;
+	bdr_conflict_bad_action(conflict);
+}
+
+void
+bdr_conflict_bad_action(BdrConflict *conflict)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_PROTOCOL_VIOLATION),
 			 errmsg("the bdr manager answered a conflict of type %s with action %d",
-					bdr_conflict_type_names[conflict->type], (int) action)));
+					bdr_conflict_type_names[conflict->type], (int) conflict->action)));
 }

@@ -238,6 +238,7 @@ bdr_relation_find(uint32 remote_relid)
 
 /*
  * The relation, mapped and ready for writing until the transaction ends.
+ * NULL: the table does not exist here, and its changes are to be skipped.
  */
 BdrRelation *
 bdr_relation_open(uint32 remote_relid)
@@ -248,16 +249,17 @@ bdr_relation_open(uint32 remote_relid)
 		return bdr_apply_relation = rel;
 
 	rel = bdr_relation_find(remote_relid);
-	if (!rel->open || rel->stale)
-		bdr_relation_open_this(rel);
+	if ((!rel->open || rel->stale) && !bdr_relation_open_this(rel))
+		return bdr_apply_relation = NULL;
 	last_opened = rel;
 	return bdr_apply_relation = rel;
 }
 
 /*
- * Open rel, or open it again after its table has changed.
+ * Open rel, or open it again after its table has changed.  Returns false when
+ * the table does not exist here, and its changes are to be skipped.
  */
-void
+bool
 bdr_relation_open_this(BdrRelation *rel)
 {
 	bdr_apply_flush();
@@ -265,17 +267,20 @@ bdr_relation_open_this(BdrRelation *rel)
 	if (rel->open)
 		close_relation(rel);
 	rel->rel = open_mapped(rel, RowExclusiveLock);
+	if (rel->rel == NULL)
+		return false;
 	if (rel->estate == NULL)
 		build_execution(rel);
 	else
 		reopen_indexes(rel);
 	rel->open = true;
 	dlist_push_tail(&open_relations, &rel->open_node);
+	return true;
 }
 
 /*
  * The local table for TRUNCATE; the caller closes it.  The relation must not
- * be open.
+ * be open.  NULL: as above.
  */
 Relation
 bdr_relation_open_exclusive(BdrRelation *rel)
@@ -302,6 +307,8 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 	}
 	drop_mapping(rel);
 	local = open_local(rel, lockmode);
+	if (local == NULL)
+		return NULL;
 	check_local(rel, local);
 	map_relation(rel, local);
 	return local;
@@ -325,13 +332,12 @@ open_local(BdrRelation *rel, LOCKMODE lockmode)
 	if (OidIsValid(relid))
 		bdr_route_lock_ancestors(get_partition_ancestors(relid));
 	relid = RangeVarGetRelid(range, lockmode, true);
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" does not exist on this node", rel->schema, rel->name),
-				 errdetail("Node \"%s\" sent a change of it.", bdr_peer.name),
-				 errhint("Create the table here too; replication then continues by itself.")));
 	pfree(range);
+	if (!OidIsValid(relid))
+	{
+		bdr_missing_table(rel);
+		return NULL;
+	}
 	return relation_open(relid, NoLock);
 }
 
@@ -380,6 +386,7 @@ bdr_relation_forget_all(void)
 		drop_mapping(rel);
 	}
 	last_opened = NULL;
+	bdr_missing_forget();
 }
 
 /*
@@ -458,6 +465,8 @@ drop_mapping(BdrRelation *rel)
 {
 	bdr_route_drop_leaves(rel);
 	rel->levels = NIL;
+	if (rel->mapped)
+		rel->decided = 0;
 	rel->mapped = false;
 	rel->local_relid = InvalidOid;
 	rel->ancestors = NIL;
@@ -500,6 +509,7 @@ map_relation(BdrRelation *rel, Relation local)
 		map_column(rel, &rel->columns[i]);
 	describe_table(rel, local);
 	bdr_route_map(rel, local);
+	bdr_missing_describe(rel);
 	make_slots(rel, local);
 	map_lookup(rel, local, &rel->by_key, false);
 	map_lookup(rel, local, &rel->by_row, true);
@@ -765,17 +775,6 @@ bdr_index_scan_key(ScanKey key, Relation index, int i)
 	ScanKeyEntryInitialize(key, 0, i + 1, BTEqualStrategyNumber, InvalidOid,
 						   index->rd_indcollation[i], get_opcode(operator), (Datum) 0);
 	return true;
-}
-
-void
-bdr_relation_missing_column(BdrRelation *rel, BdrColumn *column)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("column \"%s\" of table \"%s.%s\" does not exist on this node",
-					column->name, rel->schema, rel->name),
-			 errdetail("Node \"%s\" sent a value for it.", bdr_peer.name),
-			 errhint("Add the column here too; replication then continues by itself.")));
 }
 
 /* ---------------------------------------------------------------------

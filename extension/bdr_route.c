@@ -72,6 +72,7 @@ static bool is_named(Oid relid, const char *schema, const char *name);
 static Oid	topmost(Oid relid);
 static uint32 name_hash_if_absent(const char *schema, const char *name);
 static BdrRelation *make_related(BdrRelation *rel, char *schema, char *name);
+static void table_is_gone(BdrRelation *root) pg_attribute_noreturn();
 static void open_root(BdrRelation *root);
 static BdrRelation *open_leaf(BdrRelation *root, Oid relid);
 static BdrLevel *make_level(BdrRelation *root, Relation partitioned);
@@ -376,11 +377,22 @@ bdr_route_stop(BdrRelation *rel)
 	rel->levels = NIL;
 }
 
+/*
+ * Which table it is was found out a moment ago.
+ */
+static void
+table_is_gone(BdrRelation *root)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("table \"%s.%s\" was dropped while a row went there", root->schema, root->name)));
+}
+
 static void
 open_root(BdrRelation *root)
 {
-	if (!root->open || root->stale)
-		bdr_relation_open_this(root);
+	if ((!root->open || root->stale) && !bdr_relation_open_this(root))
+		table_is_gone(root);
 }
 
 static BdrRelation *
@@ -396,8 +408,8 @@ open_leaf(BdrRelation *root, Oid relid)
 		leaf->rel->leaf_relid = relid;
 		leaf->rel->root = root;
 	}
-	if (!leaf->rel->open || leaf->rel->stale)
-		bdr_relation_open_this(leaf->rel);
+	if ((!leaf->rel->open || leaf->rel->stale) && !bdr_relation_open_this(leaf->rel))
+		table_is_gone(root);
 	return bdr_apply_relation = leaf->rel;
 }
 

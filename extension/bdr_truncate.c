@@ -71,6 +71,8 @@ bdr_truncate_apply(BdrReader *reader)
 	for (uint32 i = 0; i < n; i++)
 		tables[i].done = is_done_above(tables, i) ||
 			add_target(&targets, bdr_relation_find(tables[i].remote_relid));
+	if (targets.rels == NIL)
+		return;
 	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior,
 					  (flags & BDR_TRUNCATE_RESTART) != 0);
 	foreach(lc, targets.rels)
@@ -125,7 +127,11 @@ add_target(Targets *targets, BdrRelation *rel)
 			return false;
 	}
 	else
+	{
 		local = bdr_relation_open_exclusive(rel);
+		if (local == NULL)
+			return true;
+	}
 
 	if (!(rel->flags & BDR_RELATION_PARTITIONED) && rel->via_root)
 		ereport(ERROR,

@@ -56,7 +56,8 @@ static bool duplicate_keys(BdrRelation *rel, int i, TupleTableSlot *slot, ScanKe
  * Read a tuple into slot: the new row, or the old one (rel->key_slot).
  *
  * Local columns that the peer does not send are NULL afterwards, unchanged
- * TOAST values too; the latter are marked in rel->unchanged.
+ * TOAST values too; the latter are marked in rel->unchanged.  rel->homeless is
+ * a column of a new row that has a value but no place here.
  */
 void
 bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot)
@@ -70,6 +71,7 @@ bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot)
 	if (!TTS_EMPTY(slot))
 		ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, rel->desc->natts);
+	rel->homeless = NULL;
 	if (rel->nunchanged > 0)
 	{
 		memset(rel->unchanged, false, rel->desc->natts);
@@ -97,6 +99,8 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 		case BDR_VALUE_UNCHANGED:
 			if (!is_new)
 				bdr_frame_error("An old row has an unchanged value.");
+			if (column->conversion == BDR_CONVERT_MISSING)
+				rel->homeless = column;
 			if (att >= 0)
 			{
 				rel->unchanged[att] = true;
@@ -121,7 +125,7 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 	if (att < 0)
 	{
 		if (is_new && column->conversion == BDR_CONVERT_MISSING)
-			bdr_relation_missing_column(rel, column);
+			rel->homeless = column;
 		return;
 	}
 	slot->tts_values[att] = convert(column, kind, bytes, len);

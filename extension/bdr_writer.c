@@ -107,6 +107,7 @@ bdr_writer_main(Datum arg)
 	read_setup(&msg);
 	bdr_activity_attach(bdr_peer.subscription_id);
 	bdr_relation_init();
+	bdr_missing_init();
 	bdr_apply_init();
 	bdr_conflict_init(decider);
 	bdr_xact_init();

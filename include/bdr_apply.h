@@ -158,6 +158,32 @@ bdr_read_uint64(BdrReader *reader)
 }
 
 /* ---------------------------------------------------------------------
+ * Conflict types, and what can be done
+ * ---------------------------------------------------------------------
+ */
+
+/* Both as in docs/protocol.md. */
+typedef enum BdrConflictType
+{
+	BDR_INSERT_EXISTS = 1,
+	BDR_UPDATE_ORIGIN_CHANGE = 2,
+	BDR_UPDATE_MISSING = 3,
+	BDR_DELETE_RECENTLY_UPDATED = 4,
+	BDR_DELETE_MISSING = 5,
+	BDR_TARGET_COLUMN_MISSING = 6,
+	BDR_SOURCE_COLUMN_MISSING = 7,
+	BDR_TARGET_TABLE_MISSING = 8
+} BdrConflictType;
+
+typedef enum BdrAction
+{
+	BDR_ACTION_APPLY = 1,
+	BDR_ACTION_KEEP = 2,
+	BDR_ACTION_ERROR = 3,
+	BDR_ACTION_INSERT = 4
+} BdrAction;
+
+/* ---------------------------------------------------------------------
  * Relations
  * ---------------------------------------------------------------------
  */
@@ -235,6 +261,10 @@ typedef struct BdrRelation
 	struct BdrRelation *root;	/* routes rows that do not belong here */
 	HTAB	   *leaves;			/* of BdrLeaf, of what routes */
 
+	/* what to do about what is missing; bdr_missing.c */
+	uint32		decided;
+	BdrAction	decisions[3][2];
+
 	/* the mapping, valid until the local table changes */
 	bool		mapped;
 	bool		stale;			/* set by invalidation */
@@ -245,6 +275,10 @@ typedef struct BdrRelation
 	bool		all_supplied;
 	bool	   *unchanged;		/* per local column, of the last row read */
 	int			nunchanged;
+	bool		differs;		/* there are columns of the next two kinds */
+	const BdrColumn *missing_here;	/* the first, or NULL */
+	AttrNumber	missing_there;	/* the first, or 0 */
+	const BdrColumn *homeless;	/* has a value in the last row, and no place here */
 	BdrLookup	by_key;
 	BdrLookup	by_row;
 	bool		fires_triggers;
@@ -288,7 +322,7 @@ typedef struct BdrRelation
 extern void bdr_relation_init(void);
 extern void bdr_relation_define(BdrReader *reader);
 extern BdrRelation *bdr_relation_open(uint32 remote_relid);
-extern void bdr_relation_open_this(BdrRelation *rel);
+extern bool bdr_relation_open_this(BdrRelation *rel);
 extern BdrRelation *bdr_relation_find(uint32 remote_relid);
 extern Relation bdr_relation_open_exclusive(BdrRelation *rel);
 extern void bdr_relation_drop(BdrRelation *rel);
@@ -298,7 +332,6 @@ extern void bdr_relation_release_pins(void);
 extern void bdr_relation_close_all(void);
 extern void bdr_relation_forget_all(void);
 extern bool bdr_index_scan_key(ScanKey key, Relation index, int i);
-extern void bdr_relation_missing_column(BdrRelation *rel, BdrColumn *column) pg_attribute_noreturn();
 
 /* ---------------------------------------------------------------------
  * Rows
@@ -383,24 +416,6 @@ extern bool bdr_route_elsewhere(BdrUpdate *update);
  * ---------------------------------------------------------------------
  */
 
-/* As in docs/protocol.md. */
-typedef enum BdrConflictType
-{
-	BDR_INSERT_EXISTS = 1,
-	BDR_UPDATE_ORIGIN_CHANGE = 2,
-	BDR_UPDATE_MISSING = 3,
-	BDR_DELETE_RECENTLY_UPDATED = 4,
-	BDR_DELETE_MISSING = 5
-} BdrConflictType;
-
-typedef enum BdrAction
-{
-	BDR_ACTION_APPLY = 1,
-	BDR_ACTION_KEEP = 2,
-	BDR_ACTION_ERROR = 3,
-	BDR_ACTION_INSERT = 4
-} BdrAction;
-
 /* Who wrote a row, and when. */
 typedef struct BdrVersion
 {
@@ -429,6 +444,8 @@ typedef struct BdrConflict
 } BdrConflict;
 
 extern void bdr_conflict_init(BdrSocket *decider);
+extern void bdr_conflict_ask(BdrConflict *conflict);
+extern void bdr_conflict_bad_action(BdrConflict *conflict) pg_attribute_noreturn();
 extern void bdr_conflict_local_version(TransactionId xmin, BdrVersion *version);
 extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
 extern BdrAction bdr_conflict_decide(BdrConflict *conflict);
@@ -442,6 +459,13 @@ extern bool bdr_seen_by_sender(const BdrVersion *version);
 
 /* bdr_conflict_log.c */
 extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
+
+/* Tables and columns that only one side has: bdr_missing.c */
+extern void bdr_missing_init(void);
+extern void bdr_missing_forget(void);
+extern void bdr_missing_describe(BdrRelation *rel);
+extern bool bdr_missing_accept(BdrRelation *rel, TupleTableSlot *row);
+extern void bdr_missing_table(BdrRelation *rel);
 
 /* ---------------------------------------------------------------------
  * Statistics of tables: bdr_statistics.c

@@ -96,3 +96,27 @@ AS 'MODULE_PATHNAME', 'bdr_call'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.alter_node_set_log_config(text, boolean, boolean, text[], text[]) IS 'choose which conflicts the local node logs, and where';
 REVOKE ALL ON FUNCTION bdr.alter_node_set_log_config(text, boolean, boolean, text[], text[]) FROM PUBLIC;
+
+-- Where a type has no row its default holds; gosrc/conflict/resolver.go has the list.
+CREATE TABLE bdr.node_conflict_resolvers (
+    conflict_type text NOT NULL PRIMARY KEY,
+    conflict_resolver text NOT NULL
+);
+COMMENT ON TABLE bdr.node_conflict_resolvers IS 'what this node does about conflicts of a type, where that is not the default';
+
+CREATE FUNCTION bdr.internal_resolvers_changed()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'bdr_internal_resolvers_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_resolvers_changed() IS 'internal: have the writers ask for resolvers again';
+REVOKE ALL ON FUNCTION bdr.internal_resolvers_changed() FROM PUBLIC;
+CREATE TRIGGER resolvers_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bdr.node_conflict_resolvers
+    FOR EACH STATEMENT EXECUTE FUNCTION bdr.internal_resolvers_changed();
+ALTER TABLE bdr.node_conflict_resolvers ENABLE ALWAYS TRIGGER resolvers_changed;
+
+CREATE FUNCTION bdr.alter_node_set_conflict_resolver(node_name text, conflict_type text, conflict_resolver text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_call'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.alter_node_set_conflict_resolver(text, text, text) IS 'choose what the local node does about conflicts of a type';
+REVOKE ALL ON FUNCTION bdr.alter_node_set_conflict_resolver(text, text, text) FROM PUBLIC;

@@ -14,6 +14,9 @@ const (
 	UpdateMissing         Type = 3
 	DeleteRecentlyUpdated Type = 4
 	DeleteMissing         Type = 5
+	TargetColumnMissing   Type = 6
+	SourceColumnMissing   Type = 7
+	TargetTableMissing    Type = 8
 )
 
 // The conflict types that Decide derives from the facts; a writer does not send
@@ -36,10 +39,17 @@ var typeNames = [...]string{
 	UpdateRecentlyDeleted:   "update_recently_deleted",
 	UpdatePkeyExists:        "update_pkey_exists",
 	MultipleUniqueConflicts: "multiple_unique_conflicts",
+	TargetColumnMissing:     "target_column_missing",
+	SourceColumnMissing:     "source_column_missing",
+	TargetTableMissing:      "target_table_missing",
 }
 
 // Known reports whether t is in the list of types.
 func (t Type) Known() bool { return int(t) < len(typeNames) && typeNames[t] != "" }
+
+// OfDefinition reports whether the tables disagree rather than the rows: such a
+// conflict is decided once for a table, not for each row.
+func (t Type) OfDefinition() bool { return t >= TargetColumnMissing && t <= TargetTableMissing }
 
 // String returns the SQL name of the type.
 func (t Type) String() string {
@@ -108,12 +118,13 @@ type Version struct {
 // Conflict holds the facts of one conflict.
 //
 // Local is the version of the local row; for the missing types it is the
-// version of the deletion, where it is known.
+// version of the deletion, where it is known. Conflicts of definition have no
+// local version.
 type Conflict struct {
 	Type     Type
 	Local    Version
 	Remote   Version
-	Complete bool // the incoming row has every column
+	Complete bool // the incoming row has every column; target_column_missing: the columns without a place are NULL
 }
 
 // Decision says what to do, and why.

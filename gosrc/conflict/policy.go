@@ -15,17 +15,13 @@ type Policy struct {
 // the order of arrival: a row is a register of which the last writer wins, and
 // a deletion is a version like any other.
 func DefaultPolicy() Policy {
-	return Policy{rules: [len(typeNames)]rule{
-		InsertExists:          newestWins,
-		UpdateOriginChange:    newestWins,
-		UpdateMissing:         insertUnlessOlder,
-		DeleteRecentlyUpdated: newestWins,
-		DeleteMissing:         nothingToDelete,
-
-		UpdateRecentlyDeleted:   insertUnlessOlder,
-		UpdatePkeyExists:        newestWins,
-		MultipleUniqueConflicts: newestWins,
-	}}
+	var p Policy
+	for _, d := range definitions {
+		if d.kind.Known() {
+			p.rules[d.kind] = d.rule(d.initial)
+		}
+	}
+	return p
 }
 
 // Resolve says what the applying node does with the remote version.

@@ -30,6 +30,8 @@ func (m *Manager) table() map[string]entry {
 		"alter_subscription_skip_changes_upto": {m.skipChanges, false},
 		"alter_node_set_log_config":            {m.setLogConfig, false},
 		"reset_subscription_stats":             {m.resetStatistics, true},
+
+		"alter_node_set_conflict_resolver": {m.setResolver, false},
 	}
 	members := map[string]entry{}
 	for name, run := range m.member.Handlers() {

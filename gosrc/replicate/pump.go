@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"bdr/gosrc/catalog"
 	"bdr/gosrc/conflict"
 	"bdr/gosrc/hand"
 	"bdr/gosrc/lsn"
@@ -76,6 +77,7 @@ type pump struct {
 	spawn     func(name string, f func())
 	name      string // of the subscription
 	policy    conflict.Policy
+	runner    catalog.Runner
 	terminate func(ctx context.Context, pid uint32) error
 	stream    Stream
 	writer    Writer
@@ -95,7 +97,7 @@ type pump struct {
 }
 
 func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
-	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, terminate: d.Terminate, stream: s, writer: w, progress: newProgress(start),
+	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, stream: s, writer: w, progress: newProgress(start),
 		onApplied: func(hand.Progress) {},
 		onHeard:   func(sent, received time.Time) {},
 		onMessage: func(wire.Message) (bool, error) { return false, nil },
@@ -280,7 +282,7 @@ func (p *pump) decide(ctx context.Context) error {
 		if err != nil {
 			return p.writerGone(err)
 		}
-		d, err := p.policy.Resolve(facts(c))
+		d, err := p.resolve(ctx, facts(c))
 		if err != nil {
 			return fmt.Errorf("decide conflict of subscription %q: %w", p.name, err)
 		}
@@ -289,6 +291,30 @@ func (p *pump) decide(ctx context.Context) error {
 			return p.writerGone(err)
 		}
 	}
+}
+
+// resolve asks the policy. What users have chosen about tables that differ is
+// read each time: a writer asks once for a table, and again when the choice has
+// changed.
+func (p *pump) resolve(ctx context.Context, c conflict.Conflict) (conflict.Decision, error) {
+	if !c.Type.OfDefinition() {
+		return p.policy.Resolve(c)
+	}
+	results, err := p.runner.Run(ctx, catalog.SelectResolvers())
+	if err != nil {
+		return conflict.Decision{}, fmt.Errorf("read conflict resolvers: %w", err)
+	}
+	chosen, err := catalog.Resolvers(results[0])
+	if err != nil {
+		return conflict.Decision{}, err
+	}
+	policy := p.policy
+	for _, r := range chosen {
+		if policy, err = policy.WithNamed(r.ConflictType, conflict.Resolver(r.Name)); err != nil {
+			return conflict.Decision{}, fmt.Errorf("read conflict resolvers: %w", err)
+		}
+	}
+	return policy.Resolve(c)
 }
 
 func facts(c hand.Conflict) conflict.Conflict {
