@@ -223,7 +223,10 @@ void
 bdr_conflict_ask(BdrConflict *conflict)
 {
 	bdr_xact.counters.conflicts++;
-	ask(conflict);
+	if (decider != NULL)
+		ask(conflict);
+	else
+		conflict->action = BDR_ACTION_ERROR;	/* bdr.internal_debug_apply */
 }
 
 static BdrAction

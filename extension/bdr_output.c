@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  * bdr_output.c
- *		Output plugin: stream options, what is sent, and in which form.
+ *		Output plugin: stream options, and what is sent.
  *
  * NOTES
- *		bdr_output.so is this file, bdr_wire.c and bdr_sender.c, and references nothing of
- *		bdr.so: trusting it as an output plugin trusts nothing else.
+ *		bdr_output.so is this file and those that bdr_output.h names, and
+ *		references nothing of bdr.so: trusting it as an output plugin trusts
+ *		nothing else.
  *
  *		Large transactions are not streamed while in progress and two-phase
  *		ones arrive at COMMIT PREPARED, so every callback below runs for
@@ -16,10 +17,6 @@
 #include <limits.h>
 
 #include "access/xact.h"
-#include "catalog/partition.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
-#include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -40,7 +37,6 @@
 
 PG_MODULE_MAGIC;
 
-#define BDR_SCHEMA				"bdr"
 #define CHANGES_PER_REPORT		100
 
 /* A stream option; parse gets its value and throws what is wrong with it. */
@@ -123,28 +119,9 @@ static void origin_look_up(Origin *origin);
 static void origin_look_up_while_reading(BdrOutput *output, Origin *origin);
 static bool origin_is_dropped(const BdrOutput *output, const Origin *origin);
 
-static BdrSentRelation *relation_find(BdrOutput *output, Relation relation);
-static void relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation);
-static void relation_build_root(BdrOutput *output, BdrSentRelation *sent,
-								Relation relation);
-static char *schema_name(Oid schema, uint32 *hash);
-static void relation_build_columns(BdrOutput *output, BdrSentRelation *sent,
-								   Relation relation);
-static void relation_build_column(BdrOutput *output, BdrSentRelation *sent,
-								  Form_pg_attribute att);
-static void relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf);
-static void relation_announce(BdrOutput *output, BdrSentRelation *sent);
-static char column_format(const BdrOutput *output, Oid base_type);
-static bool holds_oids(Oid type);
-static bool needs_parsing(Oid type);
-static void remember_type(BdrSentRelation *sent, Oid type);
-
 static void origins_changed(Datum arg, int cache, uint32 hash);
-static void relation_changed(Datum arg, Oid relid);
-static void type_changed(Datum arg, int cache, uint32 hash);
-static void schema_changed(Datum arg, int cache, uint32 hash);
 
-/* The session whose caches invalidations concern; there is never a second. */
+/* The session whose origins invalidations concern; there is never a second. */
 static BdrOutput *current_session = NULL;
 
 static const StreamOption stream_options[] = {
@@ -257,6 +234,7 @@ static void
 session_end(void *arg)
 {
 	bdr_sender_detach(arg);
+	bdr_sent_end(arg);
 	if (current_session == arg)
 		current_session = NULL;
 }
@@ -266,17 +244,14 @@ create_caches(BdrOutput *output)
 {
 	HASHCTL		control = {.hcxt = output->cache_context};
 
-	control.keysize = sizeof(Oid);
-	control.entrysize = sizeof(BdrSentRelation);
-	output->relations = hash_create("bdr sent relations", 128, &control,
-									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	bdr_sent_start(output);
 	control.keysize = sizeof(RepOriginId);
 	control.entrysize = sizeof(Origin);
 	output->origins = hash_create("bdr origins", 16, &control,
 								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* Callbacks cannot be taken back, so each is registered once per process. */
+/* A callback cannot be taken back, so it is registered once per process. */
 static void
 register_invalidations(void)
 {
@@ -285,9 +260,6 @@ register_invalidations(void)
 	if (registered)
 		return;
 	registered = true;
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
 }
 
@@ -549,7 +521,7 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 			  Relation relation, ReorderBufferChange *change)
 {
 	BdrOutput  *output = decoding->output_plugin_private;
-	BdrSentRelation *sent = relation_find(output, relation);
+	BdrSentRelation *sent = bdr_sent_find(output, relation);
 	MemoryContext previous;
 	ChangeContext arg = {action_name(change->action), sent};
 	ErrorContextCallback callback = {error_context_stack, describe_change, &arg};
@@ -565,7 +537,7 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 		 is_identifiable(sent, arg.action)) &&
 		ready_to_write(output, txn))
 	{
-		relation_announce(output, sent);
+		bdr_sent_announce(output, sent);
 		write_change(output, sent, RelationGetDescr(relation), change);
 	}
 	MemoryContextSwitchTo(previous);
@@ -669,11 +641,11 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 
 	for (int i = 0; i < nrelations; i++)
 	{
-		BdrSentRelation *sent = relation_find(output, relations[i]);
+		BdrSentRelation *sent = bdr_sent_find(output, relations[i]);
 
 		if (!sent->is_truncated || !ready_to_write(output, txn))
 			continue;
-		relation_announce(output, sent);
+		bdr_sent_announce(output, sent);
 		tables[ntables].relid = sent->relid;
 		tables[ntables].above = truncated_above(sent, nrelations, relations);
 		tables[ntables++].depth = list_length(sent->ancestors);
@@ -901,385 +873,4 @@ origins_changed(Datum arg, int cache, uint32 hash)
 	hash_seq_init(&status, current_session->origins);
 	while ((origin = hash_seq_search(&status)) != NULL)
 		origin->kind = ORIGIN_UNKNOWN;
-}
-
-/*-------------------------------------------------------------------------
- * Relations.
- *-------------------------------------------------------------------------
- */
-
-/*
- * What is known about a relation, up to date with respect to the snapshot of
- * the change at hand.  The answer lives until the session ends, its contents
- * until the next call.
- */
-static BdrSentRelation *
-relation_find(BdrOutput *output, Relation relation)
-{
-	Oid			relid = RelationGetRelid(relation);
-	BdrSentRelation *sent = output->last_relation;
-	bool		found;
-
-	if (sent != NULL && sent->relid == relid && sent->valid)
-		return sent;
-
-	sent = hash_search(output->relations, &relid, HASH_ENTER, &found);
-	if (!found)
-	{
-		memset(sent, 0, sizeof(BdrSentRelation));
-		sent->relid = relid;
-	}
-	if (!sent->valid)
-		relation_build(output, sent, relation);
-	output->last_relation = sent;
-	return sent;
-}
-
-/*
- * valid is set first, so that an invalidation during the work makes the next
- * change do it again.
- */
-static void
-relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
-{
-	MemoryContext previous;
-	Form_pg_class form = relation->rd_rel;
-
-	if (sent->context == NULL)
-		sent->context = AllocSetContextCreate(output->cache_context, "bdr sent relation",
-											  ALLOCSET_SMALL_SIZES);
-	MemoryContextReset(sent->context);
-	previous = MemoryContextSwitchTo(sent->context);
-
-	sent->valid = true;
-	sent->schema = schema_name(form->relnamespace, &sent->schema_hash);
-	sent->name = pstrdup(NameStr(form->relname));
-	sent->identity = form->relreplident;
-	sent->is_truncated = (form->relkind == RELKIND_RELATION ||
-						  form->relkind == RELKIND_PARTITIONED_TABLE) &&
-		form->relpersistence == RELPERSISTENCE_PERMANENT &&
-		strcmp(sent->schema, BDR_SCHEMA) != 0;
-	sent->is_sent = sent->is_truncated && form->relkind == RELKIND_RELATION;
-	sent->ncolumns = 0;
-	sent->ntypes = 0;
-	relation_build_root(output, sent, relation);
-	if (sent->is_truncated)
-		relation_build_columns(output, sent, relation);
-	MemoryContextSwitchTo(previous);
-}
-
-/*
- * Which table this one is a partition of, in the end.  A peer that does not
- * have this partition finds the place of its rows from there.
- */
-static void
-relation_build_root(BdrOutput *output, BdrSentRelation *sent, Relation relation)
-{
-	Oid			identity;
-
-	sent->flags = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ?
-		BDR_RELATION_PARTITIONED : 0;
-	sent->ancestors = NIL;
-	sent->root = InvalidOid;
-	sent->root_schema_hash = 0;
-	sent->root_schema = "";
-	sent->root_name = "";
-	if (!sent->is_truncated || !relation->rd_rel->relispartition)
-		return;
-	output->has_partitions = true;
-	sent->ancestors = get_partition_ancestors(sent->relid);
-	if (sent->ancestors == NIL) /* being detached */
-		return;
-
-	sent->root = llast_oid(sent->ancestors);
-	sent->root_schema = schema_name(get_rel_namespace(sent->root), &sent->root_schema_hash);
-	sent->root_name = get_rel_name(sent->root);
-	if (sent->root_name == NULL)
-		elog(ERROR, "cache lookup failed for relation %u", sent->root);
-	identity = RelationGetReplicaIndex(relation);
-	if (OidIsValid(identity) &&
-		list_length(get_partition_ancestors(identity)) == list_length(sent->ancestors))
-		sent->flags |= BDR_RELATION_UNIQUE_IN_ROOT;
-}
-
-static char *
-schema_name(Oid schema, uint32 *hash)
-{
-	char	   *name = get_namespace_name(schema);
-
-	if (name == NULL)
-		elog(ERROR, "cache lookup failed for schema %u", schema);
-	*hash = GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	return name;
-}
-
-static void
-relation_build_columns(BdrOutput *output, BdrSentRelation *sent, Relation relation)
-{
-	TupleDesc	desc = RelationGetDescr(relation);
-	Bitmapset  *key = RelationGetIdentityKeyBitmap(relation);
-	bool		is_full = sent->identity == REPLICA_IDENTITY_FULL;
-	StringInfoData described;
-
-	sent->columns = palloc0(desc->natts * sizeof(BdrSentColumn));
-	sent->type_hashes = palloc(2 * desc->natts * sizeof(uint32));
-	sent->has_identity = is_full;
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		BdrSentColumn *column = &sent->columns[sent->ncolumns];
-		bool		in_key = bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, key);
-
-		/* a generated column is sent only where rows are found by it */
-		if (att->attisdropped || (att->attgenerated != '\0' && (is_full || !in_key)))
-			continue;
-		relation_build_column(output, sent, att);
-		column->is_key = is_full || in_key;
-		sent->has_identity |= column->is_key;
-	}
-
-	initStringInfo(&described);
-	relation_describe(sent, desc, &described);
-	if (sent->described == NULL)
-	{
-		MemoryContextSwitchTo(output->cache_context);
-		sent->described = makeStringInfo();
-		MemoryContextSwitchTo(sent->context);
-	}
-	if (sent->described->len == described.len &&
-		memcmp(sent->described->data, described.data, described.len) == 0)
-		return;
-	resetStringInfo(sent->described);
-	appendBinaryStringInfo(sent->described, described.data, described.len);
-	sent->announced = false;
-}
-
-/*
- * Append one column, with its form chosen.
- */
-static void
-relation_build_column(BdrOutput *output, BdrSentRelation *sent,
-					  Form_pg_attribute att)
-{
-	BdrSentColumn *column = &sent->columns[sent->ncolumns++];
-	Oid			base_type = getBaseType(att->atttypid);
-	Oid			function = InvalidOid;
-	bool		is_varlena;
-
-	column->index = att->attnum - 1;
-	column->byval = att->attbyval;
-	column->length = att->attlen;
-	column->format = column_format(output, base_type);
-	if (column->format == BDR_FORMAT_BINARY)
-		getTypeBinaryOutputInfo(base_type, &function, &is_varlena);
-	else if (column->format == BDR_FORMAT_TEXT)
-		getTypeOutputInfo(base_type, &function, &is_varlena);
-	if (OidIsValid(function))
-		fmgr_info_cxt(function, &column->function, sent->context);
-	remember_type(sent, att->atttypid);
-	remember_type(sent, base_type);
-}
-
-/*
- * The form in which a column travels.  Internal and send/recv form are for
- * types that are the same object on every server; a value that holds OIDs of
- * anything else means nothing elsewhere and goes as text, with names.  Internal
- * form is for types whose values the receiver can check.
- */
-static char
-column_format(const BdrOutput *output, Oid base_type)
-{
-	Oid			element = get_element_type(base_type);
-	char		format = output->best_format;
-	Oid			pinned_max;
-	HeapTuple	tuple;
-	Form_pg_type form;
-	bool		is_plain;
-	bool		has_send;
-
-	if (!OidIsValid(element))
-		element = base_type;
-
-	/* OIDs above FirstGenbkiObjectId are drawn anew in each major version. */
-	pinned_max = output->best_format == BDR_FORMAT_INTERNAL ?
-		FirstUnpinnedObjectId : FirstGenbkiObjectId;
-	if (base_type >= pinned_max || element >= pinned_max || holds_oids(element) ||
-		get_typtype(element) == TYPTYPE_COMPOSITE)
-		return BDR_FORMAT_TEXT;
-	if (needs_parsing(element))
-		format = BDR_FORMAT_BINARY;
-
-	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base_type));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for type %u", base_type);
-	form = (Form_pg_type) GETSTRUCT(tuple);
-	is_plain = form->typtype == TYPTYPE_BASE || form->typtype == TYPTYPE_RANGE ||
-		form->typtype == TYPTYPE_MULTIRANGE;
-	has_send = OidIsValid(form->typsend) && OidIsValid(form->typreceive);
-	ReleaseSysCache(tuple);
-
-	if (!is_plain || (format == BDR_FORMAT_BINARY && !has_send))
-		return BDR_FORMAT_TEXT;
-	return format;
-}
-
-static bool
-holds_oids(Oid type)
-{
-	switch (type)
-	{
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGCLASSOID:
-		case REGCOLLATIONOID:
-		case REGTYPEOID:
-		case REGROLEOID:
-		case REGNAMESPACEOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case ACLITEMOID:
-		case PG_NODE_TREEOID:
-		case PG_NDISTINCTOID:
-		case PG_DEPENDENCIESOID:
-		case PG_MCV_LISTOID:
-		case PG_BRIN_BLOOM_SUMMARYOID:
-		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
-			return true;
-		default:
-			return false;
-	}
-}
-
-/*
- * Rare types with an inside that only their receive function knows how to
- * check; for the others there is extension/bdr_check.c.
- */
-static bool
-needs_parsing(Oid type)
-{
-	switch (type)
-	{
-		case TSQUERYOID:
-		case JSONPATHOID:
-		case PG_SNAPSHOTOID:
-		case TXID_SNAPSHOTOID:
-			return true;
-		default:
-			return false;
-	}
-}
-
-/* The server's own types never change. */
-static void
-remember_type(BdrSentRelation *sent, Oid type)
-{
-	if (type >= FirstUnpinnedObjectId)
-		sent->type_hashes[sent->ntypes++] =
-			GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
-}
-
-/*
- * The body of RELATION.  A domain is described as its base type: that is what
- * the form of its values depends on.
- */
-static void
-relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf)
-{
-	pq_sendint32(buf, sent->relid);
-	pq_sendbyte(buf, sent->identity);
-	pq_sendbyte(buf, sent->flags);
-	bdr_wire_append_name(buf, sent->schema);
-	bdr_wire_append_name(buf, sent->name);
-	bdr_wire_append_name(buf, sent->root_schema);
-	bdr_wire_append_name(buf, sent->root_name);
-	pq_sendint16(buf, sent->ncolumns);
-	for (int i = 0; i < sent->ncolumns; i++)
-	{
-		BdrSentColumn *column = &sent->columns[i];
-		Form_pg_attribute att = TupleDescAttr(desc, column->index);
-		int32		typmod = att->atttypmod;
-		Oid			type = getBaseTypeAndTypmod(att->atttypid, &typmod);
-		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-		Form_pg_type form;
-
-		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "cache lookup failed for type %u", type);
-		form = (Form_pg_type) GETSTRUCT(tuple);
-		pq_sendbyte(buf, column->is_key ? BDR_COLUMN_KEY : 0);
-		pq_sendbyte(buf, column->format);
-		pq_sendint32(buf, type);
-		pq_sendint32(buf, typmod);
-		pq_sendint16(buf, column->length);
-		bdr_wire_append_name(buf, NameStr(att->attname));
-		bdr_wire_append_name(buf, get_namespace_name(form->typnamespace));
-		bdr_wire_append_name(buf, NameStr(form->typname));
-		ReleaseSysCache(tuple);
-	}
-}
-
-static void
-relation_announce(BdrOutput *output, BdrSentRelation *sent)
-{
-	if (sent->announced)
-		return;
-	bdr_wire_write_relation(output, sent);
-	sent->announced = true;
-}
-
-/*
- * relid may be InvalidOid: every relation.  A partition carries the name of
- * its root, which may be what has changed.
- */
-static void
-relation_changed(Datum arg, Oid relid)
-{
-	HASH_SEQ_STATUS status;
-	BdrSentRelation *sent;
-
-	if (current_session == NULL)
-		return;
-	if (OidIsValid(relid))
-	{
-		sent = hash_search(current_session->relations, &relid, HASH_FIND, NULL);
-		if (sent != NULL)
-			sent->valid = false;
-		if (!current_session->has_partitions)
-			return;
-	}
-	hash_seq_init(&status, current_session->relations);
-	while ((sent = hash_seq_search(&status)) != NULL)
-		if (!OidIsValid(relid) || sent->root == relid)
-			sent->valid = false;
-}
-
-/* A hash of 0 means every type. */
-static void
-type_changed(Datum arg, int cache, uint32 hash)
-{
-	HASH_SEQ_STATUS status;
-	BdrSentRelation *sent;
-
-	if (current_session == NULL)
-		return;
-	hash_seq_init(&status, current_session->relations);
-	while ((sent = hash_seq_search(&status)) != NULL)
-		for (int i = 0; i < sent->ntypes; i++)
-			if (hash == 0 || sent->type_hashes[i] == hash)
-				sent->valid = false;
-}
-
-static void
-schema_changed(Datum arg, int cache, uint32 hash)
-{
-	HASH_SEQ_STATUS status;
-	BdrSentRelation *sent;
-
-	if (current_session == NULL)
-		return;
-	hash_seq_init(&status, current_session->relations);
-	while ((sent = hash_seq_search(&status)) != NULL)
-		if (hash == 0 || sent->schema_hash == hash || sent->root_schema_hash == hash)
-			sent->valid = false;
 }

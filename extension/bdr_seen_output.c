@@ -6,7 +6,7 @@
  * NOTES
  *		A writer calls an update a conflict when it is about a row that yet
  *		another node wrote, and the sender had not seen that version
- *		(docs/decisions/0008-concurrent-updates.md).  WAL has the answer: the
+ *		(docs/decisions/0009-concurrent-updates.md).  WAL has the answer: the
  *		commit records of what was applied lie among those of the sender's
  *		own transactions, with the origin's commit time.  The decoder shows
  *		each of them to the filter for origins, before it throws it away.

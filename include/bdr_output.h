@@ -3,8 +3,9 @@
  *		What the files of the output plugin share.
  *
  * NOTES
- *		bdr_output.c decides what is sent and in which form, bdr_wire.c turns
- *		it into bytes, bdr_sender.c decides when they leave.
+ *		bdr_output.c decides what is sent, bdr_sent.c in which form, bdr_wire.c
+ *		turns it into bytes, bdr_sender.c decides when they leave.
+ *		bdr_seen_output.c follows what the sender has of its peers.
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_OUTPUT_H
@@ -157,6 +158,12 @@ extern void bdr_frame_seal(BdrFrame *frame);
 extern void bdr_frame_reset(BdrFrame *frame);
 extern bool bdr_frame_is_empty(const BdrFrame *frame);
 extern bool bdr_frame_is_overdue(const BdrFrame *frame);
+
+/* bdr_sent.c: relations as they are sent */
+extern void bdr_sent_start(BdrOutput *output);
+extern void bdr_sent_end(BdrOutput *output);
+extern BdrSentRelation *bdr_sent_find(BdrOutput *output, Relation relation);
+extern void bdr_sent_announce(BdrOutput *output, BdrSentRelation *sent);
 
 /* bdr_sender.c: between the plugin and the walsender's loop */
 extern void bdr_sender_attach(BdrOutput *output);

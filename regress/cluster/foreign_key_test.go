@@ -95,7 +95,7 @@ func TestForeignKeyTriggers(t *testing.T) {
 // requireForeignKeysLocally: the triggers do nothing for users, even where
 // they fire, and can be used for nothing else.
 func requireForeignKeysLocally(t *testing.T, n *pgtest.Node) {
-	n.Exec("CREATE TABLE p (id int PRIMARY KEY)", "CREATE TABLE f (id int REFERENCES p)",
+	n.Exec("CREATE TABLE p (id int PRIMARY KEY)", "CREATE TABLE f (id int PRIMARY KEY REFERENCES p)",
 		"CREATE TRIGGER fkey BEFORE INSERT OR UPDATE ON f FOR EACH ROW EXECUTE FUNCTION bdr.ri_fkey_trigger()",
 		"CREATE TRIGGER fkey_del BEFORE DELETE ON p FOR EACH ROW EXECUTE FUNCTION bdr.ri_fkey_on_del_trigger()",
 		"INSERT INTO p VALUES (1)", "INSERT INTO f VALUES (1)")
