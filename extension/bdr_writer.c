@@ -41,12 +41,16 @@
 /* Between the reports of a long transaction. */
 #define BDR_PROGRESS_MS			1000
 
+/* Between those of short ones: each wakes the manager up. */
+#define BDR_REPORT_MS			20
+
 MemoryContext bdr_change_context;
 
 static BdrSocket *data;			/* frames in, progress out */
 static BdrSocket *decider;		/* conflicts out, decisions in */
 static XLogRecPtr reported_flushed;
 static TimestampTz reported_at;
+static bool report_pending;		/* commits that were not reported */
 static bool stats_pending;		/* counted, not yet handed on */
 static BackendState shown = STATE_UNDEFINED;	/* in pg_stat_activity */
 
@@ -235,7 +239,7 @@ wait_for_message(BdrMessage *msg)
 		if (!wait_for_socket())
 		{
 			/* nothing came for a while */
-			if (bdr_progress_flushed() != reported_flushed)
+			if (report_pending || bdr_progress_flushed() != reported_flushed)
 				report_progress();
 			if (!bdr_xact.started)
 				pgstat_report_stat(true);
@@ -245,15 +249,16 @@ wait_for_message(BdrMessage *msg)
 }
 
 /*
- * Returns false on a timeout.  There is one while commits wait for their
- * flush, which the WAL writer does within its delay, and for the statistics.
+ * Returns false on a timeout.  There is one while commits wait to be reported
+ * or for their flush, which the WAL writer does within its delay, and for the
+ * statistics.
  */
 static bool
 wait_for_socket(void)
 {
 	int			events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_EXIT_ON_PM_DEATH;
-	bool		pending = bdr_progress_pending() || stats_pending;
-	long		timeout = pending ? WalWriterDelay : -1;
+	bool		pending = report_pending || bdr_progress_pending() || stats_pending;
+	long		timeout = report_pending ? BDR_REPORT_MS : pending ? WalWriterDelay : -1;
 
 	if (pending)
 		events |= WL_TIMEOUT;
@@ -348,18 +353,22 @@ apply_frame(StringInfo body)
 		bdr_unit_keep(start, len, BDR_WIRE_HEADER_BYTES);
 	}
 	error_context_stack = callback.previous;
-	if (bdr_counters.commits + bdr_counters.skipped != commits || progress_is_due())
+	report_pending |= bdr_counters.commits + bdr_counters.skipped != commits;
+	if (progress_is_due())
 		report_progress();
 }
 
 /*
- * A long transaction is reported now and then, and with it what was flushed.
+ * Commits are reported soon, a long transaction now and then, and with it what
+ * was flushed.
  */
 static bool
 progress_is_due(void)
 {
-	return bdr_xact.open &&
-		TimestampDifferenceExceeds(reported_at, GetCurrentTimestamp(), BDR_PROGRESS_MS);
+	if (!report_pending && !bdr_xact.open)
+		return false;
+	return TimestampDifferenceExceeds(reported_at, GetCurrentTimestamp(),
+									  report_pending ? BDR_REPORT_MS : BDR_PROGRESS_MS);
 }
 
 static void
@@ -513,6 +522,7 @@ report_progress(void)
 	StringInfoData buf;
 	const uint64 *counter = (const uint64 *) &bdr_counters;
 
+	report_pending = false;
 	reported_flushed = bdr_progress_flushed();
 	reported_at = GetCurrentTimestamp();
 	stats_pending = true;

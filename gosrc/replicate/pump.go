@@ -19,14 +19,14 @@ import (
 
 // Times of the feedback loop.
 const (
-	confirmIdle    = 10 * time.Second     // between confirmations when nothing moves
-	confirmSpacing = 5 * time.Millisecond // between those of what moved
-	silenceAsk     = 30 * time.Second     // nothing heard: ask for a reply
-	silenceMax     = 60 * time.Second     // nothing heard: the connection is dead
-	faultWait      = 2 * time.Second      // for the FAULT of a writer whose socket broke
-	finishWait     = time.Second          // for a writer to end, before it is terminated
-	terminateWait  = 5 * time.Second      // for it to end then
-	terminateTries = 6                    // while the main thread waits for a lock itself
+	confirmIdle    = 10 * time.Second      // between confirmations when nothing moves
+	confirmSpacing = 20 * time.Millisecond // between those of what moved
+	silenceAsk     = 30 * time.Second      // nothing heard: ask for a reply
+	silenceMax     = 60 * time.Second      // nothing heard: the connection is dead
+	faultWait      = 2 * time.Second       // for the FAULT of a writer whose socket broke
+	finishWait     = time.Second           // for a writer to end, before it is terminated
+	terminateWait  = 5 * time.Second       // for it to end then
+	terminateTries = 6                     // while the main thread waits for a lock itself
 )
 
 // Ends of a run that are not failures.
