@@ -236,10 +236,14 @@ wait_for_message(BdrMessage *msg)
 		if (got != 0)
 			return got > 0;
 		report_activity(STATE_IDLE);
-		if (!wait_for_socket())
+		if (wait_for_socket())
+			continue;
+		if (report_pending)
+			report_progress();
+		else
 		{
 			/* nothing came for a while */
-			if (report_pending || bdr_progress_flushed() != reported_flushed)
+			if (bdr_progress_flushed() != reported_flushed)
 				report_progress();
 			if (!bdr_xact.started)
 				pgstat_report_stat(true);
