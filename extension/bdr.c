@@ -14,9 +14,12 @@
 #include "miscadmin.h"
 
 #include "bdr.h"
+#include "bdr_clock.h"
 #include "bdr_guard.h"
 #include "bdr_identity.h"
+#include "bdr_prepared.h"
 #include "bdr_repair.h"
+#include "bdr_vanish.h"
 
 PG_MODULE_MAGIC;
 
@@ -26,9 +29,12 @@ void
 _PG_init(void)
 {
 	bdr_guc_define();
+	bdr_clock_init();
 	bdr_guard_init();
 	bdr_repair_init();
 	bdr_identity_init();
+	bdr_vanish_init();
+	bdr_prepared_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

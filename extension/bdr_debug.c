@@ -13,7 +13,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "access/htup_details.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
@@ -24,7 +26,9 @@
 #include "bdr.h"
 #include "bdr_activity.h"
 #include "bdr_apply.h"
+#include "bdr_clock.h"
 #include "bdr_shmem.h"
+#include "bdr_vanish.h"
 
 #define ANSWER_MS_MAX	500		/* then a wake-up counts as lost */
 #define SIGNAL_EVERY	16		/* pings between two signals */
@@ -33,6 +37,8 @@
 PG_FUNCTION_INFO_V1(bdr_internal_debug_fault);
 PG_FUNCTION_INFO_V1(bdr_internal_latch_stress);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);
+PG_FUNCTION_INFO_V1(bdr_internal_debug_clock);
+PG_FUNCTION_INFO_V1(bdr_internal_debug_vanish);
 
 extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
 
@@ -201,4 +207,30 @@ guarded_copy(const char *bytes, Size len)
 	if (len > MESSAGES_BYTES_MAX)
 		elog(ERROR, "%zu bytes of messages are too many", len);
 	return memcpy(end - len, bytes, len);
+}
+
+Datum
+bdr_internal_debug_clock(PG_FUNCTION_ARGS)
+{
+	check_debug();
+	PG_RETURN_TIMESTAMPTZ(bdr_clock_high());
+}
+
+/*
+ * Of a table, or with InvalidOid of all of the server.
+ */
+Datum
+bdr_internal_debug_vanish(PG_FUNCTION_ARGS)
+{
+	TimestampTz newest;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+	TupleDesc	desc;
+
+	check_debug();
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int64GetDatum(bdr_vanish_look(PG_GETARG_OID(0), &newest));
+	values[1] = TimestampTzGetDatum(newest);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 
 #include "bdr.h"
+#include "bdr_clock.h"
 #include "bdr_compat.h"
 #include "bdr_repair.h"
 #include "bdr_wire.h"
@@ -252,6 +253,9 @@ stamp(void)
 {
 	if (!marked && !in_repair())
 		return;
+	replorigin_session_origin_timestamp = 0;
+	if (!avoid_conflict && has_written())
+		bdr_clock_wait();
 	replorigin_session_origin_lsn = InvalidXLogRecPtr;
 	replorigin_session_origin_timestamp =
 		avoid_conflict ? BDR_OLDEST_COMMIT : GetCurrentTimestamp();

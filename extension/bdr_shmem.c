@@ -20,7 +20,9 @@
 
 #include "bdr.h"
 #include "bdr_activity.h"
+#include "bdr_clock.h"
 #include "bdr_shmem.h"
+#include "bdr_vanish.h"
 
 BdrShmem   *bdr_shmem = NULL;
 
@@ -61,6 +63,8 @@ request_memory(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(memory_bytes());
 	RequestAddinShmemSpace(bdr_activity_bytes());
+	RequestAddinShmemSpace(bdr_clock_bytes());
+	RequestAddinShmemSpace(bdr_vanish_bytes());
 	RequestNamedLWLockTranche("bdr", 1);
 	bdr_stats_request();
 }
@@ -83,6 +87,8 @@ start_memory(void)
 			ConditionVariableInit(&bdr_shmem->slots[i].changed);
 	}
 	bdr_activity_start_memory();
+	bdr_clock_start_memory();
+	bdr_vanish_start_memory();
 	bdr_stats_start();
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -94,6 +100,15 @@ bdr_shmem_find(Oid dboid)
 		if (bdr_shmem->slots[i].dboid == dboid)
 			return &bdr_shmem->slots[i];
 	return NULL;
+}
+
+/*
+ * Without the lock: is this the database of a node, or will it be asked to be?
+ */
+bool
+bdr_shmem_has_database(Oid dboid)
+{
+	return bdr_shmem != NULL && bdr_shmem_find(dboid) != NULL;
 }
 
 /* Returns NULL when every slot is taken. */

@@ -34,7 +34,9 @@
 #include "utils/timestamp.h"
 
 #include "bdr.h"
+#include "bdr_clock.h"
 #include "bdr_shmem.h"
+#include "bdr_vanish.h"
 
 #define RESTART_MS		1000
 
@@ -92,6 +94,8 @@ bdr_supervisor_main(Datum arg)
 	context = AllocSetContextCreate(TopMemoryContext, "bdr supervisor", ALLOCSET_DEFAULT_SIZES);
 	before_shmem_exit(forget_supervisor, 0);
 	bdr_shmem->supervisor = MyLatch;
+	bdr_clock_configure();
+	bdr_vanish_forget_past();
 
 	for (;;)
 	{
@@ -112,6 +116,7 @@ bdr_supervisor_main(Datum arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			bdr_clock_configure();
 		}
 	}
 }

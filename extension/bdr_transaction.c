@@ -44,6 +44,7 @@
 #include "bdr.h"
 #include "bdr_activity.h"
 #include "bdr_apply.h"
+#include "bdr_clock.h"
 #include "bdr_compat.h"
 #include "bdr_skew.h"
 #include "bdr_wire.h"
@@ -253,6 +254,7 @@ bdr_xact_start_local(void)
 		return;
 	SetCurrentStatementStartTimestamp();
 	bdr_skew_check();
+	bdr_clock_raise(bdr_xact.commit_time);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(bdr_change_context);

@@ -46,6 +46,7 @@ typedef struct BdrShmem
 extern BdrShmem *bdr_shmem;
 
 extern BdrManagerSlot *bdr_shmem_find(Oid dboid);	/* lock held */
+extern bool bdr_shmem_has_database(Oid dboid);
 extern BdrManagerSlot *bdr_shmem_find_or_make(Oid dboid);	/* exclusively */
 extern void bdr_shmem_wake_supervisor(void);
 extern void bdr_shmem_note_failure(BdrManagerSlot *slot, const char *error);

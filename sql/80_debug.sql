@@ -19,3 +19,16 @@ AS 'MODULE_PATHNAME', 'bdr_internal_debug_apply'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.internal_debug_apply(bytea) IS 'internal: apply messages as if a peer had sent them, for tests';
 REVOKE ALL ON FUNCTION bdr.internal_debug_apply(bytea) FROM PUBLIC;
+
+CREATE FUNCTION bdr.internal_debug_clock()
+RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'bdr_internal_debug_clock'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_debug_clock() IS 'internal: the newest commit time seen or committed, for tests';
+REVOKE ALL ON FUNCTION bdr.internal_debug_clock() FROM PUBLIC;
+
+CREATE FUNCTION bdr.internal_debug_vanish(relation oid, OUT in_progress bigint, OUT newest timestamptz)
+AS 'MODULE_PATHNAME', 'bdr_internal_debug_vanish'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_debug_vanish(oid) IS 'internal: who makes versions of a table invisible, for tests';
+REVOKE ALL ON FUNCTION bdr.internal_debug_vanish(oid) FROM PUBLIC;

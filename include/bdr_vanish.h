@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ * bdr_vanish.h
+ *		Is there a version of this table, as new as that, which no row shows?
+ *
+ * NOTES
+ *		"No" lets a writer store a row without looking at dead rows and at what
+ *		was remembered.  "Yes" may be wrong, and only costs that look.
+ *
+ *		Publish, then look: who makes a version invisible counts itself first;
+ *		who stores a row asks afterwards.  At least one sees the other.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_VANISH_H
+#define BDR_VANISH_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/*
+ * This transaction is about to make a version of the table invisible: it
+ * deletes, changes a value of a unique or exclusion constraint, or remembers.
+ * It is counted from now to its end.
+ */
+extern void bdr_vanish_begin(Oid relid);
+
+/* The version of this transaction, where that is not its commit time. */
+extern void bdr_vanish_commit_time(TimestampTz time);
+
+/*
+ * Is somebody else in progress, or did a version of time or later vanish?
+ */
+extern bool bdr_vanish_newer(Oid relid, TimestampTz time);
+
+/* For bdr_prepared.c, around COMMIT PREPARED; time is that of the commit or later. */
+extern void bdr_vanish_server_begin(void);
+extern void bdr_vanish_server_end(TimestampTz time);
+
+/* For tests; InvalidOid: what counts for all tables of the server. */
+extern uint32 bdr_vanish_look(Oid relid, TimestampTz *newest);
+
+/* For bdr.c, bdr_shmem.c and bdr_supervisor.c. */
+extern void bdr_vanish_init(void);
+extern Size bdr_vanish_bytes(void);
+extern void bdr_vanish_start_memory(void);
+extern void bdr_vanish_forget_past(void);
+
+#endif							/* BDR_VANISH_H */
