@@ -38,6 +38,7 @@
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_identity.h"
+#include "bdr_vanish.h"
 
 /* bdr.peer_state */
 #define BDR_STATE_PARTED		12
@@ -95,8 +96,10 @@ finish_executor(QueryDesc *query)
 	{
 		ResultRelInfo *result = lfirst(lc);
 
-		if (result->ri_onConflict != NULL)
-			check_relation(result->ri_RelationDesc, CMD_UPDATE);
+		if (result->ri_onConflict == NULL)
+			continue;
+		check_relation(result->ri_RelationDesc, CMD_UPDATE);
+		bdr_vanish_routed(query->estate, result);
 	}
 	if (previous_finish_hook)
 		previous_finish_hook(query);
@@ -122,7 +125,10 @@ check_plan(EState *estate, Plan *plan)
 
 		/* there is none for a partition that was pruned */
 		if (rel != NULL)
+		{
 			check_relation(rel, changing_command(modify, foreach_current_index(lc)));
+			bdr_vanish_statement(estate, modify, foreach_current_index(lc));
+		}
 	}
 }
 

@@ -5,8 +5,12 @@
  * NOTES
  *		A row that such a transaction wrote wins against what is written here
  *		afterwards, until our clock has passed its commit time.  WAIT with a
- *		maximum of 0 rules that out: whoever sees the row here commits later
- *		than it.
+ *		maximum of 0, the default, rules that out: whoever sees the row here
+ *		commits later than it.  With more, commits wait instead (bdr_clock.c).
+ *
+ *		The log tells of waits that a user would notice.  The clocks of two
+ *		servers are never quite alike, and waiting some milliseconds for a
+ *		transaction does not slow down those that follow it.
  *
  *		The wait comes before the local transaction begins, so it holds no
  *		lock and no snapshot.
@@ -20,6 +24,9 @@
 #include "bdr_apply.h"
 #include "bdr_skew.h"
 
+/* WAIT: a wait that is worth a message. */
+#define BDR_SKEW_NOTICE_MS		1000
+
 /* Between two messages in the log. */
 #define BDR_SKEW_LOG_MS			60000
 
@@ -28,6 +35,7 @@ int			bdr_maximum_clock_skew_action = BDR_MAXIMUM_CLOCK_SKEW_ACTION;
 
 static long left_ms(TimestampTz now);
 static long left_to_wait(void);
+static bool is_worth_a_message(TimestampTz now);
 static void complain(TimestampTz now);
 
 /*
@@ -42,7 +50,8 @@ bdr_skew_check(void)
 
 	if (left_ms(now) == 0)
 		return;
-	complain(now);
+	if (is_worth_a_message(now))
+		complain(now);
 	if (bdr_maximum_clock_skew_action != BDR_SKEW_WAIT)
 		return;
 
@@ -78,6 +87,12 @@ left_ms(TimestampTz now)
 	return (long) Min((limit - now) / 1000 + 1, INT_MAX);
 }
 
+static bool
+is_worth_a_message(TimestampTz now)
+{
+	return bdr_maximum_clock_skew_action == BDR_SKEW_WARN || left_ms(now) > BDR_SKEW_NOTICE_MS;
+}
+
 static void
 complain(TimestampTz now)
 {
@@ -90,7 +105,7 @@ complain(TimestampTz now)
 			(errmsg("transaction %u of node \"%s\" was committed " INT64_FORMAT " ms in the future",
 					bdr_xact.xid, bdr_peer.name, (bdr_xact.commit_time - now) / 1000),
 			 bdr_maximum_clock_skew_action == BDR_SKEW_WAIT ?
-			 errdetail("It is applied when our clock is less than %d ms behind it.", bdr_maximum_clock_skew) :
+			 errdetail("It is applied when our clock is at most %d ms behind it.", bdr_maximum_clock_skew) :
 			 errdetail("bdr.maximum_clock_skew is %d ms.", bdr_maximum_clock_skew),
 			 errhint("Synchronize the clocks of both servers.")));
 }

@@ -14,9 +14,9 @@ typedef enum BdrSkewAction
 	BDR_SKEW_WAIT
 } BdrSkewAction;
 
-/* The defaults of both settings. */
-#define BDR_MAXIMUM_CLOCK_SKEW			(-1)
-#define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WARN
+/* The defaults of both settings: what makes nodes equal. */
+#define BDR_MAXIMUM_CLOCK_SKEW			0
+#define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WAIT
 
 extern int	bdr_maximum_clock_skew; /* ms; -1: any */
 extern int	bdr_maximum_clock_skew_action;

@@ -16,6 +16,8 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/execnodes.h"
+#include "nodes/plannodes.h"
 
 /*
  * This transaction is about to make a version of the table invisible: it
@@ -31,6 +33,10 @@ extern void bdr_vanish_commit_time(TimestampTz time);
  * Is somebody else in progress, or did a version of time or later vanish?
  */
 extern bool bdr_vanish_newer(Oid relid, TimestampTz time);
+
+/* For bdr_identity.c, whose hooks see statements. */
+extern void bdr_vanish_statement(EState *estate, ModifyTable *plan, int i);
+extern void bdr_vanish_routed(EState *estate, ResultRelInfo *result);
 
 /* For bdr_prepared.c, around COMMIT PREPARED; time is that of the commit or later. */
 extern void bdr_vanish_server_begin(void);
