@@ -9,7 +9,8 @@
  *
  *		Nothing is looked up before an insert.  When a unique index objects,
  *		the writer starts the unit over with bdr_xact.careful set
- *		(bdr_transaction.c), and then every row is checked first.
+ *		(bdr_transaction.c), and then every row is checked first.  Whatever
+ *		may meet another version is left to bdr_settle.c.
  *
  *		A row that another transaction changes between our finding and our
  *		writing is found again.  The command counter moves only where a
@@ -34,6 +35,8 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_settle.h"
+#include "bdr_vanish.h"
 #include "bdr_wire.h"
 
 /* Limits of a run; the frame is another one. */
@@ -54,23 +57,15 @@ static TupleTableSlot *next_run_slot(BdrRelation *rel);
 static void leave_out(BdrReader *reader);
 static void reroute_insert(BdrRelation *rel, BdrReader reader);
 static void insert_run(BdrRelation *rel, int count, uint32 first_change);
-static void insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot, bool carefully);
-static void insert_row(BdrRelation *rel, TupleTableSlot *slot);
-static void insert_carefully(BdrRelation *rel, TupleTableSlot *slot);
-static bool resolve_insert(BdrRelation *rel, TupleTableSlot *slot, Oid index);
-static void compute_generated(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
+static void insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot);
+static void insert_alone(BdrRelation *rel, TupleTableSlot *slot);
+static bool may_be_surpassed(BdrRelation *rel);
 static void check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
 static void check_partition(BdrRelation *rel, TupleTableSlot *slot);
-static void update_missing(BdrUpdate *update);
 static bool update_found(BdrUpdate *update);
-static bool write_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
-static bool lock_row(BdrRelation *rel, TupleTableSlot *found);
-static void check_key_is_free(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool move_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
-static void delete_missing(BdrUpdate *update);
 static bool delete_found(BdrUpdate *update);
-static bool delete_row(BdrRelation *rel, TupleTableSlot *found, bool *vetoed);
 static void make_writable(TupleTableSlot *found);
 static bool is_written(TM_Result result);
 static void end_change(BdrRelation *rel);
@@ -142,7 +137,7 @@ bdr_apply_insert(BdrReader *reader)
 	}
 	bdr_apply_begin_change(rel);
 	bdr_tuple_fill_defaults(rel, slot);
-	insert_where_it_belongs(rel, slot, bdr_xact.careful);
+	insert_where_it_belongs(rel, slot);
 	ExecClearTuple(slot);
 	end_change(rel);
 }
@@ -169,7 +164,7 @@ reroute_insert(BdrRelation *rel, BdrReader reader)
 	bdr_tuple_read(&reader, rel, rel->new_slot);
 	bdr_apply_begin_change(rel);
 	bdr_tuple_fill_defaults(rel, rel->new_slot);
-	insert_row(rel, rel->new_slot);
+	bdr_write_insert(rel, rel->new_slot);
 	end_change(rel);
 }
 
@@ -211,7 +206,7 @@ bdr_apply_flush(void)
 	bdr_apply_relation = rel;
 	bdr_xact.change_nr = run.first_change;
 	if (count == 1)
-		insert_row(rel, rel->run_slots[0]);
+		insert_alone(rel, rel->run_slots[0]);
 	else
 		insert_run(rel, count, run.first_change);
 	/* storing a row made a copy of it in its slot */
@@ -226,6 +221,15 @@ bdr_apply_flush(void)
 static void
 insert_run(BdrRelation *rel, int count, uint32 first_change)
 {
+	if (unlikely(may_be_surpassed(rel)))
+	{
+		for (int i = 0; i < count; i++)
+		{
+			bdr_xact.change_nr = first_change + i;
+			bdr_settle_insert(rel, rel->run_slots[i]);
+		}
+		return;
+	}
 	for (int i = 0; i < count; i++)
 	{
 		bdr_xact.change_nr = first_change + i;
@@ -243,13 +247,15 @@ insert_run(BdrRelation *rel, int count, uint32 first_change)
 		if (unlikely(recheck != NIL))
 			bdr_deferred_add(rel, rel->run_slots[i], recheck);
 	}
+	if (unlikely(may_be_surpassed(rel)))
+		bdr_unit_start_over();
 }
 
 /*
  * One row, with triggers if there are any that fire here.
  */
-static void
-insert_row(BdrRelation *rel, TupleTableSlot *slot)
+void
+bdr_write_insert(BdrRelation *rel, TupleTableSlot *slot)
 {
 	List	   *recheck = NIL;
 
@@ -271,88 +277,53 @@ insert_row(BdrRelation *rel, TupleTableSlot *slot)
  * Insert into rel, or where its root says that the row belongs.
  */
 static void
-insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot, bool carefully)
+insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot)
 {
 	BdrRelation *target = rel;
 
+	if (unlikely(bdr_xact.careful))
+	{
+		bdr_settle_insert(rel, slot);
+		return;
+	}
 	if (unlikely(rel->routes || rel->reroutes))
 		target = bdr_route_target(rel, &slot);
 	if (target != rel)
 		bdr_apply_begin_change(target);
-	if (carefully)
-		insert_carefully(target, slot);
-	else
-		insert_row(target, slot);
+	insert_alone(target, slot);
 	if (target != rel)
 		bdr_apply_fire_triggers(target);
 }
 
 /*
- * Insert, unless a row is in the way; then ask.
+ * Nothing is looked up, unless a version may be about that is newer and that
+ * no row shows.
  */
 static void
-insert_carefully(BdrRelation *rel, TupleTableSlot *slot)
+insert_alone(BdrRelation *rel, TupleTableSlot *slot)
 {
-	compute_generated(rel, slot, CMD_INSERT);
-	for (;;)
+	if (unlikely(may_be_surpassed(rel)))
 	{
-		Oid			index = InvalidOid;
-		int			count = bdr_tuple_find_duplicates(rel, slot, NULL, rel->found_slot, &index);
-		bool		done;
-
-		CHECK_FOR_INTERRUPTS();
-		if (count == 0)
-		{
-			insert_row(rel, slot);
-			return;
-		}
-		if (count > 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNIQUE_VIOLATION),
-					 errmsg("row of node \"%s\" collides with %d rows of table \"%s.%s\"",
-							bdr_peer.name, count, rel->schema, rel->name),
-					 errdetail("They are found by different unique indexes."),
-					 errhint("Remove or change the local rows that are in the way; replication then continues by itself.")));
-		done = resolve_insert(rel, slot, index);
-		ExecClearTuple(rel->found_slot);
-		if (done)
-			return;
+		bdr_settle_insert(rel, slot);
+		return;
 	}
+	bdr_write_insert(rel, slot);
+	if (unlikely(may_be_surpassed(rel)))
+		bdr_unit_start_over();
 }
 
-/*
- * The row in found_slot is in the way.  Returns false when it has changed
- * meanwhile.
- */
 static bool
-resolve_insert(BdrRelation *rel, TupleTableSlot *slot, Oid index)
+may_be_surpassed(BdrRelation *rel)
 {
-	BdrConflict conflict = {BDR_INSERT_EXISTS, rel};
-
-	conflict.remote = slot;
-	conflict.local = rel->found_slot;
-	conflict.complete = true;
-	conflict.index = index;
-	if (bdr_conflict_decide(&conflict) != BDR_ACTION_APPLY)
-	{
-		bdr_conflict_log(&conflict, NULL);
-		return true;
-	}
-	/* columns that the peer does not know keep the local value */
-	rel->nunchanged = 0;
-	bdr_tuple_fill_from(rel, slot, rel->found_slot);
-	if (!update_row(rel, rel->found_slot, slot))
-		return false;
-	bdr_conflict_log(&conflict, slot);
-	return true;
+	return !bdr_peer.mirror && bdr_vanish_newer(rel->local_relid, bdr_xact.commit_time);
 }
 
 /*
  * May be done twice: a unique index on such a column has to be looked at
  * before the row is stored.
  */
-static void
-compute_generated(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
+void
+bdr_write_generated(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
 {
 	if (rel->has_generated)
 		ExecComputeStoredGenerated(rel->result, rel->estate, slot, command);
@@ -364,7 +335,7 @@ compute_generated(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
 static void
 check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command)
 {
-	compute_generated(rel, slot, command);
+	bdr_write_generated(rel, slot, command);
 	if (rel->has_constraints)
 		ExecConstraints(rel->result, slot, rel->estate);
 }
@@ -398,7 +369,7 @@ bdr_apply_update(BdrReader *reader)
 	bdr_xact.counters.updates++;
 	bdr_apply_begin_change(update.rel);
 	if (!bdr_apply_find_and_write(&update))
-		update_missing(&update);
+		bdr_settle_update(&update);
 	end_change(update.rel);
 }
 
@@ -464,126 +435,35 @@ bdr_apply_find_and_write(BdrUpdate *update)
 }
 
 /*
- * Nothing to update.  If it is decided so, the row is inserted, which may
- * meet a conflict of its own.
- */
-static void
-update_missing(BdrUpdate *update)
-{
-	BdrRelation *rel = update->rel;
-	BdrConflict conflict = {BDR_UPDATE_MISSING, rel};
-
-	conflict.key = update->key;
-	conflict.key_columns = update->lookup->compare;
-	conflict.remote = update->row;
-	conflict.complete = rel->nunchanged == 0;
-	if (bdr_conflict_decide(&conflict) != BDR_ACTION_INSERT)
-	{
-		bdr_conflict_log(&conflict, NULL);
-		return;
-	}
-	if (!conflict.complete)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("cannot insert the row of an update into table \"%s.%s\"", rel->schema, rel->name),
-				 errdetail("The row does not exist here, and its unchanged large values were not sent."),
-				 errhint("Use REPLICA IDENTITY FULL on all nodes, or copy the row by hand.")));
-	bdr_tuple_fill_defaults(rel, update->row);
-	insert_where_it_belongs(rel, update->row, true);
-	bdr_conflict_log(&conflict, update->row);
-}
-
-/*
  * Returns false when the row in found_slot has changed meanwhile.
  */
 static bool
 update_found(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
-	BdrConflict conflict = {BDR_UPDATE_ORIGIN_CHANGE, rel};
-	TransactionId xmin = bdr_conflict_xmin(rel->found_slot);
 	BdrVersion	version;
 
-	bdr_conflict_local_version(xmin, &version);
-	if (bdr_conflict_is_concurrent(&version))
+	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
+	if (likely(!bdr_conflict_is_concurrent(&version)))
 	{
-		conflict.key = update->key;
-		conflict.key_columns = update->lookup->compare;
-		conflict.remote = update->row;
-		conflict.local = rel->found_slot;
-		conflict.complete = rel->nunchanged == 0;
-		conflict.index = update->lookup->index;
-		if (bdr_conflict_decide(&conflict) != BDR_ACTION_APPLY)
-		{
-			bdr_conflict_log(&conflict, NULL);
-			return true;
-		}
+		bdr_tuple_fill_from(rel, update->row, rel->found_slot);
+		if (likely(bdr_settle_is_plain(update)))
+			return bdr_write_update(rel, rel->found_slot, update->row);
 	}
-	bdr_tuple_fill_from(rel, update->row, rel->found_slot);
-	if (!write_update(rel, rel->found_slot, update->row))
-		return false;
-	if (conflict.local != NULL)
-		bdr_conflict_log(&conflict, update->row);
+	bdr_settle_update(update);
 	return true;
 }
 
 /*
- * Returns false when found is not the newest version any more.
+ * Write slot over found.  Returns false when that is not the newest version
+ * any more.
  */
-static bool
-write_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
+bool
+bdr_write_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 {
 	if (unlikely(rel->reroutes) && !bdr_route_accepts(rel, slot))
 		return move_row(rel, found, slot);
-	if (bdr_xact.careful)
-	{
-		/* or the next version of the very same row could be in the way */
-		if (!lock_row(rel, found))
-			return false;
-		check_key_is_free(rel, found, slot);
-	}
 	return update_row(rel, found, slot);
-}
-
-/*
- * Nobody else changes the row from here on.  Returns false when it has changed
- * meanwhile.
- */
-static bool
-lock_row(BdrRelation *rel, TupleTableSlot *found)
-{
-	ItemPointerData tid = found->tts_tid;
-	TupleTableSlot *locked = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
-	TM_FailureData failure;
-	TM_Result	result;
-
-	make_writable(found);
-	result = table_tuple_lock(rel->rel, &tid, GetActiveSnapshot(), locked, GetCurrentCommandId(false),
-							  LockTupleExclusive, LockWaitBlock, 0, &failure);
-	ExecDropSingleTupleTableSlot(locked);
-	return is_written(result);
-}
-
-/*
- * An update may move a row onto the key of another one.  There is no
- * resolver for that yet.
- */
-static void
-check_key_is_free(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
-{
-	TupleTableSlot *other = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
-	Oid			index = InvalidOid;
-
-	compute_generated(rel, slot, CMD_UPDATE);
-	if (bdr_tuple_find_duplicates(rel, slot, &found->tts_tid, other, &index) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("update of node \"%s\" gives a row of table \"%s.%s\" the key of another row",
-						bdr_peer.name, rel->schema, rel->name),
-				 errdetail("The other row is found by index \"%s\".",
-						   RelationGetRelationName(bdr_relation_index(rel, index))),
-				 errhint("Remove or change the local row that is in the way; replication then continues by itself.")));
-	ExecDropSingleTupleTableSlot(other);
 }
 
 /*
@@ -632,12 +512,12 @@ move_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 {
 	bool		vetoed = false;
 
-	if (!delete_row(rel, found, &vetoed))
+	if (!bdr_write_delete(rel, found, &vetoed))
 		return false;
 	if (vetoed)
 		return true;
 	bdr_apply_fire_triggers(rel);
-	insert_where_it_belongs(rel, slot, bdr_xact.careful);
+	insert_where_it_belongs(rel, slot);
 	bdr_apply_begin_change(rel);
 	return true;
 }
@@ -660,9 +540,10 @@ bdr_apply_delete(BdrReader *reader)
 	}
 	bdr_apply_read_delete(&update, reader);
 	bdr_xact.counters.deletes++;
+	bdr_vanish_begin(update.rel->local_relid);
 	bdr_apply_begin_change(update.rel);
 	if (!bdr_apply_find_and_write(&update))
-		delete_missing(&update);
+		bdr_settle_delete(&update);
 	end_change(update.rel);
 }
 
@@ -681,48 +562,21 @@ bdr_apply_read_delete(BdrUpdate *update, BdrReader *reader)
 	update->lookup = old == BDR_OLD_FULL ? &rel->by_row : &rel->by_key;
 }
 
-static void
-delete_missing(BdrUpdate *update)
-{
-	BdrConflict conflict = {BDR_DELETE_MISSING, update->rel};
-
-	conflict.key = update->key;
-	conflict.key_columns = update->lookup->compare;
-	(void) bdr_conflict_decide(&conflict);
-	bdr_conflict_log(&conflict, NULL);
-}
-
 /*
  * Returns false when the row in found_slot has changed meanwhile.
- *
- * Older versions of other nodes are deleted without asking.
  */
 static bool
 delete_found(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
-	BdrConflict conflict = {BDR_DELETE_RECENTLY_UPDATED, rel};
+	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
 	BdrVersion	version;
 	bool		vetoed;
 
 	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
-	if (version.known && version.node != bdr_xact.origin_node &&
-		version.time >= bdr_xact.commit_time && !bdr_peer.mirror)
-	{
-		conflict.key = update->key;
-		conflict.key_columns = update->lookup->compare;
-		conflict.local = rel->found_slot;
-		conflict.index = update->lookup->index;
-		if (bdr_conflict_decide(&conflict) != BDR_ACTION_APPLY)
-		{
-			bdr_conflict_log(&conflict, NULL);
-			return true;
-		}
-	}
-	if (!delete_row(rel, rel->found_slot, &vetoed))
-		return false;
-	if (conflict.local != NULL)
-		bdr_conflict_log(&conflict, NULL);
+	if (likely(bdr_version_compare(&version, &remote) <= 0 || bdr_peer.mirror))
+		return bdr_write_delete(rel, rel->found_slot, &vetoed);
+	bdr_settle_delete(update);
 	return true;
 }
 
@@ -730,8 +584,8 @@ delete_found(BdrUpdate *update)
  * Returns false when found is not the newest version any more; sets *vetoed
  * when a trigger kept the row.
  */
-static bool
-delete_row(BdrRelation *rel, TupleTableSlot *found, bool *vetoed)
+bool
+bdr_write_delete(BdrRelation *rel, TupleTableSlot *found, bool *vetoed)
 {
 	ItemPointerData tid = found->tts_tid;
 	TM_FailureData failure;

@@ -26,6 +26,7 @@
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
+#include "bdr_settle.h"
 #include "bdr_wire.h"
 
 const char *const bdr_conflict_type_names[] = {
@@ -37,6 +38,9 @@ const char *const bdr_conflict_type_names[] = {
 	[BDR_TARGET_COLUMN_MISSING] = "target_column_missing",
 	[BDR_SOURCE_COLUMN_MISSING] = "source_column_missing",
 	[BDR_TARGET_TABLE_MISSING] = "target_table_missing",
+	[BDR_UPDATE_RECENTLY_DELETED] = "update_recently_deleted",
+	[BDR_UPDATE_PKEY_EXISTS] = "update_pkey_exists",
+	[BDR_MULTIPLE_UNIQUE_CONFLICTS] = "multiple_unique_conflicts",
 };
 
 /* Node ids by replication origin; few, and dropped when any origin changes. */
@@ -59,12 +63,12 @@ static BdrVersion cached_version;
 static uint32 node_of_origin(RepOriginId origin);
 static uint32 look_up_node(RepOriginId origin);
 static void origins_changed(Datum arg, int cacheid, uint32 hashvalue);
-static BdrAction mirror_action(BdrConflict *conflict);
-static void ask(BdrConflict *conflict);
-static void send_conflict(BdrConflict *conflict);
+static void ask(StringInfo question, BdrMessageKind answer, BdrMessage *msg);
 static void send_version(StringInfo buf, const BdrVersion *version);
-static void read_decision(BdrConflict *conflict, StringInfo body);
-static void check_action(BdrConflict *conflict);
+static void send_found(StringInfo buf, const BdrFound *found);
+static void read_plan(BdrCase *c, StringInfo body);
+static bool is_plan_possible(BdrCase *c);
+static void bad_plan(BdrCase *c) pg_attribute_noreturn();
 
 void
 bdr_conflict_init(BdrSocket *sock)
@@ -134,6 +138,22 @@ bdr_conflict_local_version(TransactionId xmin, BdrVersion *version)
 }
 
 /*
+ * Less than, equal to or greater than 0 as a is older than, the same as or
+ * newer than b; the order is that of gosrc/conflict.
+ */
+int
+bdr_version_compare(const BdrVersion *a, const BdrVersion *b)
+{
+	if (!a->known || !b->known)
+		return (a->known ? 1 : 0) - (b->known ? 1 : 0);
+	if (a->time != b->time)
+		return a->time < b->time ? -1 : 1;
+	if (a->node != b->node)
+		return a->node < b->node ? -1 : 1;
+	return 0;
+}
+
+/*
  * Is an update of a row of this version a conflict?
  *
  * Not if the sender had that version already and updated it.  Its own must be
@@ -196,86 +216,80 @@ look_up_node(RepOriginId origin)
  */
 
 /*
- * What to do.  Never returns BDR_ACTION_ERROR: that is an error.
- */
-BdrAction
-bdr_conflict_decide(BdrConflict *conflict)
-{
-	if (conflict->local != NULL)
-	{
-		conflict->local_xmin = bdr_conflict_xmin(conflict->local);
-		bdr_conflict_local_version(conflict->local_xmin, &conflict->local_version);
-	}
-	if (bdr_peer.mirror)
-		return conflict->action = mirror_action(conflict);
-	bdr_xact.counters.conflicts++;
-	bdr_stats_count(conflict->rel, BDR_COUNT_CONFLICTS);
-	ask(conflict);
-	check_action(conflict);
-	return conflict->action;
-}
-
-/*
- * As above for tables that differ, which mirror mode does not settle.  The
- * caller checks the action.
+ * What to do about tables that differ; the caller checks the action.
  */
 void
 bdr_conflict_ask(BdrConflict *conflict)
 {
-	bdr_xact.counters.conflicts++;
-	if (decider != NULL)
-		ask(conflict);
-	else
-		conflict->action = BDR_ACTION_ERROR;	/* bdr.internal_debug_apply */
-}
-
-static BdrAction
-mirror_action(BdrConflict *conflict)
-{
-	switch (conflict->type)
-	{
-		case BDR_UPDATE_MISSING:
-			return BDR_ACTION_INSERT;
-		case BDR_DELETE_MISSING:
-			return BDR_ACTION_KEEP;
-		default:
-			return BDR_ACTION_APPLY;
-	}
-}
-
-static void
-ask(BdrConflict *conflict)
-{
-	BdrMessage	msg;
-
-	send_conflict(conflict);
-	if (!bdr_socket_read(decider, &msg))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("the bdr manager ended before it decided a conflict")));
-	if (msg.kind == BDR_MSG_FAULT)
-		bdr_fault_throw(&msg.body);
-	if (msg.kind != BDR_MSG_DECISION)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("unexpected message from the bdr manager"),
-				 errdetail("A conflict was answered with \"%c\".", msg.kind)));
-	read_decision(conflict, &msg.body);
-}
-
-static void
-send_conflict(BdrConflict *conflict)
-{
 	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
 	StringInfoData buf;
+	BdrMessage	msg;
 
+	bdr_xact.counters.conflicts++;
+	if (decider == NULL)
+	{
+		conflict->action = BDR_ACTION_ERROR;	/* bdr.internal_debug_apply */
+		return;
+	}
 	bdr_message_begin(&buf, BDR_MSG_CONFLICT);
 	pq_sendbyte(&buf, conflict->type);
 	send_version(&buf, &conflict->local_version);
 	send_version(&buf, &remote);
 	pq_sendbyte(&buf, conflict->complete ? 1 : 0);
-	bdr_socket_send(decider, &buf);
-	pfree(buf.data);
+	ask(&buf, BDR_MSG_DECISION, &msg);
+	conflict->action = pq_getmsgbyte(&msg.body);
+	conflict->resolution = bdr_message_get_valid_text(&msg.body);
+	conflict->rule = bdr_message_get_valid_text(&msg.body);
+	pq_getmsgend(&msg.body);
+}
+
+/*
+ * What to do about an incoming version, given what was found.
+ */
+void
+bdr_conflict_plan(BdrCase *c)
+{
+	static uint32 resolvers_known = 0;
+	uint32		resolvers = bdr_missing_generation();
+	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
+	StringInfoData buf;
+	BdrMessage	msg;
+	ListCell   *lc;
+
+	bdr_message_begin(&buf, BDR_MSG_FACTS);
+	pq_sendbyte(&buf, (resolvers != resolvers_known ? 1 : 0) | (c->key_changed ? 2 : 0));
+	pq_sendbyte(&buf, c->operation);
+	pq_sendbyte(&buf, c->image);
+	send_version(&buf, &remote);
+	pq_sendint16(&buf, c->nconstraints);
+	for (int k = 0; k < c->nconstraints; k++)
+		pq_sendbyte(&buf, c->constraints[k].is_exclusion ? 2 : 1);
+	pq_sendint16(&buf, list_length(c->found));
+	foreach(lc, c->found)
+		send_found(&buf, lfirst(lc));
+	ask(&buf, BDR_MSG_PLAN, &msg);
+	read_plan(c, &msg.body);
+	if (!is_plan_possible(c))
+		bad_plan(c);
+	resolvers_known = resolvers;
+}
+
+static void
+ask(StringInfo question, BdrMessageKind answer, BdrMessage *msg)
+{
+	bdr_socket_send(decider, question);
+	pfree(question->data);
+	if (!bdr_socket_read(decider, msg))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("the bdr manager ended before it decided a conflict")));
+	if (msg->kind == BDR_MSG_FAULT)
+		bdr_fault_throw(&msg->body);
+	if (msg->kind != answer)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("unexpected message from the bdr manager"),
+				 errdetail("A conflict was answered with \"%c\".", msg->kind)));
 }
 
 static void
@@ -287,34 +301,92 @@ send_version(StringInfo buf, const BdrVersion *version)
 }
 
 static void
-read_decision(BdrConflict *conflict, StringInfo body)
+send_found(StringInfo buf, const BdrFound *found)
 {
-	conflict->action = pq_getmsgbyte(body);
-	conflict->resolution = bdr_message_get_valid_text(body);
-	conflict->rule = bdr_message_get_valid_text(body);
+	int			k = -1;
+
+	pq_sendbyte(buf, found->row != NULL ? 1 : 0);
+	send_version(buf, &found->version);
+	pq_sendint16(buf, bms_num_members(found->on));
+	while ((k = bms_next_member(found->on, k)) >= 0)
+		pq_sendint16(buf, k);
+}
+
+static void
+read_plan(BdrCase *c, StringInfo body)
+{
+	int			decisive;
+	int			n;
+
+	c->type = pq_getmsgbyte(body);
+	c->action = pq_getmsgbyte(body);
+	c->resolution = bdr_message_get_valid_text(body);
+	c->rule = bdr_message_get_valid_text(body);
+	decisive = pq_getmsgint(body, 2);
+	if (c->type >= lengthof(bdr_conflict_type_names) || decisive > list_length(c->found))
+		bad_plan(c);
+	c->decisive = decisive > 0 ? list_nth(c->found, decisive - 1) : NULL;
+	n = pq_getmsgint(body, 2);
+	if (n != list_length(c->found))
+		bad_plan(c);
+	for (int i = 0; i < n; i++)
+		((BdrFound *) list_nth(c->found, i))->fate = pq_getmsgbyte(body);
+	n = pq_getmsgint(body, 2);
+	for (int i = 0; i < n; i++)
+	{
+		int			k = pq_getmsgint(body, 2);
+
+		if (k >= c->nconstraints)
+			bad_plan(c);
+		c->constraints[k].remember = true;
+	}
 	pq_getmsgend(body);
 }
 
 /*
- * Not every action makes sense for every conflict.
+ * Not every plan makes sense for every case.
  */
-static void
-check_action(BdrConflict *conflict)
+static bool
+is_plan_possible(BdrCase *c)
 {
-	BdrAction	action = conflict->action;
+	bool		is_deletion = c->operation == BDR_OP_DELETE;
+	int			nreplaced = 0;
+	ListCell   *lc;
 
-	if (action == BDR_ACTION_ERROR)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("conflict of type %s on table \"%s.%s\"", bdr_conflict_type_names[conflict->type],
-						conflict->rel->schema, conflict->rel->name),
-				 errdetail("Rule \"%s\" asks for an error.", conflict->rule ? conflict->rule : "")));
-	if (action == BDR_ACTION_KEEP)
-		return;
-	if (conflict->type == BDR_UPDATE_MISSING ? action == BDR_ACTION_INSERT :
-		conflict->type == BDR_DELETE_MISSING ? false : action == BDR_ACTION_APPLY)
-		return;
-	bdr_conflict_bad_action(conflict);
+	if (c->type != 0 && bdr_conflict_type_names[c->type] == NULL)
+		return false;
+	foreach(lc, c->found)
+	{
+		BdrFound   *found = lfirst(lc);
+
+		if (found->fate < BDR_FATE_STAYS || found->fate > BDR_FATE_EVICTED ||
+			(found->row == NULL && found->fate != BDR_FATE_STAYS))
+			return false;
+		nreplaced += found->fate == BDR_FATE_REPLACED ? 1 : 0;
+	}
+	switch (c->action)
+	{
+		case BDR_ACTION_APPLY:
+			return nreplaced == (is_deletion ? 0 : 1);
+		case BDR_ACTION_INSERT:
+			return nreplaced == 0 && !is_deletion && c->image == BDR_IMAGE_COMPLETE;
+		case BDR_ACTION_FETCH:
+			return nreplaced == 0 && c->image == BDR_IMAGE_PARTIAL;
+		case BDR_ACTION_KEEP:
+		case BDR_ACTION_ERROR:
+			return nreplaced == 0;
+	}
+	return false;
+}
+
+static void
+bad_plan(BdrCase *c)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("the bdr manager sent a plan that does not fit"),
+			 errdetail("Conflict type %d, action %d, table \"%s.%s\".", (int) c->type, (int) c->action,
+					   c->rel->schema, c->rel->name)));
 }
 
 void

@@ -56,6 +56,15 @@ bdr_missing_forget(void)
 	generation++;
 }
 
+/* Another number means that users may have chosen other resolvers. */
+uint32
+bdr_missing_generation(void)
+{
+	if (!OidIsValid(resolvers))
+		resolvers = get_relname_relid("node_conflict_resolvers", get_namespace_oid(BDR_SCHEMA, false));
+	return generation;
+}
+
 /* Has the writers ask again once the caller's transaction has committed. */
 Datum
 bdr_internal_resolvers_changed(PG_FUNCTION_ARGS)

@@ -25,6 +25,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_am.h"
@@ -69,6 +70,7 @@ static void map_conversion(BdrRelation *rel, BdrColumn *column);
 static void describe_table(BdrRelation *rel, Relation local);
 static void make_slots(BdrRelation *rel, Relation local);
 static void map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row);
+static void map_constrained(BdrRelation *rel, Relation local);
 static Oid	choose_index(Relation local, const bool *allowed);
 static bool index_is_usable(Relation index, const bool *allowed);
 static void make_keys(BdrLookup *lookup, Relation index);
@@ -513,6 +515,7 @@ map_relation(BdrRelation *rel, Relation local)
 	make_slots(rel, local);
 	map_lookup(rel, local, &rel->by_key, false);
 	map_lookup(rel, local, &rel->by_row, true);
+	map_constrained(rel, local);
 	MemoryContextSwitchTo(old);
 	rel->mapped = true;
 }
@@ -696,6 +699,46 @@ map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row)
 		index_close(index, NoLock);
 	}
 	InitDirtySnapshot(lookup->dirty);
+}
+
+/*
+ * The columns that an update must not change if nothing else is to be looked
+ * at.  Those of the key are compared where the old one was sent.
+ */
+static void
+map_constrained(BdrRelation *rel, Relation local)
+{
+	Oid			key = rel->identity == REPLICA_IDENTITY_FULL ? rel->by_row.index : rel->by_key.index;
+	Bitmapset  *columns = NULL;
+	int			i = -1;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(local))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+
+		if (lfirst_oid(lc) != key && (info->ii_Unique || info->ii_ExclusionOps != NULL))
+		{
+			for (int k = 0; k < info->ii_NumIndexKeyAttrs; k++)
+			{
+				if (info->ii_IndexAttrNumbers[k] != InvalidAttrNumber)
+					columns = bms_add_member(columns, info->ii_IndexAttrNumbers[k] - FirstLowInvalidHeapAttributeNumber);
+			}
+			pull_varattnos((Node *) info->ii_Expressions, 1, &columns);
+			pull_varattnos((Node *) info->ii_Predicate, 1, &columns);
+		}
+		index_close(index, NoLock);
+	}
+	rel->constrained = palloc(rel->desc->natts * sizeof(AttrNumber) + 1);
+	rel->nconstrained = 0;
+	while ((i = bms_next_member(columns, i)) >= 0)
+	{
+		AttrNumber	attnum = i + FirstLowInvalidHeapAttributeNumber;
+
+		if (attnum > 0)
+			rel->constrained[rel->nconstrained++] = attnum;
+	}
 }
 
 /*

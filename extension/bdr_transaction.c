@@ -101,6 +101,7 @@ BdrRemoteXact bdr_xact;
 BdrCounters bdr_counters;
 
 static BdrUnit unit;
+static bool start_over;		/* the error was bdr_unit_start_over's */
 static BdrProgress progress;
 
 /* The origin of the session; switched only in mirror mode. */
@@ -401,8 +402,13 @@ unit_reset(void)
 bool
 bdr_unit_may_redo(void)
 {
+	bool		asked = start_over;
+
+	start_over = false;
 	if (!bdr_xact.open || !bdr_xact.started || unit.closed)
 		return false;
+	if (asked)
+		return unit.ncollisions++ < BDR_COLLISIONS_MAX;
 	switch (geterrcode())
 	{
 		case ERRCODE_UNIQUE_VIOLATION:
@@ -414,6 +420,20 @@ bdr_unit_may_redo(void)
 		default:
 			return false;
 	}
+}
+
+/*
+ * A row was stored without looking, and a version that it should have been
+ * compared with came up meanwhile.
+ */
+void
+bdr_unit_start_over(void)
+{
+	start_over = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("transaction %u of node \"%s\" met newer versions while it was applied",
+					bdr_xact.xid, bdr_peer.name)));
 }
 
 /*

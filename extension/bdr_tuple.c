@@ -44,8 +44,6 @@ static bool find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *k
 static bool set_keys(BdrLookup *lookup, TupleTableSlot *key);
 static bool find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found);
 static bool must_wait(SnapshotData *dirty);
-static bool find_duplicate(BdrRelation *rel, int i, TupleTableSlot *slot, ItemPointer except, TupleTableSlot *found);
-static bool duplicate_keys(BdrRelation *rel, int i, TupleTableSlot *slot, ScanKey keys);
 
 /* ---------------------------------------------------------------------
  * Reading
@@ -451,104 +449,5 @@ must_wait(SnapshotData *dirty)
 	if (!TransactionIdIsValid(xid))
 		return false;
 	XactLockTableWait(xid, NULL, NULL, XLTW_None);
-	return true;
-}
-
-/*
- * Count the rows that collide with slot in any unique index, other than
- * except.  The first is left in found, with its index.
- *
- * Deferrable constraints are not looked at: their collisions may pass.
- */
-int
-bdr_tuple_find_duplicates(BdrRelation *rel, TupleTableSlot *slot, ItemPointer except,
-						  TupleTableSlot *found, Oid *index)
-{
-	TupleTableSlot *candidate = found;
-	int			count = 0;
-
-	for (int i = 0; i < rel->result->ri_NumIndices; i++)
-	{
-		if (!find_duplicate(rel, i, slot, except, candidate))
-			continue;
-		if (count == 0)
-		{
-			*index = rel->index_oids[i];
-			candidate = rel->other_slot;
-			count = 1;
-		}
-		else if (!ItemPointerEquals(&found->tts_tid, &candidate->tts_tid))
-			count++;
-	}
-	if (count > 0)
-		ExecClearTuple(rel->other_slot);
-	return count;
-}
-
-static bool
-find_duplicate(BdrRelation *rel, int i, TupleTableSlot *slot, ItemPointer except, TupleTableSlot *found)
-{
-	ScanKeyData keys[INDEX_MAX_KEYS];
-	Relation	index = rel->result->ri_IndexRelationDescs[i];
-	int			nkeys = IndexRelationGetNumberOfKeyAttributes(index);
-	IndexScanDesc scan;
-	SnapshotData dirty;
-	bool		hit;
-
-	if (!duplicate_keys(rel, i, slot, keys))
-		return false;
-	InitDirtySnapshot(dirty);
-	scan = bdr_index_beginscan(rel->rel, index, &dirty, nkeys);
-	do
-	{
-		index_rescan(scan, keys, nkeys, NULL, 0);
-		do
-			hit = index_getnext_slot(scan, ForwardScanDirection, found);
-		while (hit && except != NULL && ItemPointerEquals(except, &found->tts_tid));
-		if (hit && (TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax)))
-		{
-			ExecClearTuple(found);
-			index_rescan(scan, NULL, nkeys, NULL, 0);
-		}
-		else
-			break;
-	} while (must_wait(&dirty));
-	index_endscan(scan);
-	return hit;
-}
-
-/*
- * Returns false when index i cannot have a duplicate of slot.
- */
-static bool
-duplicate_keys(BdrRelation *rel, int i, TupleTableSlot *slot, ScanKey keys)
-{
-	Relation	index = rel->result->ri_IndexRelationDescs[i];
-	IndexInfo  *info = rel->result->ri_IndexRelationInfo[i];
-	ExprContext *econtext = GetPerTupleExprContext(rel->estate);
-	Datum		values[INDEX_MAX_KEYS];
-	bool		isnull[INDEX_MAX_KEYS];
-
-	if (!info->ii_Unique || !info->ii_ReadyForInserts || !index->rd_index->indimmediate)
-		return false;
-	econtext->ecxt_scantuple = slot;
-	if (info->ii_Predicate != NIL)
-	{
-		if (info->ii_PredicateState == NULL)
-			info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, rel->estate);
-		if (!ExecQual(info->ii_PredicateState, econtext))
-			return false;
-	}
-	FormIndexDatum(info, slot, rel->estate, values, isnull);
-	for (int k = 0; k < IndexRelationGetNumberOfKeyAttributes(index); k++)
-	{
-		if (isnull[k] && !info->ii_NullsNotDistinct)
-			return false;
-		if (!bdr_index_scan_key(&keys[k], index, k))
-			return false;
-		keys[k].sk_argument = values[k];
-		if (isnull[k])
-			keys[k].sk_flags |= SK_ISNULL | SK_SEARCHNULL;
-	}
 	return true;
 }

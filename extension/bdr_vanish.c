@@ -47,7 +47,6 @@ static VanishSlot *slots = NULL;
 static uint16 counted[BDR_VANISH_SLOTS];
 static int	ncounted = 0;
 static bool is_counted[BDR_VANISH_SLOTS];
-static TimestampTz version_time = 0;	/* 0: the commit time */
 
 static void at_transaction_end(XactEvent event, void *arg);
 static void uncount(TimestampTz time);
@@ -119,12 +118,6 @@ bdr_vanish_begin(Oid relid)
 	counted[ncounted++] = i;
 }
 
-void
-bdr_vanish_commit_time(TimestampTz time)
-{
-	version_time = time;
-}
-
 /*
  * COMMIT comes after the transaction has become visible, and before its locks
  * are released.
@@ -137,8 +130,6 @@ at_transaction_end(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (ncounted == 0 || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 				uncount(0);
-			else if (version_time != 0)
-				uncount(version_time);
 			else if (bdr_clock_chosen_time() != 0)
 				uncount(bdr_clock_chosen_time());
 			else
@@ -167,7 +158,6 @@ uncount(TimestampTz time)
 		is_counted[counted[i]] = false;
 	}
 	ncounted = 0;
-	version_time = 0;
 }
 
 static void

@@ -172,7 +172,10 @@ typedef enum BdrConflictType
 	BDR_DELETE_MISSING = 5,
 	BDR_TARGET_COLUMN_MISSING = 6,
 	BDR_SOURCE_COLUMN_MISSING = 7,
-	BDR_TARGET_TABLE_MISSING = 8
+	BDR_TARGET_TABLE_MISSING = 8,
+	BDR_UPDATE_RECENTLY_DELETED = 16,
+	BDR_UPDATE_PKEY_EXISTS = 17,
+	BDR_MULTIPLE_UNIQUE_CONFLICTS = 18
 } BdrConflictType;
 
 typedef enum BdrAction
@@ -180,7 +183,8 @@ typedef enum BdrAction
 	BDR_ACTION_APPLY = 1,
 	BDR_ACTION_KEEP = 2,
 	BDR_ACTION_ERROR = 3,
-	BDR_ACTION_INSERT = 4
+	BDR_ACTION_INSERT = 4,
+	BDR_ACTION_FETCH = 5
 } BdrAction;
 
 /* ---------------------------------------------------------------------
@@ -281,6 +285,8 @@ typedef struct BdrRelation
 	const BdrColumn *homeless;	/* has a value in the last row, and no place here */
 	BdrLookup	by_key;
 	BdrLookup	by_row;
+	AttrNumber *constrained;	/* in unique and exclusion constraints but the key */
+	int			nconstrained;
 	bool		fires_triggers;
 	bool		fires_before;	/* ... before row triggers */
 	bool		has_generated;
@@ -343,8 +349,6 @@ extern void bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTab
 extern void bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old);
 extern bool bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
 extern bool bdr_scan_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
-extern int	bdr_tuple_find_duplicates(BdrRelation *rel, TupleTableSlot *slot, ItemPointer except,
-									  TupleTableSlot *found, Oid *index);
 
 /* ---------------------------------------------------------------------
  * Checks of what came as bytes
@@ -435,7 +439,7 @@ typedef struct BdrConflict
 	bool		complete;		/* the incoming row has every value */
 	Oid			index;			/* that found the local row */
 
-	/* filled in by bdr_conflict_decide */
+	/* of the local row, or of what is no longer to be seen */
 	TransactionId local_xmin;
 	BdrVersion	local_version;
 	BdrAction	action;
@@ -448,7 +452,6 @@ extern void bdr_conflict_ask(BdrConflict *conflict);
 extern void bdr_conflict_bad_action(BdrConflict *conflict) pg_attribute_noreturn();
 extern void bdr_conflict_local_version(TransactionId xmin, BdrVersion *version);
 extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
-extern BdrAction bdr_conflict_decide(BdrConflict *conflict);
 extern const char *const bdr_conflict_type_names[];
 
 extern bool bdr_conflict_is_concurrent(const BdrVersion *version);
@@ -463,6 +466,7 @@ extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
 /* Tables and columns that only one side has: bdr_missing.c */
 extern void bdr_missing_init(void);
 extern void bdr_missing_forget(void);
+extern uint32 bdr_missing_generation(void);
 extern void bdr_missing_describe(BdrRelation *rel);
 extern bool bdr_missing_accept(BdrRelation *rel, TupleTableSlot *row);
 extern void bdr_missing_table(BdrRelation *rel);
@@ -512,9 +516,10 @@ extern void bdr_xact_commit(BdrReader *reader);
 extern void bdr_xact_abort(void);
 extern void bdr_xact_reset_origin(void);
 
-/* Where bdr_xact_unit_* starts over from. */
+/* Where bdr_unit_redo starts over from. */
 extern void bdr_unit_start(const char *at);
 extern bool bdr_unit_may_redo(void);
+extern void bdr_unit_start_over(void) pg_attribute_noreturn();
 extern const char *bdr_unit_redo(void (*apply) (BdrReader *reader));
 extern void bdr_unit_keep(const char *data, Size len, Size header);
 

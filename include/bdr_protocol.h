@@ -17,7 +17,7 @@
 #include "lib/stringinfo.h"
 
 /* First message of every connection; both ends must be of one build. */
-#define BDR_SOCKET_VERSION		"0.1.0/2"
+#define BDR_SOCKET_VERSION		"0.1.0/3"
 
 /* Largest body: a 1 GB row and its frame fit. */
 #define BDR_MESSAGE_BYTES_MAX	((Size) 1024 * 1024 * 1024 + 64 * 1024)
@@ -40,8 +40,10 @@ typedef enum BdrMessageKind
 	BDR_MSG_APPLY = 'a',		/* Go: one frame */
 	BDR_MSG_PROGRESS = 'p',		/* writer: applied, flushed, counters */
 	BDR_MSG_FAILED = 'x',		/* writer: which change the FAULT that follows is about */
-	BDR_MSG_CONFLICT = 'c',		/* writer: facts of a conflict */
-	BDR_MSG_DECISION = 'e'		/* Go: what to do about it */
+	BDR_MSG_CONFLICT = 'c',		/* writer: how two tables differ */
+	BDR_MSG_DECISION = 'e',		/* Go: what to do about it */
+	BDR_MSG_FACTS = 'v',		/* writer: what an incoming version collides with */
+	BDR_MSG_PLAN = 'z'			/* Go: what to do about it */
 } BdrMessageKind;
 
 /* Roles in HELLO. */

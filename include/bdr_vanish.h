@@ -26,9 +26,6 @@
  */
 extern void bdr_vanish_begin(Oid relid);
 
-/* The version of this transaction, where that is not its commit time. */
-extern void bdr_vanish_commit_time(TimestampTz time);
-
 /*
  * Is somebody else in progress, or did a version of time or later vanish?
  */

@@ -27,25 +27,26 @@ func (p Policy) Decide(f Facts) (Plan, error) {
 	default:
 		planRow(f, s, &plan)
 	}
-	plan.Type, plan.Rule = s.kind, s.rule
+	plan.Type, plan.Rule, plan.Decisive = s.kind, s.rule, s.decisive
 	plan.Resolution = resolutions[plan.Action]
 	return plan, nil
 }
 
 // settlement is how an incoming version fares against each thing found.
 type settlement struct {
-	won     []bool // against Facts.Found
-	lost    bool   // against at least one of them
-	ignored bool   // a resolver keeps what is older: the change is as if it never came
-	raised  bool
-	kind    Type // of the conflict that decided
-	rule    string
+	won      []bool // against Facts.Found
+	lost     bool   // against at least one of them
+	ignored  bool   // a resolver keeps what is older: the change is as if it never came
+	raised   bool
+	kind     Type // of the conflict that decided
+	rule     string
+	decisive int // place in Facts.Found; -1: none
 }
 
 // settle asks the rules about each pair. The first loss names the outcome, or
 // the first pair if nothing is lost.
 func (p Policy) settle(f Facts) (settlement, error) {
-	s := settlement{won: make([]bool, len(f.Found)), rule: "no_conflict"}
+	s := settlement{won: make([]bool, len(f.Found)), rule: "no_conflict", decisive: -1}
 	for i, found := range f.Found {
 		kind := DeleteRecentlyUpdated
 		if f.Operation != OpDelete {
@@ -58,7 +59,7 @@ func (p Policy) settle(f Facts) (settlement, error) {
 	missing := Conflict{Remote: f.Remote, Complete: true}
 	switch live, known := f.keyIsHere(); {
 	case f.Operation == OpDelete && !live:
-		s.kind, s.rule = DeleteMissing, "nothing_to_delete"
+		s.kind, s.rule, s.decisive = DeleteMissing, "nothing_to_delete", -1
 	case f.Operation == OpUpdate && !f.KeyChanged && !known:
 		missing.Type = UpdateMissing
 		return s, p.settleOne(&s, -1, missing)
@@ -82,7 +83,7 @@ func (p Policy) settleOne(s *settlement, i int, c Conflict) error {
 	}
 	keep := decision.Action == Keep
 	if s.kind == 0 || keep && !s.lost || decision.Action == Raise {
-		s.kind, s.rule = c.Type, decision.Rule
+		s.kind, s.rule, s.decisive = c.Type, decision.Rule, i
 	}
 	s.raised = s.raised || decision.Action == Raise
 	s.lost = s.lost || keep

@@ -77,6 +77,7 @@ type Plan struct {
 	Rule       string
 	Fates      []Fate // of Facts.Found
 	Remember   []int  // constraints whose values this version took, unseen
+	Decisive   int    // place in Facts.Found of what decided; -1: nothing that was found
 }
 
 // check refuses facts that no node can have.

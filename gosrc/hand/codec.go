@@ -248,6 +248,37 @@ func decodeConflict(body []byte) (Conflict, error) {
 	return c, d.end(kindConflict)
 }
 
+func decodeFacts(body []byte) (Facts, error) {
+	d := decoder{rest: body}
+	flags := d.u8()
+	f := Facts{Reload: flags&factsReload != 0, KeyChanged: flags&factsKeyChanged != 0, Operation: d.u8(), Image: d.u8(), Remote: d.version()}
+	f.Constraints = append([]byte(nil), d.bytes(int(d.u16()))...)
+	for n := int(d.u16()); n > 0 && !d.failed; n-- {
+		found := Found{Live: d.u8() != 0, Version: d.version()}
+		for k := int(d.u16()); k > 0 && !d.failed; k-- {
+			found.On = append(found.On, int(d.u16()))
+		}
+		f.Found = append(f.Found, found)
+	}
+	return f, d.end(kindFacts)
+}
+
+func encodePlan(p Plan) []byte {
+	var e encoder
+	e.u8(p.Type)
+	e.u8(p.Action)
+	e.str(p.Resolution)
+	e.str(p.Rule)
+	e.u16(uint16(p.Decisive + 1))
+	e.u16(uint16(len(p.Fates)))
+	e = append(e, p.Fates...)
+	e.u16(uint16(len(p.Remember)))
+	for _, constraint := range p.Remember {
+		e.u16(uint16(constraint))
+	}
+	return e
+}
+
 func encodeFault(err error) []byte {
 	fault := pgerr.From(err)
 	var e encoder

@@ -29,6 +29,7 @@ var bodies = []struct {
 	{"progress", make([]byte, 14*8), func(b []byte) (any, error) { return decodeProgress(b) }},
 	{"failed", make([]byte, 4+8+8+4+4+4), func(b []byte) (any, error) { return decodeFailed(b) }},
 	{"conflict", make([]byte, 1+13+13+1), func(b []byte) (any, error) { return decodeConflict(b) }},
+	{"facts", []byte(factsBody), func(b []byte) (any, error) { return decodeFacts(b) }},
 	{"fault", encodeFault(errors.New("x")), func(b []byte) (any, error) {
 		err := decodeFault(b)
 		var fault *pgerr.Error
@@ -38,6 +39,10 @@ var bodies = []struct {
 		return nil, err
 	}},
 }
+
+// factsBody is an update that changed its key, under two constraints, which found one row.
+const factsBody = "\x03\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x08" + "\x00\x02\x01\x02" +
+	"\x00\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x06\x00\x02\x00\x00\x00\x01"
 
 // A body that is one byte short or long comes from another build: it must be
 // refused, not guessed at.
@@ -112,6 +117,15 @@ func TestLayouts(t *testing.T) {
 	c, err := decodeConflict([]byte("\x02\x01\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x08\x01"))
 	if want := (Conflict{Type: 2, Local: Version{true, 5, 6}, Remote: Version{false, 7, 8}, Complete: true}); err != nil || c != want {
 		t.Errorf("CONFLICT %+v %v", c, err)
+	}
+	facts, err := decodeFacts([]byte(factsBody))
+	if want := (Facts{Reload: true, KeyChanged: true, Operation: 2, Image: 1, Remote: Version{true, 7, 8}, Constraints: []byte{1, 2},
+		Found: []Found{{true, []int{0, 1}, Version{true, 5, 6}}}}); err != nil || !reflect.DeepEqual(facts, want) {
+		t.Errorf("FACTS %+v %v", facts, err)
+	}
+	plan := encodePlan(Plan{Type: 1, Action: 2, Resolution: "r", Rule: "s", Decisive: -1, Fates: []byte{4}, Remember: []int{1}})
+	if want := "\x01\x02\x00\x00\x00\x01r\x00\x00\x00\x01s\x00\x00\x00\x01\x04\x00\x01\x00\x01"; string(plan) != want {
+		t.Errorf("PLAN %q", plan)
 	}
 }
 

@@ -2,7 +2,7 @@ package hand
 
 // SocketVersion names the messages; both ends must be of one build. The same string is
 // BDR_SOCKET_VERSION in include/bdr_protocol.h.
-const SocketVersion = "0.1.0/2"
+const SocketVersion = "0.1.0/3"
 
 // messageBytesMax limits a body; BDR_MESSAGE_BYTES_MAX in C.
 const messageBytesMax = 1<<30 + 64*1024
@@ -30,6 +30,8 @@ const (
 	kindFailed   kind = 'x'
 	kindConflict kind = 'c'
 	kindDecision kind = 'e'
+	kindFacts    kind = 'v'
+	kindPlan     kind = 'z'
 )
 
 // kindNames are the names in the documents.
@@ -38,6 +40,7 @@ var kindNames = map[kind]string{
 	kindNotice: "NOTICE", kindFault: "FAULT", kindSQL: "SQL", kindRows: "ROWS", kindLog: "LOG",
 	kindLaunch: "LAUNCH", kindLaunched: "LAUNCHED", kindSettings: "SETTINGS", kindSetup: "SETUP",
 	kindApply: "APPLY", kindProgress: "PROGRESS", kindFailed: "FAILED", kindConflict: "CONFLICT", kindDecision: "DECISION",
+	kindFacts: "FACTS", kindPlan: "PLAN",
 }
 
 func (k kind) String() string {

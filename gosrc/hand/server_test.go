@@ -215,7 +215,7 @@ func TestWriter(t *testing.T) {
 		t.Error("frame changed")
 	}
 	d.send(kindConflict, make([]byte, 28))
-	if _, err := w.ReadConflict(); err != nil {
+	if _, err := w.ReadQuestion(); err != nil {
 		t.Error(err)
 	}
 	if err := w.Decide(Decision{Action: 1}); err != nil {
@@ -245,7 +245,7 @@ func testWriterEnd(t *testing.T, w *Writer, c, d fake) {
 	}
 	w.Close()
 	d.expectEnd()
-	if _, err := w.ReadConflict(); err != io.EOF {
+	if _, err := w.ReadQuestion(); err != io.EOF {
 		t.Errorf("got %v", err)
 	}
 	w.Close()

@@ -71,15 +71,53 @@ type Version struct {
 	Node  uint32
 }
 
-// Conflict holds the facts of a conflict; Type is as in docs/protocol.md.
+// Question is what a writer asks: a Conflict or Facts.
+type Question any
+
+// Conflict says how two tables differ; Type is as in docs/protocol.md.
 type Conflict struct {
 	Type     uint8
 	Local    Version
 	Remote   Version
-	Complete bool // the incoming row has every column
+	Complete bool // the columns without a place here are NULL
 }
 
 const conflictComplete = 1
+
+// Facts is what an incoming version collides with; the numbers are as in
+// docs/protocol.md.
+type Facts struct {
+	Reload      bool // the resolvers may have been changed
+	KeyChanged  bool
+	Operation   uint8
+	Image       uint8
+	Remote      Version
+	Constraints []byte // the kind of each
+	Found       []Found
+}
+
+const (
+	factsReload     = 1
+	factsKeyChanged = 2
+)
+
+// Found is one thing that collides with an incoming version.
+type Found struct {
+	Live    bool
+	On      []int // places in Facts.Constraints
+	Version Version
+}
+
+// Plan is what to do with an incoming version.
+type Plan struct {
+	Type       uint8 // 0: no conflict
+	Action     uint8
+	Resolution string
+	Rule       string
+	Decisive   int    // place in Facts.Found of what decided; -1: none
+	Fates      []byte // of Facts.Found
+	Remember   []int  // places in Facts.Constraints
+}
 
 // Decision is what to do about a conflict.
 type Decision struct {
@@ -89,7 +127,7 @@ type Decision struct {
 }
 
 // Writer is both connections of one writer process. Setup and Apply, Receive,
-// and the pair of ReadConflict and Decide may run side by side.
+// and ReadQuestion with its answers may run side by side.
 type Writer struct {
 	server *Server
 	pid    uint32
@@ -235,21 +273,29 @@ func (w *Writer) receiveFailed(body []byte) error {
 	return &failed
 }
 
-// ReadConflict waits for the next conflict; io.EOF when the writer ended.
-func (w *Writer) ReadConflict() (Conflict, error) {
+// ReadQuestion waits for the next one; io.EOF when the writer ended.
+func (w *Writer) ReadQuestion() (Question, error) {
 	m, err := w.decide.read()
 	if err != nil {
-		return Conflict{}, endAsEOF(err)
+		return nil, endAsEOF(err)
 	}
-	if m.kind != kindConflict {
-		return Conflict{}, violation("%s from a writer", m.kind)
+	switch m.kind {
+	case kindConflict:
+		return decodeConflict(m.body)
+	case kindFacts:
+		return decodeFacts(m.body)
 	}
-	return decodeConflict(m.body)
+	return nil, violation("%s from a writer", m.kind)
 }
 
-// Decide answers the conflict that was read last.
+// Decide answers the Conflict that was read last.
 func (w *Writer) Decide(d Decision) error {
 	return w.decide.write(kindDecision, encodeDecision(d), nil)
+}
+
+// Answer answers the Facts that were read last.
+func (w *Writer) Answer(p Plan) error {
+	return w.decide.write(kindPlan, encodePlan(p), nil)
 }
 
 // Finish tells the writer that nothing more comes, and ends an Apply that waits.

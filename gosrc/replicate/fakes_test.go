@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,8 +93,8 @@ type fakeWriter struct {
 	frames    chan []byte        // what Apply was given; nobody reading it is backpressure
 	reports   chan hand.Progress // what Receive returns
 	fault     chan error         // what Receive returns at the end
-	conflicts chan hand.Conflict
-	decisions chan hand.Decision
+	questions chan hand.Question
+	answers   chan any      // hand.Decision, hand.Plan
 	broken    chan struct{} // closed: the socket is
 	closed    chan struct{}
 	once      sync.Once
@@ -102,7 +103,7 @@ type fakeWriter struct {
 
 func newFakeWriter() *fakeWriter {
 	return &fakeWriter{frames: make(chan []byte), reports: make(chan hand.Progress), fault: make(chan error, 1),
-		conflicts: make(chan hand.Conflict), decisions: make(chan hand.Decision, 10),
+		questions: make(chan hand.Question), answers: make(chan any, 10),
 		broken: make(chan struct{}), closed: make(chan struct{})}
 }
 
@@ -130,18 +131,19 @@ func (w *fakeWriter) Receive() (hand.Progress, error) {
 	}
 }
 
-func (w *fakeWriter) ReadConflict() (hand.Conflict, error) {
+func (w *fakeWriter) ReadQuestion() (hand.Question, error) {
 	select {
-	case c := <-w.conflicts:
-		return c, nil
+	case q := <-w.questions:
+		return q, nil
 	case <-w.broken:
-		return hand.Conflict{}, io.EOF
+		return nil, io.EOF
 	case <-w.closed:
-		return hand.Conflict{}, io.EOF
+		return nil, io.EOF
 	}
 }
 
-func (w *fakeWriter) Decide(d hand.Decision) error { w.decisions <- d; return nil }
+func (w *fakeWriter) Decide(d hand.Decision) error { w.answers <- d; return nil }
+func (w *fakeWriter) Answer(p hand.Plan) error     { w.answers <- p; return nil }
 func (w *fakeWriter) PID() uint32                  { return 42 }
 func (w *fakeWriter) Close() error                 { w.once.Do(func() { close(w.closed) }); return nil }
 
@@ -211,8 +213,12 @@ func (f *fakeWorld) Run(_ context.Context, statements ...hand.Stmt) ([]hand.Resu
 	f.ran = append(f.ran, statements)
 	text := f.position.String()
 	var results []hand.Result
-	for range statements {
-		results = append(results, hand.Result{Processed: 1, Rows: [][]*string{{&text}}})
+	for _, st := range statements {
+		result := hand.Result{Processed: 1, Rows: [][]*string{{&text}}}
+		if strings.Contains(st.SQL, "node_conflict_resolvers") {
+			result.Rows = nil // nobody chose anything
+		}
+		results = append(results, result)
 	}
 	return results, nil
 }

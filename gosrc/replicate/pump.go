@@ -51,8 +51,9 @@ type Applier interface {
 
 // A Decider asks what to do about conflicts.
 type Decider interface {
-	ReadConflict() (hand.Conflict, error)
+	ReadQuestion() (hand.Question, error)
 	Decide(hand.Decision) error
+	Answer(hand.Plan) error
 }
 
 // A Writer is one writer process; *hand.Writer is one.
@@ -275,54 +276,18 @@ func (p *pump) writerGone(err error) error {
 	return err
 }
 
-// decide answers the writer's conflicts.
+// decide answers the writer's questions.
 func (p *pump) decide(ctx context.Context) error {
+	d := decider{pump: p}
 	for {
-		c, err := p.writer.ReadConflict()
+		question, err := p.writer.ReadQuestion()
 		if err != nil {
 			return p.writerGone(err)
 		}
-		d, err := p.resolve(ctx, facts(c))
-		if err != nil {
-			return fmt.Errorf("decide conflict of subscription %q: %w", p.name, err)
-		}
-		err = p.writer.Decide(hand.Decision{Action: uint8(d.Action), Resolution: string(d.Resolution), Rule: d.Rule})
-		if err != nil {
-			return p.writerGone(err)
+		if err = d.answer(ctx, question); err != nil {
+			return err
 		}
 	}
-}
-
-// resolve asks the policy. What users have chosen about tables that differ is
-// read each time: a writer asks once for a table, and again when the choice has
-// changed.
-func (p *pump) resolve(ctx context.Context, c conflict.Conflict) (conflict.Decision, error) {
-	if !c.Type.OfDefinition() {
-		return p.policy.Resolve(c)
-	}
-	results, err := p.runner.Run(ctx, catalog.SelectResolvers())
-	if err != nil {
-		return conflict.Decision{}, fmt.Errorf("read conflict resolvers: %w", err)
-	}
-	chosen, err := catalog.Resolvers(results[0])
-	if err != nil {
-		return conflict.Decision{}, err
-	}
-	policy := p.policy
-	for _, r := range chosen {
-		if policy, err = policy.WithNamed(r.ConflictType, conflict.Resolver(r.Name)); err != nil {
-			return conflict.Decision{}, fmt.Errorf("read conflict resolvers: %w", err)
-		}
-	}
-	return policy.Resolve(c)
-}
-
-func facts(c hand.Conflict) conflict.Conflict {
-	return conflict.Conflict{Type: conflict.Type(c.Type), Local: version(c.Local), Remote: version(c.Remote), Complete: c.Complete}
-}
-
-func version(v hand.Version) conflict.Version {
-	return conflict.Version{Known: v.Known, Time: v.Time, Node: v.Node}
 }
 
 // confirm tells the sender how far we are: at once when it asks, soon when

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -181,10 +182,16 @@ func TestPumpDecides(t *testing.T) {
 		r := startPump(t)
 		defer r.stop(t)
 		r.stream.frame(0, frameOf(startup(), begin(200)))
-		r.writer.conflicts <- hand.Conflict{Type: 1, Local: hand.Version{Known: true, Time: 5, Node: 1},
-			Remote: hand.Version{Known: true, Time: 6, Node: 2}, Complete: true}
-		if d := <-r.writer.decisions; d.Action != 1 || d.Resolution != "apply_remote" || d.Rule != "later_commit_wins" {
-			t.Errorf("got %+v", d)
+		newer := hand.Version{Known: true, Time: 6, Node: 2}
+		r.writer.questions <- hand.Facts{Operation: 1, Image: 1, Remote: newer, Constraints: []byte{1, 1},
+			Found: []hand.Found{{Live: true, On: []int{1}, Version: hand.Version{Known: true, Time: 5, Node: 1}}}}
+		want := hand.Plan{Type: 1, Action: 4, Resolution: "apply_remote", Rule: "later_commit_wins", Fates: []byte{4}}
+		if got := <-r.writer.answers; !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		r.writer.questions <- hand.Conflict{Type: 6, Remote: newer, Complete: true}
+		if got, want := <-r.writer.answers, (hand.Decision{Action: 1, Resolution: "apply_remote", Rule: "missing_column_is_null"}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
 		}
 	})
 }

@@ -1,0 +1,344 @@
+/*-------------------------------------------------------------------------
+ * bdr_memory.c
+ *		Versions that this node has seen and that no row of a table, dead or
+ *		alive, shows: bdr.remembered_version and bdr.evicted_row.
+ *
+ * NOTES
+ *		Values are kept as text, so that a join can copy them, and are found
+ *		by a hash that agrees with the constraint's operators.  Where a type
+ *		has none the hash is 0, and the operators alone decide.
+ *
+ *		Whoever looks waits for whoever is writing such a version: a row that
+ *		was stored before may have to go for its sake.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "bdr.h"
+#include "bdr_apply.h"
+#include "bdr_compat.h"
+#include "bdr_settle.h"
+
+/* Columns of bdr.remembered_version, in the order of sql/50_versions.sql. */
+enum
+{
+	VERSION_RELATION = 1,
+	VERSION_INDEX_NAME,
+	VERSION_VALUE_HASH,
+	VERSION_KEY_VALUES,
+	VERSION_COMMIT_TIME,
+	VERSION_NODE_ID
+};
+#define VERSION_COLUMNS VERSION_NODE_ID
+
+/* ... of bdr.evicted_row. */
+enum
+{
+	EVICTED_RELATION = 1,
+	EVICTED_VALUE_HASH,
+	EVICTED_KEY_VALUES,
+	EVICTED_XID
+};
+#define EVICTED_COLUMNS EVICTED_XID
+
+static Relation open_table(const char *name, LOCKMODE lockmode, Oid *index);
+static bool newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constraint, BdrVersion *newest);
+static bool has_values(Relation memory, HeapTuple tuple, int column, BdrConstraint *constraint);
+static int64 hash_of(BdrConstraint *constraint);
+static Datum values_text(BdrConstraint *constraint);
+static void insert(Relation memory, Datum *values);
+static Oid	topmost(BdrRelation *rel);
+
+/* ---------------------------------------------------------------------
+ * Remembering
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * The incoming version took these values, and no row shows it.
+ */
+void
+bdr_memory_remember(BdrCase *c, BdrConstraint *constraint)
+{
+	Relation	memory;
+	NameData	name;
+	Datum		values[VERSION_COLUMNS];
+	Oid			index;
+
+	/* a table without a key cannot tell which row was meant */
+	if (!constraint->by_value)
+		return;
+	memory = open_table("remembered_version", RowExclusiveLock, &index);
+	namestrcpy(&name, constraint->name);
+	values[VERSION_RELATION - 1] = ObjectIdGetDatum(c->rel->local_relid);
+	values[VERSION_INDEX_NAME - 1] = NameGetDatum(&name);
+	values[VERSION_VALUE_HASH - 1] = Int64GetDatum(hash_of(constraint));
+	values[VERSION_KEY_VALUES - 1] = values_text(constraint);
+	values[VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(bdr_xact.commit_time);
+	values[VERSION_NODE_ID - 1] = ObjectIdGetDatum(bdr_xact.origin_node);
+	insert(memory, values);
+	table_close(memory, NoLock);
+}
+
+/*
+ * The row is about to be deleted by this transaction, which is no deletion of
+ * its key.
+ */
+void
+bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row)
+{
+	BdrConstraint key;
+	Relation	memory;
+	Datum		values[EVICTED_COLUMNS];
+	Oid			index;
+
+	bdr_constraint_of_key(&key, rel, lookup, row);
+	if (!key.by_value)
+		return;
+	memory = open_table("evicted_row", RowExclusiveLock, &index);
+	values[EVICTED_RELATION - 1] = ObjectIdGetDatum(rel->local_relid);
+	values[EVICTED_VALUE_HASH - 1] = Int64GetDatum(hash_of(&key));
+	values[EVICTED_KEY_VALUES - 1] = values_text(&key);
+	values[EVICTED_XID - 1] = TransactionIdGetDatum(GetCurrentTransactionId());
+	insert(memory, values);
+	table_close(memory, NoLock);
+}
+
+static void
+insert(Relation memory, Datum *values)
+{
+	bool		nulls[VERSION_COLUMNS] = {false};
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(memory), values, nulls);
+
+	CatalogTupleInsert(memory, tuple);
+	heap_freetuple(tuple);
+}
+
+/* ---------------------------------------------------------------------
+ * Looking
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Raise *newest to the newest version that collides under the constraint.
+ * Returns false, after a wait, when somebody was writing one: look again.
+ *
+ * What was meant for a row of a partitioned table, and found none, was
+ * remembered for that table.
+ */
+bool
+bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest)
+{
+	Oid			index;
+	Relation	memory = open_table("remembered_version", AccessShareLock, &index);
+	Oid			root = topmost(rel);
+	bool		done;
+
+	done = newest_of(memory, index, rel->local_relid, constraint, newest);
+	if (done && OidIsValid(root))
+		done = newest_of(memory, index, root, constraint, newest);
+	table_close(memory, NoLock);
+	return done;
+}
+
+static bool
+newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constraint, BdrVersion *newest)
+{
+	TransactionId busy = InvalidTransactionId;
+	SnapshotData dirty;
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	NameData	name;
+
+	namestrcpy(&name, constraint->name);
+	ScanKeyInit(&keys[0], VERSION_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	ScanKeyInit(&keys[1], VERSION_INDEX_NAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
+	ScanKeyInit(&keys[2], VERSION_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(constraint)));
+	InitDirtySnapshot(dirty);
+	scan = systable_beginscan(memory, memory_index, true, &dirty, 3, keys);
+	while (!TransactionIdIsValid(busy) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TransactionId writer = dirty.xmin;
+		BdrVersion	version = {true};
+		bool		isnull;
+
+		version.time = DatumGetTimestampTz(heap_getattr(tuple, VERSION_COMMIT_TIME, RelationGetDescr(memory), &isnull));
+		version.node = DatumGetObjectId(heap_getattr(tuple, VERSION_NODE_ID, RelationGetDescr(memory), &isnull));
+		if (bdr_version_compare(&version, newest) <= 0 ||
+			!has_values(memory, tuple, VERSION_KEY_VALUES, constraint))
+			continue;
+		busy = writer;
+		*newest = version;
+	}
+	systable_endscan(scan);
+	if (TransactionIdIsValid(busy))
+		XactLockTableWait(busy, NULL, NULL, XLTW_None);
+	return !TransactionIdIsValid(busy);
+}
+
+/*
+ * Did the transaction xmax delete the row with this key in favour of another
+ * key's?
+ */
+bool
+bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax)
+{
+	Oid			index;
+	Relation	memory = open_table("evicted_row", AccessShareLock, &index);
+	bool		evicted = false;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], EVICTED_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(rel->local_relid));
+	ScanKeyInit(&keys[1], EVICTED_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(key)));
+	scan = systable_beginscan(memory, index, true, SnapshotSelf, 2, keys);
+	while (!evicted && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		xid = heap_getattr(tuple, EVICTED_XID, RelationGetDescr(memory), &isnull);
+
+		evicted = TransactionIdEquals(DatumGetTransactionId(xid), xmax) &&
+			has_values(memory, tuple, EVICTED_KEY_VALUES, key);
+	}
+	systable_endscan(scan);
+	table_close(memory, NoLock);
+	return evicted;
+}
+
+/*
+ * Do the values that are kept in this column collide with the constraint's?
+ */
+static bool
+has_values(Relation memory, HeapTuple tuple, int column, BdrConstraint *constraint)
+{
+	bool		isnull;
+	Datum		array = heap_getattr(tuple, column, RelationGetDescr(memory), &isnull);
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+	Datum	   *texts;
+	bool	   *text_nulls;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &texts, &text_nulls, &n);
+	if (n != constraint->nkeys)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		Oid			input;
+		Oid			param;
+
+		nulls[i] = text_nulls[i];
+		if (nulls[i])
+			continue;
+		getTypeInputInfo(constraint->types[i], &input, &param);
+		values[i] = OidInputFunctionCall(input, TextDatumGetCString(texts[i]), param, -1);
+	}
+	return bdr_constraint_matches(constraint, values, nulls);
+}
+
+/* ---------------------------------------------------------------------
+ * Values
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Of all values together; 0 where equal ones may not have equal hashes.
+ */
+static int64
+hash_of(BdrConstraint *constraint)
+{
+	uint64		hash = 0;
+
+	if (constraint->hash != 0 || constraint->is_exclusion)
+		return constraint->hash;
+	for (int i = 0; i < constraint->nkeys; i++)
+	{
+		ScanKey		key = &constraint->keys[i];
+		TypeCacheEntry *type = lookup_type_cache(constraint->types[i],
+												 TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_EXTENDED_PROC_FINFO);
+
+		if (!OidIsValid(type->hash_extended_proc) || type->eq_opr_finfo.fn_oid != key->sk_func.fn_oid)
+			return 0;
+		hash = hash_combine64(hash, (key->sk_flags & SK_ISNULL) != 0 ? 0 :
+							  DatumGetUInt64(FunctionCall2Coll(&type->hash_extended_proc_finfo, key->sk_collation,
+															   key->sk_argument, UInt64GetDatum(0))));
+	}
+	return constraint->hash = (int64) hash;
+}
+
+static Datum
+values_text(BdrConstraint *constraint)
+{
+	Datum	   *texts = palloc0(constraint->nkeys * sizeof(Datum));
+	bool	   *nulls = palloc0(constraint->nkeys * sizeof(bool));
+	int			dims[1] = {constraint->nkeys};
+	int			lower[1] = {1};
+
+	for (int i = 0; i < constraint->nkeys; i++)
+	{
+		ScanKey		key = &constraint->keys[i];
+		Oid			output;
+		bool		is_varlena;
+
+		nulls[i] = (key->sk_flags & SK_ISNULL) != 0;
+		if (nulls[i])
+			continue;
+		getTypeOutputInfo(constraint->types[i], &output, &is_varlena);
+		texts[i] = CStringGetTextDatum(OidOutputFunctionCall(output, key->sk_argument));
+	}
+	return PointerGetDatum(construct_md_array(texts, nulls, 1, dims, lower, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* ---------------------------------------------------------------------
+ * Tables
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * The table, and its index that begins with the relation.
+ */
+static Relation
+open_table(const char *name, LOCKMODE lockmode, Oid *index)
+{
+	Oid			namespace = get_namespace_oid(BDR_SCHEMA, false);
+	Oid			relid = get_relname_relid(name, namespace);
+
+	*index = get_relname_relid(psprintf("%s_idx", name), namespace);
+	if (!OidIsValid(relid) || !OidIsValid(*index))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s.%s\" or its index does not exist", BDR_SCHEMA, name)));
+	return table_open(relid, lockmode);
+}
+
+/*
+ * InvalidOid: rel is no partition.
+ */
+static Oid
+topmost(BdrRelation *rel)
+{
+	if (rel->root != NULL && rel->root->mapped)
+		return rel->root->local_relid;
+	return rel->ancestors != NIL ? llast_oid(rel->ancestors) : InvalidOid;
+}

@@ -1,0 +1,112 @@
+package replicate
+
+import (
+	"context"
+	"fmt"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/conflict"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/pgerr"
+)
+
+// decider answers one writer's questions about conflicts.
+type decider struct {
+	pump   *pump
+	chosen *conflict.Policy // as users have chosen; nil: not read yet
+}
+
+// answer decides and sends what was decided.
+func (d *decider) answer(ctx context.Context, question hand.Question) error {
+	switch q := question.(type) {
+	case hand.Conflict:
+		return d.answerConflict(ctx, q)
+	case hand.Facts:
+		return d.answerFacts(ctx, q)
+	}
+	return pgerr.New(pgerr.InternalError, "unknown question %T of a writer", question)
+}
+
+// answerConflict reads what users have chosen each time: a writer asks once for
+// a table, and again when the choice has changed.
+func (d *decider) answerConflict(ctx context.Context, c hand.Conflict) error {
+	policy, err := d.policy(ctx, true)
+	if err != nil {
+		return err
+	}
+	decision, err := policy.Resolve(conflict.Conflict{Type: conflict.Type(c.Type), Local: version(c.Local),
+		Remote: version(c.Remote), Complete: c.Complete})
+	if err != nil {
+		return d.failed(err)
+	}
+	return d.sent(d.pump.writer.Decide(hand.Decision{Action: uint8(decision.Action),
+		Resolution: string(decision.Resolution), Rule: decision.Rule}))
+}
+
+func (d *decider) answerFacts(ctx context.Context, f hand.Facts) error {
+	policy, err := d.policy(ctx, f.Reload)
+	if err != nil {
+		return err
+	}
+	plan, err := policy.Decide(facts(f))
+	if err != nil {
+		return d.failed(err)
+	}
+	answer := hand.Plan{Type: uint8(plan.Type), Action: uint8(plan.Action), Resolution: string(plan.Resolution),
+		Rule: plan.Rule, Decisive: plan.Decisive, Remember: plan.Remember}
+	for _, fate := range plan.Fates {
+		answer.Fates = append(answer.Fates, byte(fate))
+	}
+	return d.sent(d.pump.writer.Answer(answer))
+}
+
+func (d *decider) failed(err error) error {
+	return fmt.Errorf("decide conflict of subscription %q: %w", d.pump.name, err)
+}
+
+func (d *decider) sent(err error) error {
+	if err != nil {
+		return d.pump.writerGone(err)
+	}
+	return nil
+}
+
+// policy is what users have chosen; it is read again when the writer says that
+// it may have changed.
+func (d *decider) policy(ctx context.Context, reload bool) (*conflict.Policy, error) {
+	if d.chosen != nil && !reload {
+		return d.chosen, nil
+	}
+	results, err := d.pump.runner.Run(ctx, catalog.SelectResolvers())
+	if err != nil {
+		return nil, fmt.Errorf("read conflict resolvers: %w", err)
+	}
+	chosen, err := catalog.Resolvers(results[0])
+	if err != nil {
+		return nil, err
+	}
+	policy := d.pump.policy
+	for _, r := range chosen {
+		if policy, err = policy.WithNamed(r.ConflictType, conflict.Resolver(r.Name)); err != nil {
+			return nil, fmt.Errorf("read conflict resolvers: %w", err)
+		}
+	}
+	d.chosen = &policy
+	return d.chosen, nil
+}
+
+func facts(f hand.Facts) conflict.Facts {
+	out := conflict.Facts{Operation: conflict.Operation(f.Operation), KeyChanged: f.KeyChanged,
+		Image: conflict.Image(f.Image), Remote: version(f.Remote)}
+	for _, kind := range f.Constraints {
+		out.Constraints = append(out.Constraints, conflict.Constraint(kind))
+	}
+	for _, found := range f.Found {
+		out.Found = append(out.Found, conflict.Found{Live: found.Live, On: found.On, Version: version(found.Version)})
+	}
+	return out
+}
+
+func version(v hand.Version) conflict.Version {
+	return conflict.Version{Known: v.Known, Time: v.Time, Node: v.Node}
+}

@@ -1,0 +1,125 @@
+/*-------------------------------------------------------------------------
+ * bdr_settle.h
+ *		One incoming version of a row, all that it collides with, and what
+ *		becomes of both.
+ *
+ * NOTES
+ *		docs/decisions/0007-convergence.md has the rule.  bdr_collide.c finds
+ *		what there is, bdr_memory.c keeps the versions that no row shows,
+ *		bdr_conflict.c asks Go, and bdr_settle.c does what was decided.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_SETTLE_H
+#define BDR_SETTLE_H
+
+#include "postgres.h"
+
+#include "access/skey.h"
+#include "nodes/execnodes.h"
+
+#include "bdr_apply.h"
+
+/* These numbers travel: docs/protocol.md. */
+typedef enum BdrOperation
+{
+	BDR_OP_INSERT = 1,
+	BDR_OP_UPDATE = 2,
+	BDR_OP_DELETE = 3
+} BdrOperation;
+
+typedef enum BdrImage
+{
+	BDR_IMAGE_COMPLETE = 1,
+	BDR_IMAGE_PARTIAL = 2,		/* values that were not sent are not known */
+	BDR_IMAGE_GONE = 3			/* ... and the origin has no such row any more */
+} BdrImage;
+
+typedef enum BdrFate
+{
+	BDR_FATE_STAYS = 1,
+	BDR_FATE_REPLACED = 2,		/* the incoming row is written over it */
+	BDR_FATE_REMOVED = 3,		/* deleted: it has the same key */
+	BDR_FATE_EVICTED = 4		/* deleted: it has another key, and leaves a mark */
+} BdrFate;
+
+/* A constraint under which the incoming version has values that can collide. */
+typedef struct BdrConstraint
+{
+	int			place;			/* of its index in the ResultRelInfo; -1: none */
+	Oid			index;
+	const char *name;			/* in bdr.remembered_version; "": the key */
+	bool		is_exclusion;
+	bool		by_value;		/* it has values; else only the lookup finds rows */
+	int			nkeys;
+	ScanKey		keys;			/* "existing operator value", with the values */
+	Oid		   *types;			/* of the values; base types */
+	int64		hash;			/* of the values; see bdr_memory.c */
+	bool		taken;			/* a row that is here has equal values */
+	bool		remember;		/* decided: the version took the values, unseen */
+} BdrConstraint;
+
+/* What collides: a row, or a version that is no longer to be seen. */
+typedef struct BdrFound
+{
+	TupleTableSlot *row;		/* NULL: it is not a row */
+	TransactionId xmin;
+	BdrVersion	version;
+	Bitmapset  *on;				/* places in BdrCase.constraints */
+	BdrFate		fate;
+} BdrFound;
+
+typedef struct BdrCase
+{
+	BdrRelation *rel;
+	BdrOperation operation;
+	bool		key_changed;	/* an update that gives a row this key */
+	BdrImage	image;
+	TupleTableSlot *row;		/* of a deletion: its key */
+	BdrLookup  *lookup;			/* how rows with the key are found */
+	TupleTableSlot *key;		/* ... of an update or delete: by these values */
+	TupleTableSlot *old;		/* the row under the old key, which goes; or NULL */
+
+	int			nconstraints;	/* the first is the key */
+	BdrConstraint *constraints;
+	List	   *found;			/* BdrFound */
+
+	/* what was decided */
+	BdrConflictType type;		/* 0: no conflict */
+	BdrAction	action;
+	char	   *resolution;
+	char	   *rule;
+	BdrFound   *decisive;		/* NULL: nothing that was found */
+} BdrCase;
+
+/* bdr_collide.c */
+extern void bdr_case_describe(BdrCase *c);
+extern void bdr_case_gather(BdrCase *c);
+extern void bdr_case_end(BdrCase *c);
+extern bool bdr_case_is_surpassed(BdrCase *c);
+extern bool bdr_case_overlooked(BdrCase *c);
+extern void bdr_constraint_of_key(BdrConstraint *key, BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
+extern bool bdr_constraint_matches(BdrConstraint *constraint, const Datum *values, const bool *isnull);
+
+/* bdr_memory.c */
+extern void bdr_memory_remember(BdrCase *c, BdrConstraint *constraint);
+extern void bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
+extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest);
+extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);
+
+/* bdr_conflict.c */
+extern void bdr_conflict_plan(BdrCase *c);
+extern int	bdr_version_compare(const BdrVersion *a, const BdrVersion *b);
+
+/* bdr_settle.c */
+extern void bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row);
+extern void bdr_settle_update(BdrUpdate *update);
+extern bool bdr_settle_is_plain(BdrUpdate *update);
+extern void bdr_settle_delete(BdrUpdate *update);
+
+/* bdr_apply.c: the writing itself; false: the row has changed meanwhile */
+extern void bdr_write_generated(BdrRelation *rel, TupleTableSlot *row, CmdType command);
+extern void bdr_write_insert(BdrRelation *rel, TupleTableSlot *row);
+extern bool bdr_write_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *row);
+extern bool bdr_write_delete(BdrRelation *rel, TupleTableSlot *found, bool *vetoed);
+
+#endif							/* BDR_SETTLE_H */
