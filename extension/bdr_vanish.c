@@ -25,6 +25,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "postmaster/bgworker.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
@@ -44,12 +45,14 @@ typedef struct VanishSlot
 static VanishSlot *slots = NULL;
 
 /* Where this transaction is counted. */
-static uint16 counted[BDR_VANISH_SLOTS];
+static uint16 counted[BDR_VANISH_SLOTS + 1];
 static int	ncounted = 0;
-static bool is_counted[BDR_VANISH_SLOTS];
+static bool is_counted[BDR_VANISH_SLOTS + 1];
 
 static void at_transaction_end(XactEvent event, void *arg);
+static void count(int i);
 static void uncount(TimestampTz time);
+static bool goes_around_executor(void);
 static void raise_newest(VanishSlot *slot, TimestampTz time);
 static bool slot_is_newer(VanishSlot *slot, uint32 own, TimestampTz time);
 
@@ -109,8 +112,12 @@ slot_of(Oid relid)
 void
 bdr_vanish_begin(Oid relid)
 {
-	int			i = slot_of(relid);
+	count(slot_of(relid));
+}
 
+static void
+count(int i)
+{
 	if (slots == NULL || is_counted[i])
 		return;
 	pg_atomic_fetch_add_u32(&slots[i].in_progress, 1);	/* a full barrier */
@@ -127,6 +134,10 @@ at_transaction_end(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (goes_around_executor())
+				count(SERVER_SLOT);
+			break;
 		case XACT_EVENT_COMMIT:
 			if (ncounted == 0 || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 				uncount(0);
@@ -142,6 +153,17 @@ at_transaction_end(XactEvent event, void *arg)
 		default:
 			break;
 	}
+}
+
+/*
+ * Logical replication's workers, and those of other extensions, change rows
+ * without a statement that a hook could see.
+ */
+static bool
+goes_around_executor(void)
+{
+	return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, "bdr") != 0 &&
+		TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
 /* What vanished has this time; 0: nothing did. */
@@ -202,7 +224,7 @@ bdr_vanish_newer(Oid relid, TimestampTz time)
 		return true;
 	pg_memory_barrier();		/* what we stored is there before we read */
 	return slot_is_newer(&slots[i], is_counted[i], time) ||
-		slot_is_newer(&slots[SERVER_SLOT], 0, time);
+		slot_is_newer(&slots[SERVER_SLOT], is_counted[SERVER_SLOT], time);
 }
 
 static bool

@@ -9,6 +9,9 @@
  *		finishes, for partitions that INSERT ... ON CONFLICT came to.  Foreign
  *		keys that cascade run statements of their own.
  *
+ *		What goes around the executor is counted for the whole server, in
+ *		bdr_vanish.c.
+ *
  *		COPY and plain INSERT make nothing invisible.  TRUNCATE is not covered.
  *-------------------------------------------------------------------------
  */

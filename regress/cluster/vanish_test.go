@@ -24,6 +24,7 @@ func TestVanishedVersionsAreCounted(t *testing.T) {
 	t.Run("ends", func(t *testing.T) { testVanishEnds(t, n.For(t)) })
 	t.Run("until_locks_are_released", func(t *testing.T) { testVanishUntilVisible(t, n.For(t)) })
 	t.Run("times", func(t *testing.T) { testVanishTimes(t, n.For(t)) })
+	t.Run("around_the_executor", func(t *testing.T) { testVanishSubscription(t, n.For(t)) })
 	t.Run("restart", func(t *testing.T) { testVanishRestart(t, n.For(t)) })
 }
 
@@ -229,6 +230,30 @@ func testVanishTimes(t *testing.T, n *pgtest.Node) {
 	if got := n.Value(same); got != "t" {
 		t.Error("the time is not the one that the session chose")
 	}
+}
+
+// testVanishSubscription: PostgreSQL's own logical replication deletes without
+// a statement.
+func testVanishSubscription(t *testing.T, n *pgtest.Node) {
+	const table = "CREATE TABLE fed (id int PRIMARY KEY)"
+	source := func(sql string) {
+		_, err := n.Run("postgres", sql)
+		n.Must(err)
+	}
+	source(table)
+	source("CREATE PUBLICATION p FOR TABLE fed")
+	source("SELECT pg_create_logical_replication_slot('fed', 'pgoutput')")
+	n.Exec(table, "CREATE SUBSCRIPTION s CONNECTION '"+n.DSN("postgres")+"' PUBLICATION p WITH (create_slot = false, slot_name = 'fed', copy_data = false)")
+	source("INSERT INTO fed VALUES (1)")
+	n.Wait(30*time.Second, "SELECT count(*) FROM fed", "1")
+	before := n.Value("SELECT newest FROM bdr.internal_debug_vanish(0)")
+	source("DELETE FROM fed")
+	n.Wait(30*time.Second, "SELECT count(*) FROM fed", "0")
+	n.Wait(time.Second, inProgress("0"), "0")
+	if got := n.Value("SELECT newest > '" + before + "' FROM bdr.internal_debug_vanish(0)"); got != "t" {
+		t.Error("a row that a subscription deleted left no time")
+	}
+	n.Exec("DROP SUBSCRIPTION s")
 }
 
 // testVanishRestart: what was before is unknown, and nobody is counted.
