@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	"gosrc/lsn":       {"gosrc/pgerr"},
 	"gosrc/pgtest":    {"gosrc/lsn"},
 	"regress/bench":   {"gosrc/pgtest"},
-	"regress/cluster": {"gosrc/pgtest"},
+	"regress/cluster": {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest"},
 }
 
 // drivers never run inside a server: they may start goroutines, read the

@@ -122,7 +122,7 @@ func (c *Cluster) tryDeliver(n, from *node, r *Result) error {
 func (c *Cluster) write(n *node, r *Result) error {
 	statements := make([]Statement, 1+c.random.IntN(3))
 	for i := range statements {
-		statements[i] = c.statement()
+		statements[i] = RandomStatement(c.random, &c.config.Table, c.config.Large)
 	}
 	var done bool
 	var err error
@@ -135,20 +135,6 @@ func (c *Cluster) write(n *node, r *Result) error {
 		r.Commits++
 	}
 	return err
-}
-
-// statement makes a random one, on few keys and values, so that they meet.
-func (c *Cluster) statement() Statement {
-	small := func() int8 { return int8(c.random.IntN(3) + 1) }
-	st := Statement{Kind: StatementKind(c.random.IntN(int(statementKinds))), Key: small(), Value: small()}
-	if st.Kind == SetLarge && !c.config.Large {
-		st.Kind = SetBody
-	}
-	if st.Kind == SetColumn && len(c.config.Table.Constraints) > 0 {
-		st.Column = c.random.IntN(len(c.config.Table.Constraints))
-	}
-	st.Row = Row{Key: st.Key, Cols: [columnsMax]int8{int8(c.random.IntN(4)), int8(c.random.IntN(4))}}
-	return st
 }
 
 // settle heals everything and delivers what is left, in random order.
@@ -231,8 +217,7 @@ func sorted(rows []live) []live {
 	return out
 }
 
-// specified is the specification: all transactions in the order of their
-// versions, where each row that is written evicts what it collides with.
+// specified is what the nodes must end with.
 func (c *Cluster) specified() []live {
 	var all []*Transaction
 	for i := range c.nodes {
@@ -240,18 +225,38 @@ func (c *Cluster) specified() []live {
 			all = append(all, &c.nodes[i].log[k])
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *Transaction) int { return conflict.Compare(a.Version, b.Version) })
-	rows := slices.Clone(c.start)
-	for _, t := range all {
-		for _, change := range t.Changes {
+	return specify(&c.config.Table, c.start, all)
+}
+
+// specify is the specification: the transactions that were seen in the order of
+// their versions, where each row that is written evicts what it collides with.
+func specify(t *Table, start []live, seen []*Transaction) []live {
+	slices.SortStableFunc(seen, func(a, b *Transaction) int { return conflict.Compare(a.Version, b.Version) })
+	rows := slices.Clone(start)
+	for _, transaction := range seen {
+		for _, change := range transaction.Changes {
 			rows = slices.DeleteFunc(rows, func(l live) bool {
 				return change.Operation != conflict.OpInsert && l.Key == change.OldKey ||
-					change.Operation != conflict.OpDelete && c.config.Table.collideAny(&l.Row, &change.Row)
+					change.Operation != conflict.OpDelete && t.collideAny(&l.Row, &change.Row)
 			})
 			if change.Operation != conflict.OpDelete {
-				rows = append(rows, live{change.Row, t.Version})
+				rows = append(rows, live{change.Row, transaction.Version})
 			}
 		}
 	}
 	return sorted(rows)
+}
+
+// Specified is what a node must show, ordered by key, that began with rows and
+// has seen transactions; those of one node stand in their order.
+func Specified(t *Table, start []Row, seen []*Transaction) []Row {
+	var rows []live
+	for _, row := range start {
+		rows = append(rows, live{Row: row})
+	}
+	var out []Row
+	for _, l := range specify(t, rows, slices.Clone(seen)) {
+		out = append(out, l.Row)
+	}
+	return out
 }

@@ -95,16 +95,16 @@ func TestMatrix(t *testing.T) {
 }
 
 func writePairs(t *testing.T, b *bytes.Buffer) {
-	for _, w := range worlds()[1:3] {
-		for _, start := range w.starts {
-			menu := possible(t, w, start)
-			fmt.Fprintf(b, "### %s, %s at the start\n\n| A |", w.table.Name, rowsText(w.table, start, nil))
+	for _, w := range Worlds()[1:3] {
+		for _, start := range w.Starts {
+			menu := w.Possible(start)
+			fmt.Fprintf(b, "### %s, %s at the start\n\n| A |", w.Table.Name, RowsText(&w.Table, start, nil))
 			for _, st := range menu {
-				fmt.Fprintf(b, " B: %s |", st.text(w.table))
+				fmt.Fprintf(b, " B: %s |", st.Text(&w.Table))
 			}
 			b.WriteString("\n|---|" + strings.Repeat("---|", len(menu)) + "\n")
 			for _, older := range menu {
-				fmt.Fprintf(b, "| %s |", older.text(w.table))
+				fmt.Fprintf(b, "| %s |", older.Text(&w.Table))
 				for _, newer := range menu {
 					fmt.Fprintf(b, " %s |", concurrent(t, w, start, older, newer))
 				}
@@ -115,28 +115,11 @@ func writePairs(t *testing.T, b *bytes.Buffer) {
 	}
 }
 
-// possible lists the statements that change something.
-func possible(t *testing.T, w world, start []Row) []Statement {
-	t.Helper()
-	var out []Statement
-	for _, st := range w.menu {
-		c := started(Config{Nodes: 1, Table: w.table, Policy: conflict.DefaultPolicy()}, start)
-		done, err := c.commitNow(&c.nodes[0], []Statement{st})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if done {
-			out = append(out, st)
-		}
-	}
-	return out
-}
-
 // concurrent is what two nodes end with that wrote before they heard of each
 // other.
-func concurrent(t *testing.T, w world, start []Row, older, newer Statement) string {
+func concurrent(t *testing.T, w World, start []Row, older, newer Statement) string {
 	t.Helper()
-	c := started(Config{Nodes: 2, Table: w.table, Policy: conflict.DefaultPolicy()}, start)
+	c := started(Config{Nodes: 2, Table: w.Table, Policy: conflict.DefaultPolicy()}, start)
 	for i, st := range []Statement{older, newer} {
 		c.now++
 		if _, err := c.commitNow(&c.nodes[i], []Statement{st}); err != nil {
@@ -151,24 +134,24 @@ func concurrent(t *testing.T, w world, start []Row, older, newer Statement) stri
 	for _, l := range sorted(c.nodes[0].live) {
 		rows = append(rows, l.Row)
 	}
-	return rowsText(w.table, rows, map[int16]string{-1: "S", 1: "A", 2: "B"})
+	return RowsText(&w.Table, rows, map[int16]string{-1: "S", 1: "A", 2: "B"})
 }
 
 func writeCounts(t *testing.T, b *bytes.Buffer) {
 	b.WriteString("## Every order\n\nEvery sequence of statements on every placement over the nodes, each run at any moment between the others' deliveries.\n" +
 		"All schedules end equal on all nodes, with the rows of the specification.\n\n" +
 		"| Table | Statements | Nodes | Cases | Schedules |\n|---|---|---|---|---|\n")
-	for _, w := range worlds() {
+	for _, w := range Worlds() {
 		for _, n := range []int{2, 3} {
 			for nodes := n; nodes <= 3; nodes++ {
 				if n == 3 {
-					w.menu = w.menu[:w.few]
+					w.Menu = w.Menu[:w.Few]
 				}
 				sum, err := exploreAll(w, n, Config{Nodes: nodes, Policy: conflict.DefaultPolicy()})
 				if err != nil {
 					t.Fatal(err)
 				}
-				fmt.Fprintf(b, "| %s | %d | %d | %d | %d |\n", w.table.Name, n, nodes, sum.cases, sum.schedules)
+				fmt.Fprintf(b, "| %s | %d | %d | %d | %d |\n", w.Table.Name, n, nodes, sum.cases, sum.schedules)
 			}
 		}
 	}
@@ -180,9 +163,9 @@ func TestEveryOrderOfAllStatements(t *testing.T) {
 	if os.Getenv("BDR_SCHEDULES") == "" {
 		t.Skip("BDR_SCHEDULES is not set")
 	}
-	for _, w := range worlds() {
+	for _, w := range Worlds() {
 		for nodes := 2; nodes <= 3; nodes++ {
-			t.Run(fmt.Sprintf("%s/%d nodes", w.table.Name, nodes), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%d nodes", w.Table.Name, nodes), func(t *testing.T) {
 				t.Parallel()
 				sum, err := exploreAll(w, 3, Config{Nodes: nodes, Policy: conflict.DefaultPolicy()})
 				if err != nil {
@@ -209,12 +192,12 @@ func firstDivergence(t *testing.T, m mistake) string {
 	m.change(&config)
 	config.Nodes = 3
 	for n := 2; n <= 3; n++ {
-		for _, w := range worlds() {
-			if w.table.Name != m.table.Name {
+		for _, w := range Worlds() {
+			if w.Table.Name != m.table.Name {
 				continue
 			}
 			if n == 3 {
-				w.menu = w.menu[:w.few]
+				w.Menu = w.Menu[:w.Few]
 			}
 			if _, err := exploreAll(w, n, config); errors.Is(err, ErrDiverged) {
 				return strings.TrimPrefix(strings.SplitN(err.Error(), ": ", 2)[0], m.table.Name+"; ")
