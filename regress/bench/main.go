@@ -49,6 +49,7 @@ func sections() []section {
 		{[]string{"quiet"}, quiet},
 		{[]string{"peers"}, peers},
 		{[]string{"idle"}, idle},
+		{[]string{"conflicts"}, conflicts},
 	}
 }
 

@@ -18,6 +18,7 @@ type report struct {
 	Quiet      *quietResult      `json:"quiet,omitempty"`
 	Peers      *peersResult      `json:"peers,omitempty"`
 	Idle       *idleResult       `json:"idle,omitempty"`
+	Conflicts  *conflictsResult  `json:"conflicts,omitempty"`
 }
 
 // throughputResult is one run, the medians of its passes.
@@ -56,6 +57,7 @@ func (r *report) take(other *report) {
 	r.Quiet = cmp.Or(other.Quiet, r.Quiet)
 	r.Peers = cmp.Or(other.Peers, r.Peers)
 	r.Idle = cmp.Or(other.Idle, r.Idle)
+	r.Conflicts = cmp.Or(other.Conflicts, r.Conflicts)
 }
 
 // text is the report for a terminal and for the page.
@@ -84,6 +86,9 @@ func (r *report) parts() []part {
 	}
 	if r.Idle != nil {
 		out = append(out, part{"idle", r.Idle.table()})
+	}
+	if r.Conflicts != nil {
+		out = append(out, part{"conflicts", r.Conflicts.table()})
 	}
 	return slices.DeleteFunc(out, func(p part) bool { return p.text == "" })
 }
