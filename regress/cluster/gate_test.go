@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -56,9 +57,14 @@ func (g *gates) shut(from int) (int, string, error) {
 	return n, fmt.Sprintf("INSERT INTO gate VALUES (%d, %d)", from, n), nil
 }
 
-// open lets a node apply another one's transaction.
-func (g *gates) open(to, from, n int) error {
-	_, err := pgtest.RunOn(g.keys[to], fmt.Sprintf("SELECT pg_advisory_unlock(%d, %d)", from, n), gateLimit)
+// open lets a node apply transactions of others, given as origin and number, all
+// at the same moment.
+func (g *gates) open(to int, transactions ...[2]int) error {
+	var calls []string
+	for _, one := range transactions {
+		calls = append(calls, fmt.Sprintf("pg_advisory_unlock(%d, %d)", one[0], one[1]))
+	}
+	_, err := pgtest.RunOn(g.keys[to], "SELECT "+strings.Join(calls, ", "), gateLimit)
 	return err
 }
 

@@ -86,7 +86,7 @@ func (r *replay) create(start []model.Row, by int) error {
 }
 
 func (r *replay) pass(to, from, number int) error {
-	if err := r.gates.open(to, from, number); err != nil {
+	if err := r.gates.open(to, [2]int{from, number}); err != nil {
 		return err
 	}
 	return r.gates.await(to, from, number)
@@ -133,7 +133,7 @@ func (r *replay) arrived(to, from int) {
 // rush lets a node apply all that it lacks, from every other node at once, while
 // a user of its own writes: before or after the user has locked his rows.
 func (r *replay) rush(to int, statements []model.Statement, locked bool) error {
-	r.tell("node%d gets all that it lacks at once, while a user writes, %s", to+1, map[bool]string{true: "first", false: "last"}[locked])
+	r.tell("node%d gets at once all that it lacks, while a user writes, %s", to+1, map[bool]string{true: "first", false: "last"}[locked])
 	open := func() error { return r.openAll(to) }
 	before, between := open, nothing
 	if locked {
@@ -145,6 +145,20 @@ func (r *replay) rush(to int, statements []model.Statement, locked bool) error {
 	if err := r.commit(to, statements, between); err != nil {
 		return err
 	}
+	return r.awaitAll(to)
+}
+
+// deliverAll lets a node apply all that it lacks, from every other node at once.
+func (r *replay) deliverAll(to int) error {
+	r.tell("node%d gets at once all that it lacks", to+1)
+	if err := r.openAll(to); err != nil {
+		return err
+	}
+	return r.awaitAll(to)
+}
+
+// awaitAll returns when a node has applied all of the others, and compares it.
+func (r *replay) awaitAll(to int) error {
 	for from := range r.log {
 		for r.pending(to, from) {
 			next := r.log[from][r.seen[to][from]]
@@ -162,14 +176,13 @@ func (r *replay) rush(to int, statements []model.Statement, locked bool) error {
 func nothing() error { return nil }
 
 func (r *replay) openAll(to int) error {
+	var all [][2]int
 	for from := range r.log {
 		for k := r.seen[to][from]; from != to && k < len(r.log[from]); k++ {
-			if err := r.gates.open(to, from, r.log[from][k].number); err != nil {
-				return err
-			}
+			all = append(all, [2]int{from, r.log[from][k].number})
 		}
 	}
-	return nil
+	return r.gates.open(to, all...)
 }
 
 // vacuum removes the dead rows that nothing holds.
