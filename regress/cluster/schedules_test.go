@@ -139,11 +139,8 @@ func wider(table model.Table) []model.Statement {
 	return []model.Statement{
 		{Kind: model.InsertRow, Row: model.Row{Key: 3, Cols: [2]int8{3, 3}}},
 		{Kind: model.SetColumn, Key: 1, Column: 0, Value: 3},
-		{Kind: model.SetColumn, Key: 1, Column: 1, Value: 3},
-		{Kind: model.SetColumn, Key: 2, Column: 0, Value: 3},
 		{Kind: model.SetColumn, Key: 2, Column: 1, Value: 3},
 		{Kind: model.SetKey, Key: 1, Value: 3},
-		{Kind: model.SetKey, Key: 2, Value: 3},
 		{Kind: model.SetBody, Key: 2},
 	}
 }
