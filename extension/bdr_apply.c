@@ -60,6 +60,7 @@ static void insert_run(BdrRelation *rel, int count, uint32 first_change);
 static void insert_where_it_belongs(BdrRelation *rel, TupleTableSlot *slot);
 static void insert_alone(BdrRelation *rel, TupleTableSlot *slot);
 static bool may_be_surpassed(BdrRelation *rel);
+static void note_deferred(BdrRelation *rel, TupleTableSlot *slot, const List *recheck);
 static void check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
 static void check_partition(BdrRelation *rel, TupleTableSlot *slot);
 static bool update_found(BdrUpdate *update);
@@ -244,8 +245,8 @@ insert_run(BdrRelation *rel, int count, uint32 first_change)
 
 		bdr_xact.change_nr = first_change + i;
 		recheck = bdr_insert_new_index_tuples(rel->result, rel->run_slots[i], rel->estate);
-		if (unlikely(recheck != NIL))
-			bdr_deferred_add(rel, rel->run_slots[i], recheck);
+		if (unlikely(rel->has_deferrable))
+			note_deferred(rel, rel->run_slots[i], recheck);
 	}
 	if (unlikely(may_be_surpassed(rel)))
 		bdr_unit_start_over();
@@ -269,8 +270,8 @@ bdr_write_insert(BdrRelation *rel, TupleTableSlot *slot)
 		recheck = bdr_insert_new_index_tuples(rel->result, slot, rel->estate);
 	if (rel->fires_triggers)
 		ExecARInsertTriggers(rel->estate, rel->result, slot, recheck, NULL);
-	if (unlikely(recheck != NIL))
-		bdr_deferred_add(rel, slot, recheck);
+	if (unlikely(rel->has_deferrable))
+		note_deferred(rel, slot, recheck);
 }
 
 /*
@@ -316,6 +317,16 @@ static bool
 may_be_surpassed(BdrRelation *rel)
 {
 	return !bdr_peer.mirror && bdr_vanish_newer(rel->local_relid, bdr_xact.commit_time);
+}
+
+/*
+ * The row was stored; recheck are the deferrable indexes where it collides.
+ */
+static void
+note_deferred(BdrRelation *rel, TupleTableSlot *slot, const List *recheck)
+{
+	if (recheck != NIL || may_be_surpassed(rel))
+		bdr_deferred_add(rel, slot);
 }
 
 /*
@@ -498,8 +509,8 @@ update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 	if (rel->fires_triggers)
 		ExecARUpdateTriggers(rel->estate, rel->result, NULL, NULL, &tid, NULL, slot,
 							 recheck, NULL, false);
-	if (unlikely(recheck != NIL))
-		bdr_deferred_add(rel, slot, recheck);
+	if (unlikely(rel->has_deferrable))
+		note_deferred(rel, slot, recheck);
 	return true;
 }
 

@@ -14,7 +14,9 @@
  *		Where a row of the table has a value, nothing invisible is newer on
  *		it, so they are looked for only where no row was found.
  *
- *		Deferrable constraints are not looked at: bdr_deferred.c.
+ *		Deferrable constraints are looked at alone, when the transaction ends:
+ *		bdr_deferred.c.  An image that came and went in one transaction takes
+ *		nothing under them.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -51,7 +53,7 @@ typedef enum Ended
 	COMMITTED
 } Ended;
 
-static bool describe_index(BdrConstraint *constraint, BdrRelation *rel, int place, TupleTableSlot *row);
+static bool describe_index(BdrCase *c, BdrConstraint *constraint, int place);
 static void set_operator(BdrConstraint *constraint, Relation index, IndexInfo *info, int i);
 static Oid	value_type(BdrRelation *rel, IndexInfo *info, int i);
 static void set_value(BdrConstraint *constraint, int i, Datum value);
@@ -66,6 +68,7 @@ static bool find_unseen(BdrCase *c);
 static bool newest_unseen(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest);
 static bool newest_dead(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest);
 static bool take_dead(BdrCase *c, BdrConstraint *constraint, TupleTableSlot *slot, BdrVersion *newest);
+static bool is_one_version(TransactionId xmin, TransactionId xmax);
 static void take_version(TransactionId xid, BdrVersion *newest);
 static Ended how_ended(TransactionId xid);
 static TransactionId ender_of(HeapTupleHeader header);
@@ -91,7 +94,7 @@ bdr_case_describe(BdrCase *c)
 	for (int i = 0; i < nindexes; i++)
 	{
 		if (rel->index_oids[i] != c->lookup->index &&
-			describe_index(&c->constraints[c->nconstraints], rel, i, c->row))
+			describe_index(c, &c->constraints[c->nconstraints], i))
 			c->nconstraints++;
 	}
 }
@@ -132,8 +135,10 @@ bdr_constraint_of_key(BdrConstraint *key, BdrRelation *rel, BdrLookup *lookup, T
  * Returns false when the row cannot collide there.
  */
 static bool
-describe_index(BdrConstraint *constraint, BdrRelation *rel, int place, TupleTableSlot *row)
+describe_index(BdrCase *c, BdrConstraint *constraint, int place)
 {
+	BdrRelation *rel = c->rel;
+	TupleTableSlot *row = c->row;
 	Relation	index = rel->result->ri_IndexRelationDescs[place];
 	IndexInfo  *info = rel->result->ri_IndexRelationInfo[place];
 	ExprContext *econtext = GetPerTupleExprContext(rel->estate);
@@ -141,7 +146,7 @@ describe_index(BdrConstraint *constraint, BdrRelation *rel, int place, TupleTabl
 	bool		isnull[INDEX_MAX_KEYS];
 
 	if ((!info->ii_Unique && info->ii_ExclusionOps == NULL) ||
-		!info->ii_ReadyForInserts || !index->rd_index->indimmediate)
+		!info->ii_ReadyForInserts || index->rd_index->indimmediate == c->at_end)
 		return false;
 	econtext->ecxt_scantuple = row;
 	if (info->ii_Predicate != NIL)
@@ -158,6 +163,7 @@ describe_index(BdrConstraint *constraint, BdrRelation *rel, int place, TupleTabl
 	constraint->index = RelationGetRelid(index);
 	constraint->name = RelationGetRelationName(index);
 	constraint->is_exclusion = info->ii_ExclusionOps != NULL;
+	constraint->is_deferrable = !index->rd_index->indimmediate;
 	constraint->by_value = true;
 	constraint->nkeys = IndexRelationGetNumberOfKeyAttributes(index);
 	constraint->keys = palloc0(constraint->nkeys * sizeof(ScanKeyData));
@@ -264,7 +270,7 @@ bdr_case_is_surpassed(BdrCase *c)
 {
 	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
 
-	for (int k = 0; k < c->nconstraints; k++)
+	for (int k = c->at_end ? 1 : 0; k < c->nconstraints; k++)
 	{
 		BdrVersion	newest;
 
@@ -336,7 +342,7 @@ bdr_case_end(BdrCase *c)
 static bool
 find_rows(BdrCase *c)
 {
-	for (int k = 0; k < c->nconstraints; k++)
+	for (int k = c->at_end ? 1 : 0; k < c->nconstraints; k++)
 	{
 		BdrConstraint *constraint = &c->constraints[k];
 
@@ -383,7 +389,7 @@ find_rows_by_index(BdrCase *c, int k)
 			continue;
 		busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
 		if (c->old != NULL && ItemPointerEquals(&c->old->tts_tid, &slot->tts_tid))
-			constraint->taken |= !constraint->is_exclusion;
+			constraint->taken |= !constraint->is_exclusion && !c->at_end;
 		else if (!TransactionIdIsValid(busy))
 			add_row(c, k, slot);
 	}
@@ -495,7 +501,7 @@ add_row(BdrCase *c, int k, TupleTableSlot *slot)
 static bool
 find_unseen(BdrCase *c)
 {
-	for (int k = 0; k < c->nconstraints; k++)
+	for (int k = c->at_end ? 1 : 0; k < c->nconstraints; k++)
 	{
 		BdrFound   *found;
 		BdrVersion	newest;
@@ -598,11 +604,24 @@ take_dead(BdrCase *c, BdrConstraint *constraint, TupleTableSlot *slot, BdrVersio
 	/* such rows were found before; one that was not must be looked for again */
 	if (died == NOBODY || died == ABORTED)
 		return constraint->is_exclusion;
+	if (constraint->is_deferrable && is_one_version(xmin, xmax))
+		return true;
 	take_version(xmin, newest);
 	if (constraint == &c->constraints[0] && died == COMMITTED &&
 		!bdr_memory_is_evicted(c->rel, constraint, xmax))
 		take_version(xmax, newest);
 	return true;
+}
+
+static bool
+is_one_version(TransactionId xmin, TransactionId xmax)
+{
+	BdrVersion	born;
+	BdrVersion	died;
+
+	bdr_conflict_local_version(xmin, &born);
+	bdr_conflict_local_version(xmax, &died);
+	return xmin == xmax || (born.known && bdr_version_compare(&born, &died) == 0);
 }
 
 static void

@@ -1,25 +1,25 @@
 /*-------------------------------------------------------------------------
  * bdr_deferred.c
- *		Deferrable unique and exclusion constraints, checked at commit.
+ *		Deferrable unique and exclusion constraints, judged at the end of a
+ *		transaction by the last image of each row.
  *
  * NOTES
  *		While a transaction is applied, rows may collide under a deferrable
- *		constraint as they did where it ran.  The trigger that looks again at
- *		the end does not fire in a writer, so a row of another node that
- *		collides too would stay unnoticed.  We remember the rows that collided
- *		when they were written, and look again before the commit.
+ *		constraint as they did where it ran.  So nothing is looked at when a
+ *		row is written; the row is noted if it collides then, or if a version
+ *		that no row shows may be as new.  At the end it is settled like any
+ *		incoming version, under its deferrable constraints alone: the row that
+ *		is there already is kept, or goes.
  *
- *		A collision that lasts is an error; replication from this peer stops
- *		there.  There is no resolver for it: which of the rows goes cannot be
- *		told before the transaction is complete.
+ *		A row that lost under another constraint, and was not stored, is noted
+ *		with its values: it still evicts what is older under these.  A later
+ *		change of its key takes its place.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
 #include "access/tableam.h"
-#include "catalog/index.h"
+#include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -28,68 +28,115 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_settle.h"
 
-typedef struct Collision
+typedef struct Deferred
 {
-	Oid			table;
-	Oid			index;
-	ItemPointerData row;
-} Collision;
+	BdrRelation *rel;			/* NULL: superseded */
+	Oid			relid;
+	ItemPointerData row;		/* of a row that was stored */
+	HeapTuple	lost;			/* or the row that was not */
+} Deferred;
 
-static Collision *collisions;
-static int	ncollisions;
+static Deferred *noted;
+static int	nnoted;
 static int	capacity;
 static int	nkept;				/* before the unit in progress */
+static int	nlost;
+static MemoryContext lost_rows; /* until the transaction ends */
 
-static void check_index(const Collision *first, const Collision *end);
-static void check_row(Relation rel, Relation index, IndexInfo *info, EState *estate,
-					  TupleTableSlot *slot, ItemPointerData row);
+static Deferred *add(BdrRelation *rel);
+static void settle(Deferred *deferred);
+static bool fetch_newest(BdrRelation *rel, ItemPointer row, TupleTableSlot *slot);
 
 /*
- * The row in slot was written and collides under these deferrable indexes.
+ * The row in slot was written.
  */
 void
-bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot, List *indexes)
+bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot)
 {
-	ListCell   *lc;
+	Deferred   *deferred = add(rel);
 
-	foreach(lc, indexes)
-	{
-		if (ncollisions == capacity)
-		{
-			int			n = capacity == 0 ? 256 : 2 * capacity;
-
-			if (collisions == NULL)
-				collisions = MemoryContextAllocHuge(TopMemoryContext, n * sizeof(Collision));
-			else
-				collisions = repalloc_huge(collisions, n * sizeof(Collision));
-			capacity = n;
-		}
-		collisions[ncollisions].table = rel->local_relid;
-		collisions[ncollisions].index = lfirst_oid(lc);
-		collisions[ncollisions].row = slot->tts_tid;
-		ncollisions++;
-	}
-	list_free(indexes);
+	deferred->row = slot->tts_tid;
+	deferred->lost = NULL;
 }
 
 /*
- * Raises an error for the first collision that is still there.  No relation
- * of ours need be open.
+ * The row in slot was decided not to be stored.
  */
 void
-bdr_deferred_check(void)
+bdr_deferred_add_lost(BdrRelation *rel, TupleTableSlot *slot)
 {
-	int			first = 0;
+	Deferred   *deferred;
+	MemoryContext old;
 
-	while (first < ncollisions)
+	if (lost_rows == NULL)
+		lost_rows = AllocSetContextCreate(TopMemoryContext, "bdr lost rows", ALLOCSET_DEFAULT_SIZES);
+	deferred = add(rel);
+	old = MemoryContextSwitchTo(lost_rows);
+	deferred->lost = ExecCopySlotHeapTuple(slot);
+	MemoryContextSwitchTo(old);
+	nlost++;
+}
+
+static Deferred *
+add(BdrRelation *rel)
+{
+	if (nnoted == capacity)
 	{
-		int			end = first + 1;
+		int			n = capacity == 0 ? 256 : 2 * capacity;
 
-		while (end < ncollisions && collisions[end].index == collisions[first].index)
-			end++;
-		check_index(&collisions[first], &collisions[end]);
-		first = end;
+		if (noted == NULL)
+			noted = MemoryContextAllocHuge(TopMemoryContext, n * sizeof(Deferred));
+		else
+			noted = repalloc_huge(noted, n * sizeof(Deferred));
+		capacity = n;
+	}
+	noted[nnoted].rel = rel;
+	noted[nnoted].relid = rel->local_relid;
+	return &noted[nnoted++];
+}
+
+/*
+ * A change of this key comes: what was lost of it before does not count.
+ */
+void
+bdr_deferred_supersede(BdrRelation *rel, BdrLookup *lookup, BdrConstraint *key)
+{
+	TupleTableSlot *slot;
+
+	if (likely(nlost == 0) || !key->by_value)
+		return;
+	slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+	for (int i = 0; i < nnoted; i++)
+	{
+		Deferred   *deferred = &noted[i];
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+
+		if (deferred->lost == NULL || deferred->relid != rel->local_relid)
+			continue;
+		ExecStoreHeapTuple(deferred->lost, slot, false);
+		for (int k = 0; k < lookup->nkeys; k++)
+			values[k] = slot_getattr(slot, lookup->attnums[k], &isnull[k]);
+		if (bdr_constraint_matches(key, values, isnull))
+			deferred->rel = NULL;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Settle what has been noted.  Comes at the end of a transaction, and before a
+ * table gets another definition in the middle of one.
+ */
+void
+bdr_deferred_settle(void)
+{
+	for (int i = 0; i < nnoted; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (noted[i].rel != NULL)
+			settle(&noted[i]);
 	}
 	bdr_deferred_reset();
 }
@@ -98,11 +145,13 @@ bdr_deferred_check(void)
 void
 bdr_deferred_reset(void)
 {
-	ncollisions = nkept = 0;
-	if (collisions != NULL && capacity > 64 * 1024)
+	if (nlost > 0)
+		MemoryContextReset(lost_rows);
+	nnoted = nkept = nlost = 0;
+	if (noted != NULL && capacity > 64 * 1024)
 	{
-		pfree(collisions);
-		collisions = NULL;
+		pfree(noted);
+		noted = NULL;
 		capacity = 0;
 	}
 }
@@ -111,60 +160,71 @@ bdr_deferred_reset(void)
 void
 bdr_deferred_keep(void)
 {
-	nkept = ncollisions;
+	nkept = nnoted;
 }
 
 /* The unit in progress was rolled back. */
 void
 bdr_deferred_rollback(void)
 {
-	ncollisions = nkept;
-}
-
-static void
-check_index(const Collision *first, const Collision *end)
-{
-	Relation	rel = table_open(first->table, RowExclusiveLock);
-	Relation	index = index_open(first->index, RowExclusiveLock);
-	IndexInfo  *info = BuildIndexInfo(index);
-	EState	   *estate = CreateExecutorState();
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-
-	for (const Collision *at = first; at < end; at++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		check_row(rel, index, info, estate, slot, at->row);
-		ResetPerTupleExprContext(estate);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	FreeExecutorState(estate);
-	index_close(index, NoLock);
-	table_close(rel, NoLock);
+	nnoted = nkept;
 }
 
 /*
- * As PostgreSQL's trigger does.  A row that is gone collides with nothing; one
- * that was updated in place lives on under the tuple that the index knows.
+ * What is noted about a table that is about to be forgotten cannot be settled.
  */
-static void
-check_row(Relation rel, Relation index, IndexInfo *info, EState *estate,
-		  TupleTableSlot *slot, ItemPointerData row)
+void
+bdr_deferred_forget(BdrRelation *rel)
 {
-	IndexFetchTableData *fetch = table_index_fetch_begin(rel);
-	ItemPointerData live = row;
-	Datum		values[INDEX_MAX_KEYS];
-	bool		isnull[INDEX_MAX_KEYS];
+	for (int i = 0; i < nnoted; i++)
+	{
+		if (noted[i].rel == rel && bdr_xact.started)
+			bdr_unit_start_over();
+	}
+}
+
+static void
+settle(Deferred *deferred)
+{
+	BdrRelation *rel = deferred->rel;
+	TupleTableSlot *row;
+
+	if ((!rel->open || rel->stale) && (!bdr_relation_open_this(rel) || rel->local_relid != deferred->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("table \"%s.%s\" was changed while a transaction was applied", rel->schema, rel->name)));
+	bdr_apply_relation = rel;
+	bdr_apply_begin_change(rel);
+	if (deferred->lost != NULL)
+	{
+		row = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+		ExecStoreHeapTuple(deferred->lost, row, false);
+		bdr_settle_at_end(rel, row, false);
+	}
+	else
+	{
+		row = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
+		if (fetch_newest(rel, &deferred->row, row))
+			bdr_settle_at_end(rel, row, true);
+	}
+	ExecDropSingleTupleTableSlot(row);
+	bdr_apply_fire_triggers(rel);
+	ResetPerTupleExprContext(rel->estate);
+	MemoryContextReset(bdr_change_context);
+}
+
+/*
+ * A row that is gone collides with nothing; one that was updated in place
+ * lives on under the tuple that the indexes know.
+ */
+static bool
+fetch_newest(BdrRelation *rel, ItemPointer row, TupleTableSlot *slot)
+{
+	IndexFetchTableData *fetch = table_index_fetch_begin(rel->rel);
+	ItemPointerData live = *row;
 	bool		call_again = false;
 	bool		found = table_index_fetch_tuple(fetch, &live, SnapshotSelf, slot, &call_again, NULL);
 
 	table_index_fetch_end(fetch);
-	if (!found)
-		return;
-	GetPerTupleExprContext(estate)->ecxt_scantuple = slot;
-	FormIndexDatum(info, slot, estate, values, isnull);
-	if (info->ii_ExclusionOps == NULL)
-		index_insert(index, values, isnull, &row, rel, UNIQUE_CHECK_EXISTING, false, info);
-	else
-		check_exclusion_constraint(rel, index, info, &live, values, isnull, estate, false);
-	ExecClearTuple(slot);
+	return found;
 }

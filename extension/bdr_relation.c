@@ -145,6 +145,7 @@ bdr_relation_define(BdrReader *reader)
 	bool		found;
 
 	bdr_apply_flush();
+	bdr_deferred_settle();
 	rel = hash_search(relations, &relid, HASH_ENTER, &found);
 	if (found)
 	{
@@ -397,6 +398,7 @@ bdr_relation_forget_all(void)
 void
 bdr_relation_drop(BdrRelation *rel)
 {
+	bdr_deferred_forget(rel);
 	if (rel->open)
 		close_relation(rel);
 	drop_mapping(rel);
@@ -713,6 +715,8 @@ map_constrained(BdrRelation *rel, Relation local)
 	int			i = -1;
 	ListCell   *lc;
 
+	rel->has_deferrable = false;
+
 	foreach(lc, RelationGetIndexList(local))
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
@@ -720,6 +724,7 @@ map_constrained(BdrRelation *rel, Relation local)
 
 		if (lfirst_oid(lc) != key && (info->ii_Unique || info->ii_ExclusionOps != NULL))
 		{
+			rel->has_deferrable |= !index->rd_index->indimmediate;
 			for (int k = 0; k < info->ii_NumIndexKeyAttrs; k++)
 			{
 				if (info->ii_IndexAttrNumbers[k] != InvalidAttrNumber)

@@ -91,6 +91,25 @@ bdr_settle_delete(BdrUpdate *update)
 }
 
 /*
+ * The transaction ends: settle a row under its deferrable constraints.  It has
+ * been stored, or lost under others.
+ */
+void
+bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored)
+{
+	BdrCase		c = {rel, BDR_OP_UPDATE};
+
+	c.key_changed = true;
+	c.at_end = true;
+	c.image = is_stored ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
+	c.row = row;
+	c.old = is_stored ? row : NULL;
+	c.lookup = key_lookup(rel);
+	while (!settle(&c))
+		CHECK_FOR_INTERRUPTS();
+}
+
+/*
  * Does the update leave all constrained values of the row as they are?  It has
  * been filled from the row in found_slot, which is older or was seen by the
  * sender.
@@ -160,6 +179,7 @@ move_round(BdrUpdate *update, BdrCase *c)
 	d.lookup = update->lookup;
 	bdr_vanish_begin(d.rel->local_relid);
 	bdr_case_describe(&d);
+	bdr_deferred_supersede(d.rel, d.lookup, &d.constraints[0]);
 	bdr_case_gather(&d);
 	decide(&d);
 	foreach(lc, d.found)
@@ -250,9 +270,10 @@ settle(BdrCase *c)
 	bool		done;
 
 	bdr_vanish_begin(c->rel->local_relid);
-	if (c->operation != BDR_OP_DELETE)
+	if (c->operation != BDR_OP_DELETE && !c->at_end)
 		bdr_write_generated(c->rel, c->row, c->operation == BDR_OP_INSERT ? CMD_INSERT : CMD_UPDATE);
 	bdr_case_describe(c);
+	bdr_deferred_supersede(c->rel, c->lookup, &c->constraints[0]);
 	bdr_case_gather(c);
 	decide(c);
 	done = carry_out(c);
@@ -363,6 +384,8 @@ carry_out(BdrCase *c)
 		remember(c);
 	if (c->type != 0)
 		tell(c);
+	if (unlikely(c->rel->has_deferrable) && c->action == BDR_ACTION_KEEP && c->operation != BDR_OP_DELETE && !c->at_end)
+		bdr_deferred_add_lost(c->rel, c->row);
 	if (remembers && bdr_case_overlooked(c))
 		return false;
 	if (stores && !bdr_peer.mirror && bdr_vanish_newer(c->rel->local_relid, bdr_xact.commit_time) &&
@@ -402,6 +425,8 @@ store(BdrCase *c)
 {
 	BdrFound   *replaced = find_replaced(c);
 
+	if (c->at_end)
+		return true;
 	if (replaced != NULL)
 	{
 		/* columns that the peer does not know keep the local value */

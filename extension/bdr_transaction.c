@@ -314,8 +314,8 @@ commit_local(void)
 	if (bdr_xact.started)
 	{
 		bdr_apply_flush();
+		bdr_deferred_settle();
 		bdr_relation_close_all();
-		bdr_deferred_check();
 		if (unit.in_subxact)
 		{
 			ReleaseCurrentSubTransaction();

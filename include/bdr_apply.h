@@ -287,6 +287,7 @@ typedef struct BdrRelation
 	BdrLookup	by_row;
 	AttrNumber *constrained;	/* in unique and exclusion constraints but the key */
 	int			nconstrained;
+	bool		has_deferrable;
 	bool		fires_triggers;
 	bool		fires_before;	/* ... before row triggers */
 	bool		has_generated;
@@ -388,8 +389,10 @@ extern void bdr_apply_fire_triggers(BdrRelation *rel);
 extern void bdr_writer_apply_messages(BdrReader *reader);
 
 /* Deferrable constraints: bdr_deferred.c */
-extern void bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot, List *indexes);
-extern void bdr_deferred_check(void);
+extern void bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot);
+extern void bdr_deferred_add_lost(BdrRelation *rel, TupleTableSlot *slot);
+extern void bdr_deferred_settle(void);
+extern void bdr_deferred_forget(BdrRelation *rel);
 extern void bdr_deferred_reset(void);
 extern void bdr_deferred_keep(void);
 extern void bdr_deferred_rollback(void);

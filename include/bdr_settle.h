@@ -49,6 +49,7 @@ typedef struct BdrConstraint
 	Oid			index;
 	const char *name;			/* in bdr.remembered_version; "": the key */
 	bool		is_exclusion;
+	bool		is_deferrable;
 	bool		by_value;		/* it has values; else only the lookup finds rows */
 	int			nkeys;
 	ScanKey		keys;			/* "existing operator value", with the values */
@@ -78,6 +79,7 @@ typedef struct BdrCase
 	BdrLookup  *lookup;			/* how rows with the key are found */
 	TupleTableSlot *key;		/* ... of an update or delete: by these values */
 	TupleTableSlot *old;		/* the row under the old key, which goes; or NULL */
+	bool		at_end;			/* of the transaction: the row is stored, as old, or was lost */
 
 	int			nconstraints;	/* the first is the key */
 	BdrConstraint *constraints;
@@ -100,6 +102,9 @@ extern bool bdr_case_overlooked(BdrCase *c);
 extern void bdr_constraint_of_key(BdrConstraint *key, BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
 extern bool bdr_constraint_matches(BdrConstraint *constraint, const Datum *values, const bool *isnull);
 
+/* bdr_deferred.c */
+extern void bdr_deferred_supersede(BdrRelation *rel, BdrLookup *lookup, BdrConstraint *key);
+
 /* bdr_memory.c */
 extern void bdr_memory_remember(BdrCase *c, BdrConstraint *constraint);
 extern void bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
@@ -114,6 +119,7 @@ extern int	bdr_version_compare(const BdrVersion *a, const BdrVersion *b);
 extern void bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row);
 extern void bdr_settle_update(BdrUpdate *update);
 extern bool bdr_settle_is_plain(BdrUpdate *update);
+extern void bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored);
 extern void bdr_settle_delete(BdrUpdate *update);
 
 /* bdr_apply.c: the writing itself; false: the row has changed meanwhile */
