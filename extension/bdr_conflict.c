@@ -77,6 +77,12 @@ bdr_conflict_init(BdrSocket *sock)
 	CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
 }
 
+BdrSocket *
+bdr_conflict_decider(void)
+{
+	return decider;
+}
+
 static void
 origins_changed(Datum arg, int cacheid, uint32 hashvalue)
 {

@@ -25,6 +25,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_fetch.h"
 #include "bdr_settle.h"
 #include "bdr_vanish.h"
 
@@ -218,7 +219,8 @@ moves_key(BdrUpdate *update)
 }
 
 /*
- * Values that were not sent: from the row in found_slot, if it is here.
+ * Values that were not sent: from the row in found_slot, if it is here, else
+ * from the origin.
  */
 static BdrImage
 fill(BdrUpdate *update, bool is_here)
@@ -231,7 +233,11 @@ fill(BdrUpdate *update, bool is_here)
 		return BDR_IMAGE_COMPLETE;
 	}
 	bdr_tuple_fill_defaults(rel, update->row);
-	return rel->nunchanged == 0 ? BDR_IMAGE_COMPLETE : BDR_IMAGE_PARTIAL;
+	if (rel->nunchanged == 0)
+		return BDR_IMAGE_COMPLETE;
+	if (bdr_peer.mirror)
+		return BDR_IMAGE_PARTIAL;
+	return bdr_fetch_row(rel, update->row) == BDR_FETCH_COMPLETE ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
 }
 
 /* ---------------------------------------------------------------------

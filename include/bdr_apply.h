@@ -451,6 +451,7 @@ typedef struct BdrConflict
 } BdrConflict;
 
 extern void bdr_conflict_init(BdrSocket *decider);
+extern BdrSocket *bdr_conflict_decider(void);	/* NULL: nobody can be asked */
 extern void bdr_conflict_ask(BdrConflict *conflict);
 extern void bdr_conflict_bad_action(BdrConflict *conflict) pg_attribute_noreturn();
 extern void bdr_conflict_local_version(TransactionId xmin, BdrVersion *version);

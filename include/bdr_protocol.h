@@ -17,7 +17,7 @@
 #include "lib/stringinfo.h"
 
 /* First message of every connection; both ends must be of one build. */
-#define BDR_SOCKET_VERSION		"0.1.0/3"
+#define BDR_SOCKET_VERSION		"0.1.0/4"
 
 /* Largest body: a 1 GB row and its frame fit. */
 #define BDR_MESSAGE_BYTES_MAX	((Size) 1024 * 1024 * 1024 + 64 * 1024)
@@ -43,7 +43,9 @@ typedef enum BdrMessageKind
 	BDR_MSG_CONFLICT = 'c',		/* writer: how two tables differ */
 	BDR_MSG_DECISION = 'e',		/* Go: what to do about it */
 	BDR_MSG_FACTS = 'v',		/* writer: what an incoming version collides with */
-	BDR_MSG_PLAN = 'z'			/* Go: what to do about it */
+	BDR_MSG_PLAN = 'z',			/* Go: what to do about it */
+	BDR_MSG_FETCH = 't',		/* writer: which values an update left out */
+	BDR_MSG_FETCHED = 'i'		/* Go: the values, or that the row is gone */
 } BdrMessageKind;
 
 /* Roles in HELLO. */

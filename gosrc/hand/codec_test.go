@@ -30,6 +30,7 @@ var bodies = []struct {
 	{"failed", make([]byte, 4+8+8+4+4+4), func(b []byte) (any, error) { return decodeFailed(b) }},
 	{"conflict", make([]byte, 1+13+13+1), func(b []byte) (any, error) { return decodeConflict(b) }},
 	{"facts", []byte(factsBody), func(b []byte) (any, error) { return decodeFacts(b) }},
+	{"fetch", fetchBody(), func(b []byte) (any, error) { return decodeFetch(b) }},
 	{"fault", encodeFault(errors.New("x")), func(b []byte) (any, error) {
 		err := decodeFault(b)
 		var fault *pgerr.Error
@@ -194,5 +195,35 @@ func TestLargeBody(t *testing.T) {
 	m, err := newConn(one).read()
 	if err != nil || !bytes.Equal(m.body, body) {
 		t.Errorf("got %d bytes, %v", len(m.body), err)
+	}
+}
+
+func fetchBody() []byte {
+	var e encoder
+	e.u32(700)
+	e.u64(99)
+	e.str("s")
+	e.str("r")
+	e.u16(2)
+	e.str("k")
+	e.str("1")
+	e.str("l")
+	e.text(nil)
+	e.u16(1)
+	e.str("v")
+	e.u8('b')
+	return e
+}
+
+// What a writer asks for must come out as it went in.
+func TestDecodeFetch(t *testing.T) {
+	got, err := decodeFetch(fetchBody())
+	want := Fetch{XID: 700, CommitTime: 99, Schema: "s", Relation: "r", Key: []KeyValue{{"k", Text("1")}, {"l", nil}},
+		Columns: []FetchColumn{{"v", true}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got := Complete([][]byte{nil, {}, []byte("ab")}); string(got) != "\x01\x00\x03\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x02ab" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -2,7 +2,7 @@ package hand
 
 // SocketVersion names the messages; both ends must be of one build. The same string is
 // BDR_SOCKET_VERSION in include/bdr_protocol.h.
-const SocketVersion = "0.1.0/3"
+const SocketVersion = "0.1.0/4"
 
 // messageBytesMax limits a body; BDR_MESSAGE_BYTES_MAX in C.
 const messageBytesMax = 1<<30 + 64*1024
@@ -32,6 +32,8 @@ const (
 	kindDecision kind = 'e'
 	kindFacts    kind = 'v'
 	kindPlan     kind = 'z'
+	kindFetch    kind = 't'
+	kindFetched  kind = 'i'
 )
 
 // kindNames are the names in the documents.
@@ -41,6 +43,7 @@ var kindNames = map[kind]string{
 	kindLaunch: "LAUNCH", kindLaunched: "LAUNCHED", kindSettings: "SETTINGS", kindSetup: "SETUP",
 	kindApply: "APPLY", kindProgress: "PROGRESS", kindFailed: "FAILED", kindConflict: "CONFLICT", kindDecision: "DECISION",
 	kindFacts: "FACTS", kindPlan: "PLAN",
+	kindFetch: "FETCH", kindFetched: "FETCHED",
 }
 
 func (k kind) String() string {

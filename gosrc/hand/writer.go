@@ -71,7 +71,7 @@ type Version struct {
 	Node  uint32
 }
 
-// Question is what a writer asks: a Conflict or Facts.
+// Question is what a writer asks: a Conflict, Facts or a Fetch.
 type Question any
 
 // Conflict says how two tables differ; Type is as in docs/protocol.md.
@@ -284,6 +284,8 @@ func (w *Writer) ReadQuestion() (Question, error) {
 		return decodeConflict(m.body)
 	case kindFacts:
 		return decodeFacts(m.body)
+	case kindFetch:
+		return decodeFetch(m.body)
 	}
 	return nil, violation("%s from a writer", m.kind)
 }

@@ -245,7 +245,7 @@ func (p *peers) stop(ctx context.Context) {
 
 // deps is what subscriptions get from the manager.
 func (p *peers) deps() replicate.Deps {
-	return replicate.Deps{Runner: p.m.main, Launch: p.launch, Terminate: p.terminate, Open: open, Written: written, Policy: conflict.DefaultPolicy(),
+	return replicate.Deps{Runner: p.m.main, Launch: p.launch, Terminate: p.terminate, Open: open, Written: written, Reach: reach, Policy: conflict.DefaultPolicy(),
 		Spawn: Go, Log: p.m.main.Log, Setting: p.m.main.Setting, Values: p.streamValues}
 }
 
@@ -255,6 +255,18 @@ func open(ctx context.Context, c stream.Config) (replicate.Stream, error) {
 		return nil, err // not the nil *stream.Stream
 	}
 	return s, nil
+}
+
+func reach(ctx context.Context, dsn, name string) (replicate.PeerRows, error) {
+	conn, err := stream.Connect(ctx, dsn, false, name)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := catalog.OpenPeerRows(ctx, conn)
+	if err != nil {
+		return nil, err // not the nil *catalog.PeerRows
+	}
+	return rows, nil
 }
 
 // launch starts a writer process and waits until it has connected.

@@ -29,6 +29,7 @@ type Link struct {
 	changed *sync.Cond
 	cut     bool // bytes stay where they are until it heals
 	refused bool // connections are reset, and new ones too
+	closed  bool // new connections are reset
 	delay   time.Duration
 	change  func(copyData []byte) []byte
 	pairs   map[*pair]bool
@@ -127,6 +128,9 @@ func (l *Link) Refuse() {
 	})
 }
 
+// RefuseNew resets whatever is opened, and leaves alone what is open.
+func (l *Link) RefuseNew() { l.set(func() { l.closed = true }) }
+
 // Delay holds every piece of data for d.
 func (l *Link) Delay(d time.Duration) { l.set(func() { l.delay = d }) }
 
@@ -136,7 +140,7 @@ func (l *Link) Change(change func(copyData []byte) []byte) { l.set(func() { l.ch
 
 // Heal lets everything through again, unchanged.
 func (l *Link) Heal() {
-	l.set(func() { l.cut, l.refused, l.delay, l.change = false, false, 0, nil })
+	l.set(func() { l.cut, l.refused, l.closed, l.delay, l.change = false, false, false, 0, nil })
 }
 
 func (l *Link) set(change func()) {
@@ -149,7 +153,7 @@ func (l *Link) set(change func()) {
 func (l *Link) isRefused() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.refused
+	return l.refused || l.closed
 }
 
 func (l *Link) changer() func([]byte) []byte {

@@ -23,6 +23,8 @@ func (d *decider) answer(ctx context.Context, question hand.Question) error {
 		return d.answerConflict(ctx, q)
 	case hand.Facts:
 		return d.answerFacts(ctx, q)
+	case hand.Fetch:
+		return d.answerFetch(ctx, q)
 	}
 	return pgerr.New(pgerr.InternalError, "unknown question %T of a writer", question)
 }
@@ -58,6 +60,19 @@ func (d *decider) answerFacts(ctx context.Context, f hand.Facts) error {
 		answer.Fates = append(answer.Fates, byte(fate))
 	}
 	return d.sent(d.pump.writer.Answer(answer))
+}
+
+// answerFetch brings what an update left out. What goes wrong is the writer's to
+// report, with the change that it was about.
+func (d *decider) answerFetch(ctx context.Context, f hand.Fetch) error {
+	answer, err := d.pump.values.fetch(ctx, f)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return d.sent(d.pump.writer.Refuse(err))
+	}
+	return d.sent(d.pump.writer.Fetched(answer))
 }
 
 func (d *decider) failed(err error) error {

@@ -144,6 +144,8 @@ func (w *fakeWriter) ReadQuestion() (hand.Question, error) {
 
 func (w *fakeWriter) Decide(d hand.Decision) error { w.answers <- d; return nil }
 func (w *fakeWriter) Answer(p hand.Plan) error     { w.answers <- p; return nil }
+func (w *fakeWriter) Fetched(f hand.Fetched) error { w.answers <- f; return nil }
+func (w *fakeWriter) Refuse(err error) error       { w.answers <- err; return nil }
 func (w *fakeWriter) PID() uint32                  { return 42 }
 func (w *fakeWriter) Close() error                 { w.once.Do(func() { close(w.closed) }); return nil }
 

@@ -56,7 +56,9 @@ func (d Deps) open(ctx context.Context, c Config, mode Mode) (*pump, error) {
 		s.Close()
 		return nil, err
 	}
-	return newPump(d, sub.Name, s, w, start), nil
+	p := newPump(d, sub.Name, s, w, start)
+	p.values = newFetcher(d, c)
+	return p, nil
 }
 
 // originPosition reads how far the local origin is.

@@ -30,9 +30,11 @@ type Deps struct {
 	Open      func(ctx context.Context, c stream.Config) (Stream, error)
 	// Written asks a peer how far its WAL is.
 	Written func(ctx context.Context, dsn string) (lsn.LSN, error)
-	Policy  conflict.Policy
-	Spawn   func(name string, f func())
-	Log     func(level hand.Level, message, detail, hint string)
+	// Reach makes an ordinary connection to read rows of a peer.
+	Reach  func(ctx context.Context, dsn, name string) (PeerRows, error)
+	Policy conflict.Policy
+	Spawn  func(name string, f func())
+	Log    func(level hand.Level, message, detail, hint string)
 	// Setting returns a setting as the server prints it.
 	Setting func(name string) string
 	// Values returns what the sender must know of this server: the stream

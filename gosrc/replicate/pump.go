@@ -49,11 +49,13 @@ type Applier interface {
 	Receive() (hand.Progress, error)
 }
 
-// A Decider asks what to do about conflicts.
+// A Decider asks what to do about conflicts, and for what an update left out.
 type Decider interface {
 	ReadQuestion() (hand.Question, error)
 	Decide(hand.Decision) error
 	Answer(hand.Plan) error
+	Fetched(hand.Fetched) error
+	Refuse(error) error
 }
 
 // A Writer is one writer process; *hand.Writer is one.
@@ -82,6 +84,7 @@ type pump struct {
 	terminate func(ctx context.Context, pid uint32) error
 	stream    Stream
 	writer    Writer
+	values    *fetcher
 	progress  *progress
 	tracker   wire.Tracker
 	onApplied func(hand.Progress)                       // each report of the writer
@@ -98,7 +101,7 @@ type pump struct {
 }
 
 func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
-	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, stream: s, writer: w, progress: newProgress(start),
+	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, stream: s, writer: w, values: &fetcher{}, progress: newProgress(start),
 		onApplied: func(hand.Progress) {},
 		onHeard:   func(sent, received time.Time) {},
 		onMessage: func(wire.Message) (bool, error) { return false, nil },
@@ -125,6 +128,7 @@ func (p *pump) run(ctx context.Context) error {
 	for range parts {
 		<-ended
 	}
+	p.values.close()
 	return context.Cause(ctx)
 }
 
@@ -317,6 +321,7 @@ func (p *pump) confirm(ctx context.Context) error {
 		case <-p.urgent:
 		case <-idle.C:
 		}
+		p.values.closeIdle(time.Now())
 		var err error
 		if sent, err = p.confirmNow(ask); err != nil {
 			return err

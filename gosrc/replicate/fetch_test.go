@@ -1,0 +1,123 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bdr/gosrc/hand"
+	"bdr/gosrc/pgerr"
+)
+
+// fakeRows is a peer that answers what it was told to.
+type fakeRows struct {
+	read   func() (hand.Fetched, bool, error)
+	closed bool
+}
+
+func (f *fakeRows) Read(context.Context, hand.Fetch) (hand.Fetched, bool, error) { return f.read() }
+func (f *fakeRows) Closed() bool                                                 { return f.closed }
+func (f *fakeRows) Close(context.Context)                                        { f.closed = true }
+
+// fetcherOf hands out connections one after the other.
+func fetcherOf(connections ...*fakeRows) (f *fetcher, opened *int) {
+	opened = new(int)
+	return &fetcher{peer: "b", log: func(hand.Level, string, string, string) {}, connect: func(context.Context) (PeerRows, error) {
+		if *opened == len(connections) {
+			return nil, pgerr.New(pgerr.ConnectionFailure, "could not connect")
+		}
+		*opened++
+		return connections[*opened-1], nil
+	}}, opened
+}
+
+func answering(value string) *fakeRows {
+	return &fakeRows{read: func() (hand.Fetched, bool, error) { return hand.Complete([][]byte{[]byte(value)}), true, nil }}
+}
+
+// A transaction is sent before others see it at the peer: an answer from before
+// that would make a row that exists look gone.
+func TestFetchWaitsUntilThePeerShowsTheRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		rows := answering("x")
+		shown := rows.read
+		rows.read = func() (hand.Fetched, bool, error) {
+			if time.Since(began) < 10*time.Second {
+				return hand.Gone(), false, nil
+			}
+			return shown()
+		}
+		f, _ := fetcherOf(rows)
+		if answer, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || string(answer) != string(hand.Complete([][]byte{[]byte("x")})) {
+			t.Errorf("got %q, %v", answer, err)
+		}
+		began = time.Now().Add(time.Hour)
+		if _, err := f.fetch(t.Context(), hand.Fetch{}); pgerr.Code(err) != pgerr.ConnectionFailure {
+			t.Errorf("waited for ever, or: %v", err)
+		}
+	})
+}
+
+// A connection is kept while there are questions, and replaced when it broke.
+func TestFetchConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := answering("x")
+		f, opened := fetcherOf(broken, answering("y"))
+		for range 2 {
+			if _, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || *opened != 1 {
+				t.Errorf("%d connections, %v", *opened, err)
+			}
+		}
+		broken.read = func() (hand.Fetched, bool, error) { broken.closed = true; return nil, false, errors.New("broken") }
+		if _, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || *opened != 2 {
+			t.Errorf("%d connections, %v", *opened, err)
+		}
+		f.closeIdle(time.Now())
+		if f.rows == nil {
+			t.Error("closed at once")
+		}
+		time.Sleep(fetchIdle)
+		f.closeIdle(time.Now())
+		if f.rows != nil {
+			t.Error("kept")
+		}
+		if _, err := f.fetch(t.Context(), hand.Fetch{}); pgerr.Code(err) != pgerr.ConnectionFailure {
+			t.Errorf("no peer, but %v", err)
+		}
+	})
+}
+
+// What a table that is gone held is gone; any other error must not look so.
+func TestFetchErrors(t *testing.T) {
+	for code, gone := range map[string]bool{pgerr.UndefinedTable: true, pgerr.UndefinedColumn: true, pgerr.UndefinedSchema: true,
+		pgerr.InsufficientPrivilege: false, pgerr.QueryCanceled: false, pgerr.CardinalityViolation: false} {
+		f, _ := fetcherOf(&fakeRows{read: func() (hand.Fetched, bool, error) { return nil, false, pgerr.New(code, "no") }})
+		answer, err := f.fetch(t.Context(), hand.Fetch{})
+		if gone && (err != nil || string(answer) != string(hand.Gone())) || !gone && pgerr.Code(err) != code {
+			t.Errorf("%s: got %q, %v", code, answer, err)
+		}
+	}
+}
+
+// The writer gets the answer or the error, and the pump goes on.
+func TestPumpFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startPump(t)
+		defer r.stop(t)
+		f, _ := fetcherOf(answering("x"))
+		r.pump.values = f
+		r.writer.questions <- hand.Fetch{}
+		if answer, ok := (<-r.writer.answers).(hand.Fetched); !ok || answer[0] != 1 {
+			t.Errorf("got %q", answer)
+		}
+		f.rows.Close(t.Context())
+		f.rows = nil
+		r.writer.questions <- hand.Fetch{}
+		if err, ok := (<-r.writer.answers).(error); !ok || pgerr.Code(err) != pgerr.ConnectionFailure {
+			t.Errorf("got %v", err)
+		}
+	})
+}
