@@ -38,6 +38,7 @@
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_identity.h"
+#include "bdr_unchanged.h"
 #include "bdr_vanish.h"
 
 /* bdr.peer_state */
@@ -122,13 +123,15 @@ check_plan(EState *estate, Plan *plan)
 	foreach(lc, modify->resultRelations)
 	{
 		Relation	rel = estate->es_relations[lfirst_int(lc) - 1];
+		CmdType		command = changing_command(modify, foreach_current_index(lc));
 
 		/* there is none for a partition that was pruned */
-		if (rel != NULL)
-		{
-			check_relation(rel, changing_command(modify, foreach_current_index(lc)));
-			bdr_vanish_statement(estate, modify, foreach_current_index(lc));
-		}
+		if (rel == NULL)
+			continue;
+		check_relation(rel, command);
+		bdr_vanish_statement(estate, modify, foreach_current_index(lc));
+		if (command == CMD_UPDATE || modify->operation == CMD_MERGE)
+			bdr_unchanged_watch(estate, lfirst_int(lc));
 	}
 }
 
