@@ -455,7 +455,7 @@ update_found(BdrUpdate *update)
 	BdrVersion	version;
 
 	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
-	if (likely(!bdr_conflict_is_concurrent(&version)))
+	if (likely(!bdr_conflict_is_concurrent(&version) && (rel->nunchanged == 0 || bdr_settle_may_fill(rel))))
 	{
 		bdr_tuple_fill_from(rel, update->row, rel->found_slot);
 		if (likely(bdr_settle_is_plain(update)))

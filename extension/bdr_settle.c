@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
 
@@ -34,6 +35,7 @@ static bool update_round(BdrUpdate *update);
 static bool move_round(BdrUpdate *update, BdrCase *c);
 static bool moves_key(BdrUpdate *update);
 static BdrImage fill(BdrUpdate *update, bool is_here);
+static BdrImage fetch(BdrUpdate *update);
 static bool settle_where_it_belongs(BdrCase *c);
 static bool settle(BdrCase *c);
 static void decide(BdrCase *c);
@@ -219,25 +221,51 @@ moves_key(BdrUpdate *update)
 }
 
 /*
- * Values that were not sent: from the row in found_slot, if it is here, else
- * from the origin.
+ * Values that were not sent: from the row in found_slot, if it is here and the
+ * right one, else from the origin.
  */
 static BdrImage
 fill(BdrUpdate *update, bool is_here)
 {
 	BdrRelation *rel = update->rel;
+	BdrImage	image = BDR_IMAGE_COMPLETE;
 
-	if (is_here)
-	{
+	if (!is_here)
+		bdr_tuple_fill_defaults(rel, update->row);
+	if (rel->nunchanged > 0 && !(is_here && bdr_settle_may_fill(rel)))
+		image = fetch(update);
+	if (is_here && image == BDR_IMAGE_COMPLETE)
 		bdr_tuple_fill_from(rel, update->row, rel->found_slot);
-		return BDR_IMAGE_COMPLETE;
-	}
-	bdr_tuple_fill_defaults(rel, update->row);
-	if (rel->nunchanged == 0)
-		return BDR_IMAGE_COMPLETE;
+	return image;
+}
+
+static BdrImage
+fetch(BdrUpdate *update)
+{
 	if (bdr_peer.mirror)
 		return BDR_IMAGE_PARTIAL;
-	return bdr_fetch_row(rel, update->row) == BDR_FETCH_COMPLETE ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
+	bdr_xact.fetched = true;
+	return bdr_fetch_row(update->rel, update->row) == BDR_FETCH_COMPLETE ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
+}
+
+/*
+ * May values that an update left out be taken from the row in found_slot?
+ *
+ * Only if it is the one that the origin updated.  The origin leaves them out
+ * only where it wrote the row before itself.  What was fetched in this
+ * transaction may be of a later change than the one that comes now.
+ */
+bool
+bdr_settle_may_fill(BdrRelation *rel)
+{
+	TransactionId xmin = bdr_conflict_xmin(rel->found_slot);
+	BdrVersion	version;
+
+	if (bdr_peer.mirror)
+		return true;
+	bdr_conflict_local_version(xmin, &version);
+	return version.known && version.node == bdr_xact.origin_node &&
+		!(bdr_xact.fetched && TransactionIdIsCurrentTransactionId(xmin));
 }
 
 /* ---------------------------------------------------------------------

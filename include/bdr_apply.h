@@ -72,6 +72,7 @@ typedef struct BdrRemoteXact
 	bool		skip;			/* applied already */
 	bool		started;		/* a local transaction stands for it */
 	bool		careful;		/* look for conflicts before writing */
+	bool		fetched;		/* values were read from the origin */
 	uint32		xid;
 	uint32		change_nr;		/* of the change being applied, from 1 */
 	uint32		origin_node;	/* never 0: the sender is resolved */

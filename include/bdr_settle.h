@@ -119,6 +119,7 @@ extern int	bdr_version_compare(const BdrVersion *a, const BdrVersion *b);
 extern void bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row);
 extern void bdr_settle_update(BdrUpdate *update);
 extern bool bdr_settle_is_plain(BdrUpdate *update);
+extern bool bdr_settle_may_fill(BdrRelation *rel);
 extern void bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored);
 extern void bdr_settle_delete(BdrUpdate *update);
 
