@@ -17,6 +17,8 @@
 #include "bdr_skew.h"
 
 int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
+static int	dead_row_retention = 10 * 60;	/* these two are the manager's */
+static int	watermark_interval = 10000;
 bool		bdr_debug_faults = false;
 static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
 int			bdr_max_worker_backoff_delay = 60000;
@@ -32,12 +34,14 @@ static const struct config_enum_entry skew_actions[] = {
 /* What the manager is told. */
 static const char *const setting_names[] = {
 	"bdr.conflict_history_retention",
+	"bdr.dead_row_retention",
 	"bdr.debug_faults",
 	"bdr.max_worker_backoff_delay",
 	"bdr.min_worker_backoff_delay",
+	"bdr.watermark_interval",
 };
 
-static void define_log_settings(void);
+static void define_retention_settings(void);
 
 void
 bdr_guc_define(void)
@@ -98,13 +102,13 @@ bdr_guc_define(void)
 							 PGC_SUSET,
 							 GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_DISALLOW_IN_AUTO_FILE,
 							 bdr_repair_check_setting, bdr_repair_assign_setting, NULL);
-	define_log_settings();
+	define_retention_settings();
 	MarkGUCPrefixReserved("bdr");
 }
 
-/* What is kept about conflicts, and counted. */
+/* What is kept of conflicts and old versions, and counted. */
 static void
-define_log_settings(void)
+define_retention_settings(void)
 {
 	DefineCustomIntVariable("bdr.conflict_history_retention",
 							"How long rows of bdr.conflict_history are kept.",
@@ -113,6 +117,22 @@ define_log_settings(void)
 							30 * 24 * 60 * 60, -1, INT_MAX,
 							PGC_SIGHUP,
 							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.dead_row_retention",
+							"Longest time for which dead rows are kept because a peer may send something older.",
+							"0 keeps none, -1 keeps them for as long as it takes.",
+							&dead_row_retention,
+							10 * 60, -1, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.watermark_interval",
+							"Time between two watermarks of a node, and between two looks at what can be cleaned up.",
+							NULL,
+							&watermark_interval,
+							10000, 10, 60 * 60 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		DefineCustomIntVariable("bdr.stat_relation_max",

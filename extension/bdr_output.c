@@ -701,6 +701,12 @@ output_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 {
 	BdrOutput  *output = decoding->output_plugin_private;
 
+	if (!transactional && size == BDR_WATERMARK_BYTES && strcmp(prefix, BDR_WATERMARK_PREFIX) == 0)
+	{
+		bdr_wire_write_watermark(output, content);
+		bdr_wire_close_frame(output, true);
+		return;
+	}
 	if (strcmp(prefix, BDR_MESSAGE_PREFIX) != 0)
 		return;
 	if (!transactional)

@@ -35,6 +35,7 @@
 
 #include "bdr.h"
 #include "bdr_clock.h"
+#include "bdr_hold.h"
 #include "bdr_shmem.h"
 #include "bdr_vanish.h"
 
@@ -53,8 +54,10 @@ static BackgroundWorkerHandle **handles;
 static bool out_of_workers = false;
 
 static void forget_supervisor(int code, Datum arg);
-static List *read_databases(MemoryContext context);
-static void mark_labelled(List *databases);
+static List *read_databases(MemoryContext context, List **labelled);
+static List *read_labels(MemoryContext context);
+static void mark_labelled(List *databases, List *labelled);
+static void drop_stray_holds(List *holds, List *labelled);
 static Database *find_database(List *databases, Oid oid);
 static void add_labelled(List *databases);
 static long look_after(List *databases);
@@ -99,9 +102,12 @@ bdr_supervisor_main(Datum arg)
 
 	for (;;)
 	{
-		List	   *databases = read_databases(context);
+		List	   *holds = bdr_hold_databases(context);
+		List	   *labelled;
+		List	   *databases = read_databases(context, &labelled);
 		long		timeout;
 
+		drop_stray_holds(holds, labelled);
 		add_labelled(databases);
 		timeout = look_after(databases);
 		MemoryContextReset(context);
@@ -127,9 +133,9 @@ forget_supervisor(int code, Datum arg)
 	bdr_shmem->supervisor = NULL;
 }
 
-/* Every database that one can connect to, in context. */
+/* Every database that one can connect to, and all with a label, in context. */
 static List *
-read_databases(MemoryContext context)
+read_databases(MemoryContext context, List **labelled)
 {
 	List	   *databases = NIL;
 	Relation	rel;
@@ -157,14 +163,16 @@ read_databases(MemoryContext context)
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
-	mark_labelled(databases);
+	*labelled = read_labels(context);
+	mark_labelled(databases, *labelled);
 	CommitTransactionCommand();
 	return databases;
 }
 
-static void
-mark_labelled(List *databases)
+static List *
+read_labels(MemoryContext context)
 {
+	List	   *labelled = NIL;
 	Relation	rel = table_open(SharedSecLabelRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
 	HeapTuple	tuple;
@@ -172,16 +180,50 @@ mark_labelled(List *databases)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_shseclabel form = (Form_pg_shseclabel) GETSTRUCT(tuple);
-		Database   *database = find_database(databases, form->objoid);
 		bool		isnull;
 		Datum		provider = heap_getattr(tuple, Anum_pg_shseclabel_provider, RelationGetDescr(rel), &isnull);
+		MemoryContext old;
 
-		if (database != NULL && form->classoid == DatabaseRelationId &&
-			strcmp(TextDatumGetCString(provider), BDR_LABEL_PROVIDER) == 0)
-			database->labelled = true;
+		if (form->classoid != DatabaseRelationId ||
+			strcmp(TextDatumGetCString(provider), BDR_LABEL_PROVIDER) != 0)
+			continue;
+		old = MemoryContextSwitchTo(context);
+		labelled = lappend_oid(labelled, form->objoid);
+		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return labelled;
+}
+
+static void
+mark_labelled(List *databases, List *labelled)
+{
+	ListCell   *lc;
+
+	foreach(lc, labelled)
+	{
+		Database   *database = find_database(databases, lfirst_oid(lc));
+
+		if (database != NULL)
+			database->labelled = true;
+	}
+}
+
+/*
+ * A hold is made only where a label is, and holds were listed before the labels
+ * were read: one whose database has none was left behind.
+ */
+static void
+drop_stray_holds(List *holds, List *labelled)
+{
+	ListCell   *lc;
+
+	foreach(lc, holds)
+	{
+		if (!list_member_oid(labelled, lfirst_oid(lc)))
+			bdr_hold_drop(lfirst_oid(lc));
+	}
 }
 
 static Database *

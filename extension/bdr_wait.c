@@ -22,6 +22,7 @@
 #include "utils/pg_lsn.h"
 
 #include "bdr.h"
+#include "bdr_hold.h"
 #include "bdr_wire.h"
 
 #define LOOK_MS_MIN		2
@@ -87,7 +88,7 @@ check_caller(void)
 static XLogRecPtr
 target_lsn(FunctionCallInfo fcinfo)
 {
-	XLogRecPtr	end = GetXLogInsertRecPtr();
+	XLogRecPtr	end = bdr_wal_end();
 	XLogRecPtr	target = PG_ARGISNULL(1) ? end : PG_GETARG_LSN(1);
 
 	XLogFlush(Min(target, end));

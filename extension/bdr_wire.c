@@ -274,6 +274,16 @@ bdr_wire_write_seen(BdrOutput *output)
 	output->seen_changed = false;
 }
 
+/*
+ * The bytes of content are the message's already.
+ */
+void
+bdr_wire_write_watermark(BdrOutput *output, const char *content)
+{
+	appendBinaryStringInfo(message_begin(output, BDR_WIRE_WATERMARK), content, BDR_WATERMARK_BYTES);
+	message_end(output);
+}
+
 void
 bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn)
 {

@@ -445,6 +445,9 @@ apply_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_SEEN:
 			bdr_seen_read(body);
 			break;
+		case BDR_WIRE_WATERMARK:
+			bdr_watermark_read(body);
+			break;
 		case BDR_WIRE_STARTUP:
 			read_startup(body);
 			break;

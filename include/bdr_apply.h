@@ -465,6 +465,9 @@ extern bool bdr_conflict_is_concurrent(const BdrVersion *version);
 extern void bdr_seen_read(BdrReader *body);
 extern bool bdr_seen_by_sender(const BdrVersion *version);
 
+/* bdr_watermark.c */
+extern void bdr_watermark_read(BdrReader *body);
+
 /* bdr_conflict_log.c */
 extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
 

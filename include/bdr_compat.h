@@ -182,6 +182,29 @@ bdr_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
 #define bdr_local_xid()		(MyProc->lxid)
 #endif
 
+/* A message of ours in WAL, outside of any transaction. */
+#if PG_VERSION_NUM >= 170000
+#define bdr_log_message(prefix, content, size) \
+	LogLogicalMessage((prefix), (content), (size), false, false)
+#else
+#define bdr_log_message(prefix, content, size) \
+	LogLogicalMessage((prefix), (content), (size), false)
+#endif
+
+/* A new physical slot, and one that is there; neither waits. */
+#if PG_VERSION_NUM >= 170000
+#define bdr_slot_create(name) \
+	ReplicationSlotCreate((name), false, RS_PERSISTENT, false, false, false)
+#else
+#define bdr_slot_create(name) \
+	ReplicationSlotCreate((name), false, RS_PERSISTENT, false)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define bdr_slot_acquire(name)	ReplicationSlotAcquire((name), true, false)
+#else
+#define bdr_slot_acquire(name)	ReplicationSlotAcquire((name), true)
+#endif
+
 #ifdef WORDS_BIGENDIAN
 #define BDR_BYTE_ORDER "be"
 #else

@@ -179,6 +179,7 @@ extern void bdr_seen_raise(BdrOutput *output, uint32 node, TimestampTz time);
 extern void bdr_wire_write_startup(BdrOutput *output);
 extern void bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent);
 extern void bdr_wire_write_seen(BdrOutput *output);
+extern void bdr_wire_write_watermark(BdrOutput *output, const char *content);
 extern void bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn);
 extern void bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn);
 extern void bdr_wire_write_insert(BdrOutput *output, BdrSentRelation *sent,

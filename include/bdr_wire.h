@@ -41,6 +41,9 @@
  *		SEEN 'V'     uint16 n, n x (uint32 node id, int64 commit timestamp):
  *		             the sender has applied what these nodes committed up to
  *		             then; before BEGIN, where it has changed
+ *		WATERMARK 'W' int64 time, int64 awaited: nothing that the sender commits
+ *		             is older than time from here on; it waits for everybody
+ *		             to promise a time after awaited
  *		MESSAGE 'M'  uint8 transactional, uint64 LSN, name prefix, rest content
  *
  *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
@@ -82,6 +85,7 @@
 #define BDR_WIRE_TRUNCATE		'T'
 #define BDR_WIRE_MESSAGE		'M'
 #define BDR_WIRE_SEEN			'V'
+#define BDR_WIRE_WATERMARK		'W'
 
 #define BDR_FORMAT_INTERNAL		'i'
 #define BDR_FORMAT_BINARY		'b'
@@ -107,6 +111,10 @@
 
 /* Prefix of logical messages that belong to us. */
 #define BDR_MESSAGE_PREFIX		"bdr"
+
+/* A watermark in WAL; its content is the body of WATERMARK. */
+#define BDR_WATERMARK_PREFIX	"bdr_watermark"
+#define BDR_WATERMARK_BYTES		16
 
 /* Replication origins and slots: bdr_<local database oid>_<peer node id>. */
 #define BDR_ORIGIN_FORMAT		"bdr_%u_%u"

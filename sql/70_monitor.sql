@@ -12,7 +12,7 @@ CREATE FUNCTION bdr.internal_subscription_status(
     OUT error_first_time timestamptz, OUT error_retries bigint, OUT next_retry_time timestamptz,
     OUT remote_xid xid, OUT remote_end_lsn pg_lsn, OUT remote_commit_time timestamptz, OUT remote_change_nr bigint,
     OUT remote_nspname text, OUT remote_relname text,
-    OUT approx_clock_drift_ms bigint, OUT stats_reset timestamptz)
+    OUT approx_clock_drift_ms bigint, OUT stats_reset timestamptz, OUT watermark_time timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'bdr_call_if_running'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -26,7 +26,7 @@ CREATE VIEW bdr.subscription_summary AS
            CASE WHEN NOT s.sub_enabled THEN 'disabled' ELSE COALESCE(l.subscription_status, 'down') END AS subscription_status,
            s.nodegroup_id AS node_group_id, s.sub_id, s.origin_node_id AS origin_id, s.target_node_id AS target_id,
            l.receive_lsn, l.receive_commit_lsn, l.last_xact_replay_lsn, l.last_xact_flush_lsn, l.last_xact_replay_timestamp,
-           l.last_error, l.last_error_time, l.approx_clock_drift_ms
+           l.last_error, l.last_error_time, l.approx_clock_drift_ms, l.watermark_time
     FROM bdr.subscription s
          LEFT JOIN bdr.internal_subscription_status() l ON l.sub_id = s.sub_id
          LEFT JOIN bdr.node_group g ON g.node_group_id = s.nodegroup_id
@@ -147,3 +147,14 @@ CREATE VIEW bdr.node_slots AS
          LEFT JOIN pg_catalog.pg_stat_replication a ON a.pid = r.active_pid
     WHERE r.database = pg_catalog.current_database();
 COMMENT ON VIEW bdr.node_slots IS 'the slots from which peers read this node''s changes';
+
+CREATE VIEW bdr.dead_row_hold AS
+    SELECT h.slot_name, h.hold_status, h.xmin, h.xmin_age, h.held_since, pg_catalog.clock_timestamp() - h.held_since AS held_for,
+           h.clean_up_time, b.node_name AS blocking_node_name,
+           pg_catalog.pg_stat_get_live_tuples('bdr.remembered_version'::pg_catalog.regclass) AS nremembered_versions,
+           pg_catalog.pg_stat_get_live_tuples('bdr.evicted_row'::pg_catalog.regclass) AS nevicted_rows,
+           h.ncuts, h.cut_start_time, h.cut_end_time, h.cut_xid, h.cut_commit_time, c.node_name AS cut_node_name
+    FROM bdr.internal_dead_row_hold() h
+         LEFT JOIN bdr.node b ON b.node_id = h.blocking_node_id
+         LEFT JOIN bdr.node c ON c.node_id = h.cut_node_id;
+COMMENT ON VIEW bdr.dead_row_hold IS 'dead rows that this node keeps because a peer may send something older, and whether it had to let go of some';

@@ -48,6 +48,16 @@ func (c *columns) oid() uint32 {
 	return uint32(n)
 }
 
+func (c *columns) xid8() uint64 {
+	text := c.text()
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	c.fail(err)
+	return n
+}
+
 func (c *columns) boolean() bool {
 	text := c.text()
 	return text == "t" || text == "true" || text == "on"

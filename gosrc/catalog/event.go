@@ -7,17 +7,27 @@ import (
 // Event is a row of bdr.event_history.
 type Event struct {
 	NodeID uint32
-	Kind   string // one of the constants below
-	Source string // the subscription
+	Type   string // one of the constants below, as is
+	Kind   string
+	Source string // the subscription, or the slot
 	Text   string
 	Detail string
 }
 
-// Kinds of events, all of them of a subscription.
+// Types of events: what they happen to.
+const (
+	EventOfSubscription = "subscription"
+	EventOfDeadRows     = "dead_rows"
+)
+
+// Kinds of events.
 const (
 	EventError   = "error"   // a change cannot be applied
 	EventResumed = "resumed" // what could not be applied has been
 	EventSkipped = "skipped" // an administrator skipped transactions
+
+	EventCut   = "cut"   // dead rows are not kept for as long as a peer needs
+	EventWhole = "whole" // they are again
 )
 
 // InsertEvent records an event and forgets old ones; what was skipped stays.
@@ -26,7 +36,7 @@ func InsertEvent(e Event) []hand.Stmt {
 		{SQL: `DELETE FROM bdr.event_history WHERE event_time < pg_catalog.clock_timestamp() - interval '30 days'
  AND event_sub_type <> $1`, Args: []any{EventSkipped}},
 		{SQL: `INSERT INTO bdr.event_history (event_node_id, event_type, event_sub_type, event_source, event_text, event_detail)
- VALUES ($1::oid, 'subscription', $2, $3, $4, $5)`, Args: []any{e.NodeID, e.Kind, e.Source, e.Text, e.Detail}},
+ VALUES ($1::oid, $2, $3, $4, $5, $6)`, Args: []any{e.NodeID, e.Type, e.Kind, e.Source, e.Text, e.Detail}},
 	}
 }
 

@@ -13,7 +13,7 @@ type Facts struct {
 	TrackCommitTimestamp bool
 	HasPluginSetting     bool   // output_plugin_libraries exists
 	PluginLibraries      string // its value
-	Slots, Senders       Quota
+	Slots, Senders       Quota  // the hold of the database is not among the slots in use
 	Origins, Workers     Quota
 	Encoding             string
 	Collate, Ctype       string
@@ -44,7 +44,8 @@ SELECT current_setting('server_version_num'), current_setting('server_version'),
  current_setting('wal_level'), current_setting('track_commit_timestamp'),
  EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'output_plugin_libraries'),
  (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'output_plugin_libraries'),
- current_setting('max_replication_slots'), (SELECT count(*) FROM pg_catalog.pg_replication_slots),
+ current_setting('max_replication_slots'),
+ (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name <> pg_catalog.format('bdr_%s_hold', d.oid)),
  current_setting('max_wal_senders'), COALESCE((SELECT n FROM backend WHERE backend_type = 'walsender'), 0),
  COALESCE(current_setting('max_active_replication_origins', true), current_setting('max_replication_slots')),
  (SELECT count(*) FROM pg_catalog.pg_replication_origin),

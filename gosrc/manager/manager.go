@@ -60,6 +60,7 @@ type Manager struct {
 	server   *hand.Server
 	handlers map[string]entry
 	peers    *peers
+	keeper   *keeper
 	member   member
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -81,6 +82,7 @@ func Start(config Config) (*Manager, error) {
 	m := &Manager{config: config, main: config.Main, ctx: ctx, cancel: cancel,
 		loaded: make(chan struct{}), activity: make(chan struct{}, 1), reading: make(chan struct{}, 1)}
 	m.peers = newPeers(m)
+	m.keeper = &keeper{m: m}
 	m.member = newMember(m)
 	m.handlers = m.table()
 	server, err := hand.Listen(filepath.Join(config.RunDirectory, "sock"), Go, m)
@@ -166,7 +168,14 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 	m.adopt(local, refusal)
 	m.peers.Recheck()
 	if refusal == nil {
-		m.keep.Do(func() { Go("history", m.keepHistory) })
+		m.keep.Do(func() {
+			Go("history", m.keepHistory)
+			Go("versions", m.keepVersions)
+		})
+		return nil
+	}
+	if _, err := m.main.Run(ctx, catalog.DropSlot(stream.HoldName(m.config.DatabaseOID))); err != nil {
+		return fmt.Errorf("drop the hold of the original: %w", err)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func statusRow(s replicate.Status) []*string {
 		meanApplyTime(s.Counts), number(s.Counts.Aborts), number(s.Counts.Deadlocks), number(s.Counts.Duplicates), number(s.CurrentCommits),
 	}
 	row = append(row, failureColumns(s.Failure)...)
-	return append(row, milliseconds(s.ClockDrift), moment(s.ResetTime))
+	return append(row, milliseconds(s.ClockDrift), moment(s.ResetTime), commitTime(s.Watermark.Time))
 }
 
 // failureColumns describes what stops a subscription now; all NULL if nothing

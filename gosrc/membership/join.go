@@ -263,7 +263,7 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 	members := hello.Cluster.Peers(local.ID, IsActive)
 	n := len(members)
 	purpose := fmt.Sprintf("Joining a group of %d", n)
-	if err := checkServer(here, need{slots: n, senders: n, origins: n + 1, workers: n, purpose: purpose}, ""); err != nil {
+	if err := checkServer(here, need{slots: n + holdSlots, senders: n, origins: n + 1, workers: n, purpose: purpose}, ""); err != nil {
 		return err
 	}
 	for _, m := range members {
@@ -272,7 +272,7 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 			return fmt.Errorf("node %q: %w", m.Name, err)
 		}
 		where := fmt.Sprintf(" on node %q", m.Name)
-		if err := checkServer(there, need{slots: 1, senders: 1, origins: 1, workers: 1, purpose: "A new peer"}, where); err != nil {
+		if err := checkServer(there, need{slots: 1 + holdSlots, senders: 1, origins: 1, workers: 1, purpose: "A new peer"}, where); err != nil {
 			return err
 		}
 		if err := s.checkReach(ctx, local, m, hello); err != nil {

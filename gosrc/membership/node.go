@@ -69,7 +69,7 @@ func (s *Service) checkLocal(ctx context.Context, r *hand.Request, dsn string) e
 	if err != nil {
 		return err
 	}
-	minimum := need{slots: 1, senders: 1, origins: 1, workers: 1, purpose: "A node with one peer"}
+	minimum := need{slots: 1 + holdSlots, senders: 1, origins: 1, workers: 1, purpose: "A node with one peer"}
 	if err := checkServer(here, minimum, ""); err != nil {
 		return err
 	}

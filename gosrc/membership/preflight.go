@@ -60,6 +60,9 @@ type need struct {
 	purpose                          string
 }
 
+// holdSlots is what keeps dead rows, once in each database that has peers.
+const holdSlots = 1
+
 // checkServer refuses a server whose configuration cannot serve a node.
 func checkServer(f catalog.Facts, n need, where string) *pgerr.Error {
 	if f.WALLevel != "logical" {

@@ -321,7 +321,7 @@ func (s *Service) dropTraces(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for _, name := range catalog.Texts(results[0]) {
+	for _, name := range append(catalog.Texts(results[0]), stream.HoldName(s.deps.DatabaseOID)) {
 		errs = append(errs, s.dropSlot(ctx, name))
 	}
 	for _, name := range catalog.Texts(results[1]) {

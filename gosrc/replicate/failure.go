@@ -103,6 +103,6 @@ func (p *Peer) note(ctx context.Context, kind, text, detail string) {
 }
 
 func (p *Peer) event(kind, text, detail string) []hand.Stmt {
-	return catalog.InsertEvent(catalog.Event{NodeID: p.config.Subscription.TargetID, Kind: kind,
+	return catalog.InsertEvent(catalog.Event{NodeID: p.config.Subscription.TargetID, Type: catalog.EventOfSubscription, Kind: kind,
 		Source: p.config.Subscription.Name, Text: text, Detail: detail})
 }

@@ -19,6 +19,7 @@ import (
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
+	"bdr/gosrc/wire"
 )
 
 // Deps is what the manager hands down.
@@ -139,6 +140,10 @@ func (p *Peer) ResetStatistics() { p.record.reset() }
 // Position says up to which position of the peer everything that concerns us
 // has been applied here; the positions of keepalives count.
 func (p *Peer) Position() lsn.LSN { return covered(p.record.snapshot().Position) }
+
+// Watermark returns what the peer has promised, as far as everything before that
+// has been applied here.
+func (p *Peer) Watermark() wire.Watermark { return p.record.snapshot().Watermark }
 
 // loop runs connection after connection.
 func (p *Peer) loop(ctx context.Context) {

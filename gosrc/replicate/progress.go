@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/wire"
 )
 
 // progress knows how far one stream has been received, applied and flushed, and
@@ -25,7 +26,15 @@ type progress struct {
 	position      lsn.LSN // applied up to here, keepalives included; never goes back
 	confirmable   lsn.LSN // flushed up to here, keepalives included; never goes back
 	inTransaction bool
-	changed       chan struct{} // closed at the next change, if somebody waits
+	promises      []promise      // that do not hold yet, oldest first
+	watermark     wire.Watermark // the last that holds
+	changed       chan struct{}  // closed at the next change, if somebody waits
+}
+
+// A promise is a watermark that holds once all before it is applied.
+type promise struct {
+	after lsn.LSN
+	wire.Watermark
 }
 
 // newProgress starts at the origin's own position.
@@ -54,6 +63,15 @@ func (p *progress) frame(end, committed lsn.LSN, inTransaction bool) {
 	p.settle()
 }
 
+// promise notes a watermark that came behind the transaction that ends at after,
+// or behind the last one before its frame.
+func (p *progress) promise(after lsn.LSN, w wire.Watermark) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.promises = append(p.promises, promise{max(after, p.committed), w})
+	p.settle()
+}
+
 // writer notes what the writer reports.
 func (p *progress) writer(applied, flushed lsn.LSN) {
 	p.mu.Lock()
@@ -73,10 +91,20 @@ func (p *progress) settle() {
 	if !p.inTransaction && p.flushed >= p.committed {
 		p.confirmable = max(p.confirmable, p.idle)
 	}
+	for len(p.promises) > 0 && p.applied >= p.promises[0].after {
+		p.watermark = later(p.watermark, p.promises[0].Watermark)
+		p.promises = p.promises[1:]
+	}
 	if p.changed != nil {
 		close(p.changed)
 		p.changed = nil
 	}
+}
+
+// later takes the later of both times: a stream that starts again may repeat
+// old watermarks.
+func later(a, b wire.Watermark) wire.Watermark {
+	return wire.Watermark{Time: max(a.Time, b.Time), Awaited: max(a.Awaited, b.Awaited)}
 }
 
 // feedback returns what may be confirmed now.

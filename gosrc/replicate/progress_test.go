@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/wire"
 )
 
 // Feedback must never say that something is on disk which is not: the sender
@@ -43,6 +44,36 @@ func TestProgress(t *testing.T) {
 				t.Fatalf("got write %d flush %d apply %d, want %d %d %d", write, flush, apply, test.write, test.flush, test.apply)
 			}
 		})
+	}
+}
+
+// A promise is about what follows it, so it holds when all before it is applied,
+// and not one transaction earlier.
+func TestPromisesHoldWhenAllBeforeIsApplied(t *testing.T) {
+	p := newProgress(100)
+	require := func(time int64) {
+		t.Helper()
+		var s Status
+		if p.describe(&s); s.Watermark.Time != time {
+			t.Fatalf("the promise of %d holds, expected %d", s.Watermark.Time, time)
+		}
+	}
+	p.promise(0, wire.Watermark{Time: 1}) // nothing came before it
+	require(1)
+	p.promise(150, wire.Watermark{Time: 5, Awaited: 9}) // behind a transaction of the same frame
+	p.frame(150, 150, false)
+	p.frame(0, 170, false)
+	p.promise(0, wire.Watermark{Time: 7, Awaited: 8}) // behind one of an earlier frame
+	require(1)
+	p.writer(150, 100)
+	require(5)
+	p.writer(160, 160)
+	require(5)
+	p.writer(170, 160)
+	require(7)
+	s := Status{Watermark: wire.Watermark{Time: 6, Awaited: 20}} // of the connection before
+	if p.describe(&s); s.Watermark != (wire.Watermark{Time: 7, Awaited: 20}) {
+		t.Errorf("got %+v", s.Watermark)
 	}
 }
 

@@ -85,8 +85,11 @@ type pump struct {
 	stream    Stream
 	writer    Writer
 	values    *fetcher
+	log       func(level hand.Level, message, detail, hint string)
 	progress  *progress
 	tracker   wire.Tracker
+	promised  int64                                     // the time of the last watermark
+	broken    bool                                      // it was said that this was not kept
 	onApplied func(hand.Progress)                       // each report of the writer
 	onHeard   func(sent, received time.Time)            // each message of the stream
 	onMessage func(wire.Message) (stop bool, err error) // each logical message
@@ -101,7 +104,7 @@ type pump struct {
 }
 
 func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
-	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, stream: s, writer: w, values: &fetcher{}, progress: newProgress(start),
+	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, log: d.Log, stream: s, writer: w, values: &fetcher{}, progress: newProgress(start),
 		onApplied: func(hand.Progress) {},
 		onHeard:   func(sent, received time.Time) {},
 		onMessage: func(wire.Message) (bool, error) { return false, nil },
@@ -224,6 +227,11 @@ func (p *pump) track(f wire.Frame) (committed lsn.LSN, stop bool, err error) {
 		switch e := e.(type) {
 		case wire.Commit:
 			committed = e.EndLSN
+		case wire.Begin:
+			p.checkPromise(e)
+		case wire.Watermark:
+			p.promised = max(p.promised, e.Time)
+			p.progress.promise(committed, e)
 		case wire.Message:
 			last, err := p.onMessage(e)
 			stop = stop || last
@@ -232,6 +240,19 @@ func (p *pump) track(f wire.Frame) (committed lsn.LSN, stop bool, err error) {
 		return nil
 	})
 	return committed, stop, err
+}
+
+// checkPromise says so if the sender has committed below its own watermark: what
+// was kept for such a transaction may be gone.
+func (p *pump) checkPromise(b wire.Begin) {
+	if b.OriginNode != 0 || b.CommitTime >= p.promised || p.broken {
+		return
+	}
+	p.broken = true
+	p.log(hand.Warning, fmt.Sprintf("transaction %d of subscription %q is %s older than was promised", b.XID, p.name,
+		time.Duration(p.promised-b.CommitTime)*time.Microsecond),
+		"A conflict of it with a row that was deleted here may not be seen, and the nodes may then differ.",
+		"The clock of a node must not be set back, and other replication systems must not commit there with older times.")
 }
 
 // awaitFlushed ends a mirror run once all that came before the marker is on

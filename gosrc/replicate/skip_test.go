@@ -175,7 +175,7 @@ func noted(f *fakeWorld) (kinds []string) {
 	for _, statements := range f.ran {
 		for _, s := range statements {
 			if s.SQL == insert {
-				kinds = append(kinds, s.Args[1].(string))
+				kinds = append(kinds, s.Args[2].(string))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"bdr/gosrc/hand"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/wire"
 )
 
 // State says what a subscription is doing; the views show it.
@@ -45,6 +46,7 @@ type Status struct {
 	Failure        *Failure       // what stops the subscription now, or nil
 	ClockDrift     *time.Duration // how far the peer's clock is ahead; nil: not known
 	ResetTime      time.Time      // of the counters; zero: never
+	Watermark      wire.Watermark // the peer's last promise; zero: it made none
 }
 
 // Counts is what writers have done.
@@ -213,4 +215,5 @@ func (p *progress) describe(s *Status) {
 	s.Applied = p.applied
 	s.Flushed = p.flushed
 	s.Position = max(s.Position, p.position)
+	s.Watermark = later(s.Watermark, p.watermark)
 }

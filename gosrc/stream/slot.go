@@ -23,6 +23,10 @@ func SlotName(dboid, node uint32) string { return fmt.Sprintf("bdr_%d_%d", dboid
 // that tracks what came from node. bdr_output knows the form.
 func OriginName(dboid, node uint32) string { return fmt.Sprintf("bdr_%d_%d", dboid, node) }
 
+// HoldName names the slot that keeps dead rows of a database; extension/bdr_hold.c
+// makes it.
+func HoldName(dboid uint32) string { return fmt.Sprintf("bdr_%d_hold", dboid) }
+
 // A Slot is a new replication slot.
 type Slot struct {
 	Name            string

@@ -11,31 +11,33 @@ type Kind uint8
 
 // Kinds of messages.
 const (
-	KindStartup  Kind = 'S'
-	KindRelation Kind = 'R'
-	KindBegin    Kind = 'B'
-	KindCommit   Kind = 'C'
-	KindInsert   Kind = 'I'
-	KindUpdate   Kind = 'U'
-	KindDelete   Kind = 'D'
-	KindTruncate Kind = 'T'
-	KindMessage  Kind = 'M'
-	KindSeen     Kind = 'V'
+	KindStartup   Kind = 'S'
+	KindRelation  Kind = 'R'
+	KindBegin     Kind = 'B'
+	KindCommit    Kind = 'C'
+	KindInsert    Kind = 'I'
+	KindUpdate    Kind = 'U'
+	KindDelete    Kind = 'D'
+	KindTruncate  Kind = 'T'
+	KindMessage   Kind = 'M'
+	KindSeen      Kind = 'V'
+	KindWatermark Kind = 'W'
 )
 
 // bodyBytesMin is the length of each kind's body without its variable parts;
 // zero: no such kind. It is looked at for every message of every frame.
 var bodyBytesMin = [1 << 8]uint8{
-	KindStartup:  2 + 4 + 1 + 2,
-	KindRelation: 4 + 1 + 1 + 2 + 2 + 2 + 2 + 2,
-	KindBegin:    4 + 8 + 8 + 8 + 4 + 8,
-	KindCommit:   8 + 8 + 4,
-	KindInsert:   4 + 2,
-	KindUpdate:   4 + 1 + 2,
-	KindDelete:   4 + 1 + 2,
-	KindTruncate: 1 + 4,
-	KindMessage:  1 + 8 + 2,
-	KindSeen:     2,
+	KindStartup:   2 + 4 + 1 + 2,
+	KindRelation:  4 + 1 + 1 + 2 + 2 + 2 + 2 + 2,
+	KindBegin:     4 + 8 + 8 + 8 + 4 + 8,
+	KindCommit:    8 + 8 + 4,
+	KindInsert:    4 + 2,
+	KindUpdate:    4 + 1 + 2,
+	KindDelete:    4 + 1 + 2,
+	KindTruncate:  1 + 4,
+	KindMessage:   1 + 8 + 2,
+	KindSeen:      2,
+	KindWatermark: 8 + 8,
 }
 
 // isChange reports whether a message of this kind counts in COMMIT.
@@ -48,7 +50,7 @@ func (k Kind) isChange() bool {
 }
 
 // An Event is a message that matters to more than the table it changes:
-// Startup, Begin, Commit or Message.
+// Startup, Begin, Commit, Watermark or Message.
 type Event interface{ event() }
 
 // Startup is the sender's answer to the stream options.
@@ -76,6 +78,13 @@ type Commit struct {
 	Changes   uint32 // rows, truncations and messages since BEGIN
 }
 
+// Watermark is a promise of the sender about its own changes. Times are
+// microseconds since 2000.
+type Watermark struct {
+	Time    int64 // nothing that follows was committed before
+	Awaited int64 // the sender waits for everybody to promise a later time
+}
+
 // Message is a logical message of ours. Content aliases the frame.
 type Message struct {
 	Transactional bool
@@ -84,10 +93,11 @@ type Message struct {
 	Content       []byte
 }
 
-func (Startup) event() {}
-func (Begin) event()   {}
-func (Commit) event()  {}
-func (Message) event() {}
+func (Startup) event()   {}
+func (Begin) event()     {}
+func (Commit) event()    {}
+func (Watermark) event() {}
+func (Message) event()   {}
 
 // decode returns the event that a message is, or nil for a message about rows.
 func decode(kind Kind, body []byte) (Event, error) {
@@ -101,6 +111,8 @@ func decode(kind Kind, body []byte) (Event, error) {
 			OriginNode: r.uint32(), OriginLSN: r.lsn()}
 	case KindCommit:
 		e = Commit{CommitLSN: r.lsn(), EndLSN: r.lsn(), Changes: r.uint32()}
+	case KindWatermark:
+		e = Watermark{Time: int64(r.uint64()), Awaited: int64(r.uint64())}
 	case KindMessage:
 		e = Message{Transactional: r.uint8() != 0, LSN: r.lsn(), Prefix: r.name(), Content: r.remainder()}
 	default:

@@ -48,6 +48,8 @@ func (t *Tracker) step(kind Kind, e Event) error {
 		return t.beginTransaction(e)
 	case Commit:
 		return t.commitTransaction(e)
+	case Watermark:
+		return t.watermark()
 	case Message:
 		return t.message(e)
 	}
@@ -85,6 +87,13 @@ func (t *Tracker) message(m Message) error {
 	}
 	if t.open {
 		return fmt.Errorf("non-transactional message at %s inside transaction %d", m.LSN, t.begin.XID)
+	}
+	return nil
+}
+
+func (t *Tracker) watermark() error {
+	if t.open {
+		return fmt.Errorf("watermark inside transaction %d", t.begin.XID)
 	}
 	return nil
 }

@@ -54,6 +54,10 @@ func logical(transactional byte, content string) []byte {
 	return message(KindMessage, append(append(b, 0, 3, 'b', 'd', 'r'), content...)...)
 }
 
+func watermark() []byte {
+	return message(KindWatermark, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 7), ^uint64(1))...)
+}
+
 func insert() []byte { return message(KindInsert, 0, 0, 0, 1, 0, 1, 'n') }
 
 func mustRead(t *testing.T, b []byte) Frame {
@@ -66,7 +70,7 @@ func mustRead(t *testing.T, b []byte) Frame {
 }
 
 func TestScanDecodesEvents(t *testing.T) {
-	f := mustRead(t, frame(startup(), begin(100), insert(), logical(1, "in"), commit(100, 2), logical(0, "")))
+	f := mustRead(t, frame(startup(), begin(100), insert(), logical(1, "in"), commit(100, 2), watermark(), logical(0, "")))
 	var got []Event
 	err := f.Scan(func(e Event) error {
 		if m, ok := e.(Message); ok { // slices do not compare
@@ -83,6 +87,7 @@ func TestScanDecodesEvents(t *testing.T) {
 		Begin{XID: 700, CommitLSN: 92, EndLSN: 100, CommitTime: -1, OriginNode: 3, OriginLSN: 99},
 		Begin{XID: 2, OriginLSN: 5},
 		Commit{CommitLSN: 92, EndLSN: 100, Changes: 2},
+		Watermark{Time: 7, Awaited: -2},
 		Begin{XID: 0, OriginLSN: 5},
 	}
 	if err != nil || !slices.Equal(got, want) {
@@ -111,6 +116,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		"body too short":       frame(message(KindInsert, 0, 0, 0, 1, 0)),
 		"unknown kind":         frame(message('Z', 0, 0, 0, 0)),
 		"seen without a count": frame(message(KindSeen, 0)),
+		"half a watermark":     frame(message(KindWatermark, 0, 0, 0, 0, 0, 0, 0, 1)),
 		"second message short": frame(insert(), []byte{'C'}),
 	} {
 		if _, err := ReadFrame(b); err == nil {
@@ -155,7 +161,7 @@ func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
 		{frame(startup()), false},
 		{frame(begin(100), insert()), true},
 		{frame(insert(), logical(1, "x")), true},
-		{frame(commit(100, 3), begin(200), commit(200, 0), logical(0, "y"), begin(300)), true},
+		{frame(commit(100, 3), begin(200), commit(200, 0), logical(0, "y"), watermark(), begin(300)), true},
 		{frame(), true},
 		{frame(commit(300, 0)), false},
 	} {
@@ -182,6 +188,7 @@ func TestTrackerRefuses(t *testing.T) {
 		"commit without begin":          frame(startup(), commit(100, 0)),
 		"commit of another":             frame(startup(), begin(100), commit(200, 0)),
 		"changes are missing":           frame(startup(), begin(100), insert(), commit(100, 2)),
+		"watermark inside":              frame(startup(), begin(100), watermark()),
 		"loose message inside":          frame(startup(), begin(100), logical(0, "x")),
 	} {
 		var tracker Tracker

@@ -53,6 +53,7 @@ func TestACopiedDirectoryDoesNotAct(t *testing.T) {
 	a, b := c.Nodes[0], c.Nodes[1]
 	a.Exec("INSERT INTO t VALUES (1)")
 	c.RequireConverged()
+	b.Wait(resumeLimit, holdSlots, "1")
 
 	original := b.DataDirectory() + ".original"
 	swap := func(step func() error) {
@@ -79,6 +80,7 @@ func TestACopiedDirectoryDoesNotAct(t *testing.T) {
 	if got := b.Value("SELECT count(*) FROM t"); got != "1" {
 		t.Errorf("the copy has %s rows: it applied changes", got)
 	}
+	b.Wait(resumeLimit, holdSlots, "0") // nobody would ever move it
 
 	swap(func() error {
 		if err := os.RemoveAll(b.DataDirectory()); err != nil {

@@ -67,7 +67,7 @@ func requireSameObjects(t *testing.T, c *pgtest.Cluster) {
 		if got := n.Value("SELECT last_value FROM counter"); got != "4711" {
 			t.Errorf("%s: the sequence stands at %s", n.Name, got)
 		}
-		n.Wait(resumeLimit, "SELECT count(*) FROM pg_replication_slots", "2")
+		n.Wait(resumeLimit, "SELECT count(*) FROM pg_replication_slots WHERE plugin = 'bdr_output'", "2")
 		n.Wait(resumeLimit, "SELECT count(*) FROM pg_replication_origin", "2")
 	}
 }

@@ -1,0 +1,404 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/conflict"
+	"bdr/gosrc/hand"
+	"bdr/gosrc/membership"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
+)
+
+// What bdr.dead_row_hold says of the hold.
+const (
+	holdIdle = "not needed" // nobody sends us anything
+	holdOff  = "off"        // the administrator does not want it
+	holdFull = "no slot"    // max_replication_slots is too small
+	holdKeep = "holding"
+	holdCut  = "cut" // less is kept than a peer needs
+)
+
+const (
+	// deleteMax is how many rows go in one transaction of the main thread.
+	deleteMax = 5000
+	// turnDefault is the time between two turns where the setting is unknown.
+	turnDefault = 10 * time.Second
+)
+
+// A keeper keeps dead rows, and what is remembered of versions that have none,
+// for as long as a peer may send something older, and tells the peers what they
+// need for the same. conflict.Retention decides; this carries it out.
+type keeper struct {
+	m          *Manager
+	retention  conflict.Retention
+	watermarks conflict.Watermarks
+	cleaned    int64  // remembered versions that are older are gone
+	unmarked   uint64 // marks of transactions before this one are gone
+	full       bool   // it was said that there is no slot
+	complaint  string // the last one in the log
+
+	mu     sync.Mutex
+	status holdStatus
+}
+
+// holdStatus is what the view shows.
+type holdStatus struct {
+	state   string // "": nothing is known yet
+	xmin    uint64
+	next    uint64
+	since   int64
+	safe    int64
+	blocker uint32
+	cut     conflict.Cut
+	cuts    int
+}
+
+// surroundings is what one turn looks at.
+type surroundings struct {
+	self      catalog.Node
+	senders   []catalog.Node // who may send us something that is not new
+	sample    catalog.Sample
+	listeners []uint32
+}
+
+// keepVersions takes turns until the manager stops: now and then, and when the
+// cluster or a setting has changed.
+func (m *Manager) keepVersions() {
+	k := m.keeper
+	reloaded := make(chan struct{}, 1)
+	m.main.OnSettings(func() {
+		select {
+		case reloaded <- struct{}{}:
+		default:
+		}
+	})
+	for m.ctx.Err() == nil {
+		changed := m.member.Changed()
+		if err := k.turn(m.ctx); err != nil {
+			k.complain(err)
+			changed = nil
+		} else {
+			k.complaint = ""
+		}
+		timer := time.NewTimer(k.interval())
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-reloaded:
+		case <-m.ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// complain says once what fails again and again.
+func (k *keeper) complain(err error) {
+	fault := pgerr.From(err)
+	if k.m.ctx.Err() != nil || fault.Message == k.complaint {
+		return
+	}
+	k.complaint = fault.Message
+	k.m.main.Log(hand.Warning, "could not clean up old versions and will try again: "+fault.Message, fault.Detail, fault.Hint)
+}
+
+func (k *keeper) interval() time.Duration {
+	ms, err := strconv.Atoi(k.m.main.Setting("bdr.watermark_interval"))
+	if err != nil {
+		return turnDefault
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// limit is bdr.dead_row_retention in microseconds; negative: none.
+func (k *keeper) limit() int64 {
+	seconds, err := strconv.ParseInt(k.m.main.Setting("bdr.dead_row_retention"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return seconds * 1_000_000
+}
+
+// turn does once what keepVersions repeats. The sample comes first: the
+// watermark that is written last is later.
+func (k *keeper) turn(ctx context.Context) error {
+	s, err := k.look(ctx)
+	if err != nil {
+		return err
+	}
+	k.retention.Note(conflict.Sample{Xmin: s.sample.Xmin, Next: s.sample.Next, Clock: s.sample.Clock, Newest: s.sample.Newest})
+	if len(s.senders) == 0 {
+		return k.rest(ctx, s)
+	}
+	safe, blocker, asked := k.promises(s)
+	began, ended := k.move(s, safe, blocker)
+	if err := k.hold(ctx, s, safe, blocker); err != nil {
+		return err
+	}
+	if began || ended {
+		k.tellCut(ctx, s, began)
+	}
+	if err := k.clean(ctx, safe, k.retention.Passed); err != nil {
+		return err
+	}
+	return k.promise(ctx, s, asked)
+}
+
+func (k *keeper) look(ctx context.Context) (surroundings, error) {
+	var s surroundings
+	results, err := k.m.main.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes(), catalog.SelectListeners(), catalog.SelectSample())
+	if err != nil {
+		return s, err
+	}
+	local, _, err := catalog.Local(results[0])
+	if err != nil {
+		return s, err
+	}
+	nodes, err := catalog.Nodes(results[1])
+	if err != nil {
+		return s, err
+	}
+	s.self, s.senders = senders(local.ID, nodes)
+	if s.listeners, err = catalog.Listeners(results[2]); err != nil {
+		return s, err
+	}
+	s.sample, err = catalog.SampleOf(results[3])
+	return s, err
+}
+
+// senders returns the local node and those from which it may get changes,
+// directly, that are older than what it has. It is pure. A node counts from the
+// moment on at which it may write what will be sent; what it sends a node that
+// is still being copied comes in the order of the source.
+func senders(local uint32, nodes []catalog.Node) (self catalog.Node, others []catalog.Node) {
+	counts := func(n catalog.Node) bool {
+		return n.GroupID != 0 && n.State >= membership.Catchup && n.State < membership.Parted
+	}
+	for _, n := range nodes {
+		if n.ID == local {
+			self = n
+		} else if counts(n) {
+			others = append(others, n)
+		}
+	}
+	if !counts(self) {
+		others = nil
+	}
+	return self, others
+}
+
+// rest is the turn of a node to which nobody sends anything.
+func (k *keeper) rest(ctx context.Context, s surroundings) error {
+	k.retention, k.watermarks = conflict.Retention{Cut: k.retention.Cut, Cuts: k.retention.Cuts}, conflict.Watermarks{}
+	k.show(holdStatus{state: holdIdle})
+	if err := k.drop(ctx, s); err != nil {
+		return err
+	}
+	if s.self.State != membership.Active {
+		return nil // one that is joining needs what it has copied
+	}
+	if err := k.clean(ctx, conflict.Never, s.sample.Xmin); err != nil {
+		return err
+	}
+	k.cleaned = 0 // what is remembered from now on is as new as anything
+	return nil
+}
+
+func (k *keeper) drop(ctx context.Context, s surroundings) error {
+	if s.sample.HoldXmin == 0 {
+		return nil
+	}
+	_, err := k.m.main.Run(ctx, catalog.DropSlot(stream.HoldName(k.m.config.DatabaseOID)))
+	return err
+}
+
+// promises collects what the others have promised, and the latest time that one
+// of them waits for.
+func (k *keeper) promises(s surroundings) (safe int64, blocker uint32, asked int64) {
+	var all []conflict.Promise
+	for _, n := range s.senders {
+		p := conflict.Promise{Node: n.ID}
+		if peer, _ := k.m.peers.find(n.ID); peer != nil {
+			w := peer.Watermark()
+			p.Time = w.Time
+			asked = max(asked, w.Awaited)
+		}
+		all = append(all, p)
+	}
+	safe, blocker = conflict.Safe(all)
+	return safe, blocker, asked
+}
+
+// move decides where the hold stands from now on.
+func (k *keeper) move(s surroundings, safe int64, blocker uint32) (began, ended bool) {
+	r, limit := &k.retention, k.limit()
+	if s.sample.HoldXmin == 0 || limit == 0 {
+		r.Stand(s.sample.Xmin)
+	} else if r.Xmin == 0 {
+		r.Stand(min(s.sample.HoldXmin, s.sample.Xmin))
+	}
+	if s.self.State < membership.Standby {
+		safe = conflict.Never // nothing is sent directly before
+	}
+	ended = r.Release(s.sample.Clock, safe)
+	if limit > 0 {
+		began = r.Limit(s.sample.Clock, limit, blocker)
+	}
+	return began, ended
+}
+
+// hold has the slot stand where it should.
+func (k *keeper) hold(ctx context.Context, s surroundings, safe int64, blocker uint32) error {
+	r := &k.retention
+	status := holdStatus{state: holdKeep, xmin: r.Xmin, next: s.sample.Next, since: r.Since(), safe: safe, blocker: blocker, cut: r.Cut, cuts: r.Cuts}
+	var err error
+	switch {
+	case k.limit() == 0:
+		err = k.drop(ctx, s)
+		status.state, status.xmin, status.since = holdOff, 0, 0
+	case r.Xmin != s.sample.HoldXmin:
+		var set bool
+		if set, err = k.set(ctx, r.Xmin); !set {
+			status.state, status.xmin, status.since = holdFull, 0, 0
+		}
+	}
+	if status.state == holdKeep && r.IsCut() {
+		status.state = holdCut
+	}
+	k.show(status)
+	return err
+}
+
+// set moves the slot. One for which there is no room is missed once.
+func (k *keeper) set(ctx context.Context, xmin uint64) (bool, error) {
+	results, err := k.m.main.Run(ctx, catalog.SetHold(xmin))
+	if err != nil {
+		return false, err
+	}
+	set, err := catalog.HoldSet(results[0])
+	if err == nil && !set && !k.full {
+		k.m.main.Log(hand.Warning, "dead rows are not kept for peers that are late: max_replication_slots is too small",
+			"Conflicts of their changes with rows that were deleted here may not be seen, and the nodes may then differ.",
+			"Increase max_replication_slots and restart the server.")
+	}
+	k.full = err == nil && !set
+	return set, err
+}
+
+// tellCut says that less is kept than the peers need, or that this is over.
+func (k *keeper) tellCut(ctx context.Context, s surroundings, began bool) {
+	cut := k.retention.Cut
+	name := "a node that is gone"
+	for _, n := range s.senders {
+		if n.ID == cut.Node {
+			name = strconv.Quote(n.Name)
+		}
+	}
+	event := catalog.Event{NodeID: s.self.ID, Type: catalog.EventOfDeadRows, Kind: catalog.EventCut,
+		Source: stream.HoldName(k.m.config.DatabaseOID),
+		Text:   fmt.Sprintf("dead rows are kept for bdr.dead_row_retention only: node %s is later than that", name),
+		Detail: "Conflicts of its changes with rows that were deleted here may not be seen, and the nodes may then differ."}
+	if began {
+		k.m.main.Log(hand.Warning, event.Text, event.Detail, "bdr.dead_row_hold shows what is kept.")
+	} else {
+		event.Kind, event.Text = catalog.EventWhole, "dead rows are kept for as long as they are needed again"
+		event.Detail = fmt.Sprintf("Those of transactions before %d, of versions up to %s, may have gone too early, because of node %s.",
+			uint32(cut.Xid), *commitTime(cut.Newest), name)
+		k.m.main.Log(hand.Log, event.Text, event.Detail, "")
+	}
+	if _, err := k.m.main.Run(ctx, append(catalog.LimitEventWait(), catalog.InsertEvent(event)...)...); err != nil && ctx.Err() == nil {
+		k.m.main.Log(hand.Log, "could not write to bdr.event_history", err.Error(), "")
+	}
+}
+
+// clean forgets remembered versions that are older than safe, and marks of
+// transactions before xid.
+func (k *keeper) clean(ctx context.Context, safe int64, xid uint64) error {
+	if safe > k.cleaned {
+		before := "infinity"
+		if safe != conflict.Never {
+			before = *commitTime(safe)
+		}
+		if err := k.delete(ctx, catalog.DeleteRemembered(before, deleteMax)); err != nil {
+			return err
+		}
+		k.cleaned = safe
+	}
+	if xid > k.unmarked {
+		if err := k.delete(ctx, catalog.DeleteEvicted(xid, deleteMax)); err != nil {
+			return err
+		}
+		k.unmarked = xid
+	}
+	return nil
+}
+
+// delete repeats a statement until it finds less than it might delete.
+func (k *keeper) delete(ctx context.Context, statement hand.Stmt) error {
+	for {
+		results, err := k.m.main.Run(ctx, catalog.LimitLockWait(), statement)
+		if err != nil {
+			return err
+		}
+		if results[1].Processed < deleteMax {
+			return nil
+		}
+	}
+}
+
+// promise writes a watermark if one is due.
+func (k *keeper) promise(ctx context.Context, s surroundings, asked int64) error {
+	awaited := k.retention.Awaited
+	k.watermarks.Listen(s.listeners)
+	if !k.watermarks.Due(s.sample.Clock, awaited, asked, s.listeners) {
+		return nil
+	}
+	results, err := k.m.main.Run(ctx, catalog.WriteWatermark(awaited))
+	if err != nil {
+		return err
+	}
+	written, err := catalog.WatermarkOf(results[0])
+	if err == nil && written != 0 {
+		k.watermarks.Written(written, awaited, s.listeners)
+	}
+	return err
+}
+
+func (k *keeper) show(s holdStatus) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.status = s
+}
+
+// deadRowHold answers bdr.internal_dead_row_hold().
+func (m *Manager) deadRowHold(context.Context, *hand.Request) (hand.Rows, error) {
+	m.keeper.mu.Lock()
+	s := m.keeper.status
+	m.keeper.mu.Unlock()
+	rows := hand.Rows{Columns: len(holdRow("", s))}
+	if s.state != "" {
+		rows.Values = append(rows.Values, holdRow(stream.HoldName(m.config.DatabaseOID), s))
+	}
+	return rows, nil
+}
+
+// holdRow has the columns of the function, in their order.
+func holdRow(name string, s holdStatus) []*string {
+	row := []*string{text(name), text(s.state), nil, nil, commitTime(s.since), nil, positive(uint64(s.blocker)),
+		number(uint64(s.cuts)), commitTime(s.cut.Start), commitTime(s.cut.End), nil, commitTime(s.cut.Newest), positive(uint64(s.cut.Node))}
+	if s.xmin != 0 {
+		row[2], row[3] = number(s.xmin&0xffffffff), number(s.next-s.xmin)
+	}
+	if s.safe != conflict.Never {
+		row[5] = commitTime(s.safe)
+	}
+	if s.cut.Xid != 0 {
+		row[10] = number(s.cut.Xid & 0xffffffff)
+	}
+	return row
+}

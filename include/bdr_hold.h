@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ * bdr_hold.h
+ *		The slot that keeps dead rows.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_HOLD_H
+#define BDR_HOLD_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
+
+/* Its name; gosrc/stream/slot.go has the same. */
+#define BDR_HOLD_FORMAT			"bdr_%u_hold"
+
+/*
+ * For the supervisor: the databases that have a hold now, and the end of the
+ * hold of one that is not a node any more.
+ */
+extern List *bdr_hold_databases(MemoryContext context);
+extern void bdr_hold_drop(Oid dboid);
+
+extern XLogRecPtr bdr_wal_end(void);
+
+#endif							/* BDR_HOLD_H */
