@@ -35,6 +35,7 @@ static bool update_round(BdrUpdate *update);
 static bool move_round(BdrUpdate *update, BdrCase *c);
 static bool moves_key(BdrUpdate *update);
 static BdrImage fill(BdrUpdate *update, bool is_here);
+static bool leaves_out_constrained(BdrRelation *rel);
 static BdrImage fetch(BdrUpdate *update);
 static bool settle_where_it_belongs(BdrCase *c);
 static bool settle(BdrCase *c);
@@ -73,6 +74,7 @@ bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row)
 void
 bdr_settle_update(BdrUpdate *update)
 {
+	update->wants_all = false;
 	do
 	{
 		BdrReader	body = update->body;
@@ -162,6 +164,7 @@ update_round(BdrUpdate *update)
 	c.row = update->row;
 	c.lookup = update->lookup;
 	c.key = update->key;
+	c.update = update;
 	if (update->key != update->row && moves_key(update))
 		return move_round(update, &c);
 	return is_here ? settle(&c) : settle_where_it_belongs(&c);
@@ -222,7 +225,7 @@ moves_key(BdrUpdate *update)
 
 /*
  * Values that were not sent: from the row in found_slot, if it is here and the
- * right one, else from the origin.
+ * right one, else from the origin, if they are needed.
  */
 static BdrImage
 fill(BdrUpdate *update, bool is_here)
@@ -233,10 +236,29 @@ fill(BdrUpdate *update, bool is_here)
 	if (!is_here)
 		bdr_tuple_fill_defaults(rel, update->row);
 	if (rel->nunchanged > 0 && !(is_here && bdr_settle_may_fill(rel)))
-		image = fetch(update);
+		image = update->wants_all || leaves_out_constrained(rel) ? fetch(update) : BDR_IMAGE_PARTIAL;
 	if (is_here && image == BDR_IMAGE_COMPLETE)
+	{
 		bdr_tuple_fill_from(rel, update->row, rel->found_slot);
+		/* the row that it is written over may be another one */
+		memset(rel->unchanged, false, rel->desc->natts);
+		rel->nunchanged = 0;
+	}
 	return image;
+}
+
+/*
+ * What the row collides with cannot be told without such a value.
+ */
+static bool
+leaves_out_constrained(BdrRelation *rel)
+{
+	for (int i = 0; i < rel->nconstrained; i++)
+	{
+		if (rel->unchanged[rel->constrained[i] - 1])
+			return true;
+	}
+	return false;
 }
 
 static BdrImage
@@ -296,7 +318,8 @@ settle_where_it_belongs(BdrCase *c)
 }
 
 /*
- * One round.  Returns false when something has changed meanwhile.
+ * One round.  Returns false when something has changed meanwhile, or when the
+ * next one must have the complete row.
  */
 static bool
 settle(BdrCase *c)
@@ -310,7 +333,9 @@ settle(BdrCase *c)
 	bdr_deferred_supersede(c->rel, c->lookup, &c->constraints[0]);
 	bdr_case_gather(c);
 	decide(c);
-	done = carry_out(c);
+	if (c->action == BDR_ACTION_FETCH)
+		c->update->wants_all = true;
+	done = c->action != BDR_ACTION_FETCH && carry_out(c);
 	bdr_case_end(c);
 	return done;
 }
@@ -328,12 +353,6 @@ decide(BdrCase *c)
 		bdr_conflict_plan(c);
 	if (c->action == BDR_ACTION_ERROR)
 		raise_error(c);
-	if (c->action == BDR_ACTION_FETCH)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("cannot insert the row of an update into table \"%s.%s\"", c->rel->schema, c->rel->name),
-				 errdetail("The row does not exist here, and its unchanged large values were not sent."),
-				 errhint("Use REPLICA IDENTITY FULL on all nodes, or copy the row by hand.")));
 }
 
 /*

@@ -373,6 +373,7 @@ typedef struct BdrUpdate
 	BdrLookup  *lookup;
 	TupleTableSlot *key;		/* to look up by */
 	TupleTableSlot *row;		/* the new row; NULL: delete */
+	bool		wants_all;		/* also the values that it left out */
 } BdrUpdate;
 extern void bdr_apply_init(void);
 extern void bdr_apply_insert(BdrReader *reader);

@@ -75,6 +75,7 @@ typedef struct BdrCase
 	BdrOperation operation;
 	bool		key_changed;	/* an update that gives a row this key */
 	BdrImage	image;
+	BdrUpdate  *update;			/* that the row is of, or NULL */
 	TupleTableSlot *row;		/* of a deletion: its key */
 	BdrLookup  *lookup;			/* how rows with the key are found */
 	TupleTableSlot *key;		/* ... of an update or delete: by these values */

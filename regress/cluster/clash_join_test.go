@@ -32,6 +32,7 @@ func joinUnderConflict(t *testing.T, seed uint64) {
 		n.Exec(clashTables...)
 	}
 	c.RequireConvergedAmong(c.Nodes[:old]...)
+	explainClashes(t, c)
 
 	writers := startLoad()
 	for _, n := range c.Nodes[:old] {

@@ -118,6 +118,59 @@ func requireOneEach(t *testing.T, n *pgtest.Node) {
 	}
 }
 
+// explainClashes logs, when a test has failed, the rows that are not the same on
+// all nodes: their versions, and the conflicts about their keys.
+func explainClashes(t *testing.T, c *pgtest.Cluster) {
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, table := range []string{"clash", "overlap"} {
+			explainTable(t, c, table)
+		}
+	})
+}
+
+func explainTable(t *testing.T, c *pgtest.Cluster, table string) {
+	rows := map[string]map[string]string{} // by key, by node
+	for _, n := range c.Nodes {
+		versions, err := pgtest.RunOn(n.Session(), "SELECT id, concat_ws(' ', u, w, v, left(big, 1), length(big)), pg_xact_commit_timestamp_origin(xmin) FROM "+table, time.Minute)
+		if err != nil {
+			continue
+		}
+		for _, row := range versions {
+			if rows[row[0]] == nil {
+				rows[row[0]] = map[string]string{}
+			}
+			rows[row[0]][n.Name] = row[1] + " of " + row[2]
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(rows)) {
+		values := map[string]bool{}
+		for _, n := range c.Nodes {
+			values[strings.Split(rows[id][n.Name], " of ")[0]] = true
+		}
+		if len(values) > 1 {
+			t.Logf("%s %s: %v", table, id, rows[id])
+			explainRow(t, c, table, id)
+		}
+	}
+}
+
+func explainRow(t *testing.T, c *pgtest.Cluster, table, id string) {
+	for _, n := range c.Nodes {
+		history, _ := pgtest.RunOn(n.Session(), fmt.Sprintf(`SELECT conflict_type, conflict_resolution, conflict_rule, conflict_index::regclass, origin_node_id,
+			remote_commit_time, remote_tuple->>'id', remote_tuple->>'u', remote_tuple->>'w', remote_tuple->>'v', local_tuple_node_id, local_tuple_commit_time,
+			local_tuple->>'id', local_tuple->>'u', local_tuple->>'w', local_tuple->>'v', key_tuple->>'id' FROM bdr.conflict_history
+			WHERE relname = '%s' AND '%s' IN (remote_tuple->>'id', local_tuple->>'id', key_tuple->>'id') ORDER BY local_time DESC LIMIT 12`, table, id), time.Minute)
+		for _, row := range history {
+			t.Logf("  %s: %q", n.Name, row)
+		}
+		remembered, _ := pgtest.RunOn(n.Session(), fmt.Sprintf("SELECT index_name, key_values, commit_time, node_id FROM bdr.remembered_version WHERE relation = '%s'::regclass AND key_values = '{%s}'", table, id), time.Minute)
+		t.Logf("  %s remembers %q", n.Name, remembered)
+	}
+}
+
 // requireClashes logs how many conflicts of each type the nodes met, and
 // requires so many: a test that met none would show nothing.
 func requireClashes(t *testing.T, c *pgtest.Cluster, least int, types ...string) {
@@ -171,6 +224,7 @@ func conflictChaos(t *testing.T, seed uint64, duration, second time.Duration) {
 	t.Logf("BDR_SEED=%d", seed)
 	c := pgtest.NewCluster(t, 3, pgtest.WithProxies(), pgtest.WithSettings(impatient))
 	c.ExecAll(clashTables...)
+	explainClashes(t, c)
 	writers := startLoad()
 	for _, n := range c.Nodes {
 		writers.addClashes(n, seed)

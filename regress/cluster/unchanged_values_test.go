@@ -196,7 +196,7 @@ func unchangedFetched(t *testing.T, c *pgtest.Cluster) {
 		"BEGIN; UPDATE t SET n = 1 WHERE id = 5; UPDATE t SET v = NULL WHERE id = 5; UPDATE t SET n = 2 WHERE id = 5; COMMIT")
 	resume(c)
 	requireAll(t, c, "SELECT string_agg(id || ' ' || n || ' ' || coalesce(length(v), 0), ', ' ORDER BY id) FROM t", "1 1 100000, 3 2 100000, 4 2 90000, 5 2 0, 6 0 100000, 12 0 100000")
-	if got := b.Value("SELECT count(*) FROM bdr.conflict_history WHERE conflict_type = 'update_missing' AND conflict_resolution = 'apply_remote'"); got == "0" {
+	if got := b.Value("SELECT count(*) FROM bdr.conflict_history WHERE conflict_type = 'update_recently_deleted' AND conflict_resolution = 'apply_remote'"); got == "0" {
 		t.Errorf("no row was inserted: %v", b.Rows("SELECT conflict_type, conflict_resolution, count(*) FROM bdr.conflict_history GROUP BY 1, 2"))
 	}
 }
