@@ -111,6 +111,7 @@ bdr_apply_insert(BdrReader *reader)
 	{
 		bdr_apply_flush();
 		bdr_apply_relation = rel;
+		bdr_act_as(rel->owner);
 	}
 	slot = next_run_slot(rel);
 	bdr_tuple_read(reader, rel, slot);
@@ -205,6 +206,7 @@ bdr_apply_flush(void)
 	run.rel = NULL;
 	run.count = 0;
 	bdr_apply_relation = rel;
+	bdr_act_as(rel->owner);
 	bdr_xact.change_nr = run.first_change;
 	if (count == 1)
 		insert_alone(rel, rel->run_slots[0]);
@@ -661,6 +663,7 @@ is_written(TM_Result result)
 void
 bdr_apply_begin_change(BdrRelation *rel)
 {
+	bdr_act_as(rel->owner);
 	if (!rel->fires_triggers)
 		return;
 	CommandCounterIncrement();

@@ -249,12 +249,16 @@ bdr_relation_open(uint32 remote_relid)
 	BdrRelation *rel = last_opened;
 
 	if (likely(rel != NULL && rel->remote_relid == remote_relid && rel->open && !rel->stale))
+	{
+		bdr_act_as(rel->owner);
 		return bdr_apply_relation = rel;
+	}
 
 	rel = bdr_relation_find(remote_relid);
 	if ((!rel->open || rel->stale) && !bdr_relation_open_this(rel))
 		return bdr_apply_relation = NULL;
 	last_opened = rel;
+	bdr_act_as(rel->owner);
 	return bdr_apply_relation = rel;
 }
 
@@ -266,12 +270,15 @@ bool
 bdr_relation_open_this(BdrRelation *rel)
 {
 	bdr_apply_flush();
+	bdr_act_as(InvalidOid);
 	bdr_apply_relation = rel;
 	if (rel->open)
 		close_relation(rel);
 	rel->rel = open_mapped(rel, RowExclusiveLock);
 	if (rel->rel == NULL)
 		return false;
+	rel->owner = bdr_act_owner(rel->rel);
+	bdr_act_as(rel->owner);
 	if (rel->estate == NULL)
 		build_execution(rel);
 	else
@@ -313,6 +320,8 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 	if (local == NULL)
 		return NULL;
 	check_local(rel, local);
+	/* expressions of indexes are simplified when they are read, which may run them */
+	bdr_act_as(bdr_act_owner(local));
 	map_relation(rel, local);
 	return local;
 }

@@ -315,6 +315,7 @@ commit_local(void)
 	{
 		bdr_apply_flush();
 		bdr_deferred_settle();
+		bdr_act_as(InvalidOid);
 		bdr_relation_close_all();
 		if (unit.in_subxact)
 		{
@@ -492,6 +493,7 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 	if (unit.in_subxact)
 	{
 		RollbackAndReleaseCurrentSubTransaction();
+		bdr_act_forget();
 		bdr_apply_forget();
 		bdr_relation_forget_all();
 		BeginInternalSubTransaction(NULL);
@@ -500,6 +502,7 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 	else
 	{
 		AbortOutOfAnyTransaction();
+		bdr_act_forget();
 		bdr_apply_forget();
 		bdr_relation_forget_all();
 		bdr_xact.started = false;
@@ -541,6 +544,7 @@ bdr_unit_keep(const char *data, Size len, Size header)
 		return;
 	if (bdr_xact.started && unit.bytes + n > BDR_UNIT_BYTES_MAX)
 	{
+		bdr_act_as(InvalidOid);
 		bdr_relation_close_all();
 		if (unit.in_subxact)
 			ReleaseCurrentSubTransaction();

@@ -41,6 +41,7 @@ typedef struct Targets
 	List	   *logged;
 } Targets;
 
+static Oid	common_owner(const Targets *targets);
 static Truncated *read_tables(BdrReader *reader, uint32 n);
 static bool is_done_above(const Truncated *tables, uint32 i);
 static bool add_target(Targets *targets, BdrRelation *rel);
@@ -62,6 +63,7 @@ bdr_truncate_apply(BdrReader *reader)
 	ListCell   *lc;
 
 	bdr_apply_flush();
+	bdr_act_as(InvalidOid);
 	bdr_relation_close_all();
 	if (flags & ~(BDR_TRUNCATE_CASCADE | BDR_TRUNCATE_RESTART))
 		bdr_frame_error("A truncate has the unknown flags %u.", flags);
@@ -73,8 +75,10 @@ bdr_truncate_apply(BdrReader *reader)
 			add_target(&targets, bdr_relation_find(tables[i].remote_relid));
 	if (targets.rels == NIL)
 		return;
+	bdr_act_as(common_owner(&targets));
 	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior,
 					  (flags & BDR_TRUNCATE_RESTART) != 0);
+	bdr_act_as(InvalidOid);
 	foreach(lc, targets.rels)
 	{
 		bdr_stats_count_table(RelationGetRelid((Relation) lfirst(lc)), BDR_COUNT_TRUNCATES);
@@ -82,6 +86,24 @@ bdr_truncate_apply(BdrReader *reader)
 	}
 	CommandCounterIncrement();
 	bdr_xact.counters.truncates++;
+}
+
+/*
+ * Whose triggers fire.  Tables of several owners are truncated together only
+ * where their owners agreed to it, by a foreign key or by grants.
+ */
+static Oid
+common_owner(const Targets *targets)
+{
+	Oid			owner = bdr_act_owner(linitial(targets->rels));
+	ListCell   *lc;
+
+	foreach(lc, targets->rels)
+	{
+		if (bdr_act_owner(lfirst(lc)) != owner)
+			return InvalidOid;
+	}
+	return owner;
 }
 
 static Truncated *

@@ -316,6 +316,7 @@ typedef struct BdrRelation
 
 	/* execution state; its relations are open only inside a transaction */
 	bool		open;
+	Oid			owner;			/* for bdr_act_as */
 	dlist_node	open_node;
 	MemoryContext exec_context;
 	Relation	rel;
@@ -389,6 +390,11 @@ extern bool bdr_apply_find_and_write(BdrUpdate *update);
 extern void bdr_apply_begin_change(BdrRelation *rel);
 extern void bdr_apply_fire_triggers(BdrRelation *rel);
 extern void bdr_writer_apply_messages(BdrReader *reader);
+
+/* Whose code runs: bdr_owner.c */
+extern void bdr_act_as(Oid role);
+extern void bdr_act_forget(void);
+extern Oid	bdr_act_owner(Relation rel);
 
 /* Deferrable constraints: bdr_deferred.c */
 extern void bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot);
