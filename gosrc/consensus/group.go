@@ -25,6 +25,16 @@ const (
 	answersPending   = 64
 )
 
+// Times of raft. Its defaults are for clusters that live from consensus; here
+// rows flow without it, and an idle node must cost next to nothing. The same
+// times serve a busy machine: a leader that is slow for a second stays.
+const (
+	electionTimeout = 5 * time.Second     // heartbeats come ten times as often
+	leaseTimeout    = electionTimeout / 2 // a leader without a majority gives up
+	resendTimeout   = 1 * time.Second     // to a follower that could not be reached
+	campaignStep    = time.Millisecond
+)
+
 // LogFunc writes to the server log; level is LOG, WARNING or DEBUG1.
 type LogFunc func(level, message string)
 
@@ -45,6 +55,7 @@ type Config struct {
 // Tuning is changed by tests only.
 type Tuning struct {
 	ElectionTimeout   time.Duration
+	ResendTimeout     time.Duration
 	SnapshotThreshold uint64
 	SnapshotInterval  time.Duration
 	TrailingLogs      uint64
@@ -69,6 +80,7 @@ type Group struct {
 
 	mu      sync.Mutex
 	closing bool
+	settled uint64 // the term in which Settle has done its work
 }
 
 // errShutdown is the answer to everything that comes too late.
@@ -99,24 +111,44 @@ func Open(c Config) (*Group, error) {
 		return nil, errors.Join(pgerr.New(pgerr.InternalError, "could not start consensus: %w", err), files.close())
 	}
 	g.observe()
+	if g.isVoter() {
+		g.campaign()
+	}
 	return g, nil
 }
 
-// settings are raft's defaults for elections; the log is kept short, since the
-// state that it makes is small.
+// settings are those of raft; the log is kept short, since the state that it
+// makes is small.
 func (c Config) settings() *raft.Config {
 	s := raft.DefaultConfig()
 	s.LocalID = serverID(c.NodeID)
+	s.HeartbeatTimeout, s.ElectionTimeout, s.LeaderLeaseTimeout = electionTimeout, electionTimeout, leaseTimeout
+	s.CommitTimeout = resendTimeout
 	s.SnapshotThreshold = 1024
 	s.TrailingLogs = 256
 	s.ShutdownOnRemove = false
 	s.NoLegacyTelemetry = true
 	if t := c.Tuning; t.ElectionTimeout != 0 {
 		s.HeartbeatTimeout, s.ElectionTimeout, s.LeaderLeaseTimeout = t.ElectionTimeout, t.ElectionTimeout, t.ElectionTimeout/2
-		s.CommitTimeout = t.ElectionTimeout / 10
+		s.CommitTimeout = t.ResendTimeout
 		s.SnapshotThreshold, s.SnapshotInterval, s.TrailingLogs = t.SnapshotThreshold, t.SnapshotInterval, t.TrailingLogs
 	}
 	return s
+}
+
+// campaign begins an election at once, not after the time in which a leader
+// would be heard. It does not disturb one: raft asks for votes only after the
+// others have said that they know of none. It works once, since it is the
+// shortening of raft's timeout that makes it look at its timer.
+func (g *Group) campaign() {
+	c := g.raft.ReloadableConfig()
+	c.HeartbeatTimeout -= campaignStep
+	_ = g.raft.ReloadConfig(c) // fails for times that raft does not allow
+}
+
+func (g *Group) isVoter() bool {
+	members, err := g.Members()
+	return err == nil && slices.Contains(members, Member{ID: g.config.NodeID, Voter: true})
 }
 
 // observe turns raft's notes about leadership into calls of Changed.
@@ -148,6 +180,7 @@ func (g *Group) Bootstrap() error {
 	if err := g.raft.BootstrapCluster(first).Error(); err != nil {
 		return pgerr.New(pgerr.InternalError, "could not start a consensus group: %w", err)
 	}
+	g.campaign()
 	return nil
 }
 
@@ -222,6 +255,7 @@ func (g *Group) apply(ctx context.Context, entry []byte) (Answer, error) {
 	if err := g.wait(ctx, future); err != nil {
 		return Answer{}, err
 	}
+	g.spread()
 	switch response := future.Response().(type) {
 	case Answer:
 		return response, nil
@@ -229,6 +263,15 @@ func (g *Group) apply(ctx context.Context, entry []byte) (Answer, error) {
 		return Answer{}, response
 	default:
 		return Answer{}, pgerr.New(pgerr.InternalError, "consensus answered with %T", response)
+	}
+}
+
+// spread has the followers carry out at once what has just been committed. They
+// learn of it with the next entry that they are sent, so they are sent an empty
+// one. It is not waited for: without it they learn within two resendTimeouts.
+func (g *Group) spread() {
+	if members, err := g.Members(); err == nil && len(members) > 1 {
+		_ = g.raft.Barrier(attemptTimeout)
 	}
 }
 
@@ -322,6 +365,25 @@ func (g *Group) RemoveMember(ctx context.Context, id uint32) error {
 // was committed before.
 func (g *Group) Barrier(ctx context.Context) error {
 	return g.wait(ctx, g.raft.Barrier(configureTimeout))
+}
+
+// Settle returns when this node, as leader, has carried out what was committed
+// before it began to lead. What it commits itself is told by Changed.
+func (g *Group) Settle(ctx context.Context) error {
+	term := g.raft.CurrentTerm() // a node leads at most once in a term
+	g.mu.Lock()
+	done := g.settled == term
+	g.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := g.Barrier(ctx); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.settled = term
+	return nil
 }
 
 // Transfer gives leadership to another voter.

@@ -114,13 +114,14 @@ type testGroups struct {
 	net      *network
 	machines map[uint32]*counterMachine
 	dirs     map[uint32]string
+	resend   time.Duration
 	running  sync.WaitGroup
 }
 
 func newGroups(t *testing.T) *testGroups {
 	base := t.TempDir() // before Cleanup: it is removed after the groups have stopped
 	g := &testGroups{t: t, base: base, net: &network{groups: map[uint32]*Group{}, cut: map[uint32]bool{}},
-		machines: map[uint32]*counterMachine{}, dirs: map[uint32]string{}}
+		machines: map[uint32]*counterMachine{}, dirs: map[uint32]string{}, resend: 20 * time.Millisecond}
 	t.Cleanup(func() {
 		for id := range g.machines {
 			g.stop(id)
@@ -136,7 +137,7 @@ func (g *testGroups) start(id uint32) *Group {
 	}
 	group, err := Open(Config{NodeID: id, Dir: g.dirs[id], Machine: g.machines[id], Caller: port{g.net, id},
 		Log: func(string, string) {}, Changed: func() {}, Spawn: func(_ string, f func()) { g.running.Go(f) },
-		Tuning: Tuning{ElectionTimeout: 200 * time.Millisecond, SnapshotThreshold: 8, SnapshotInterval: 50 * time.Millisecond, TrailingLogs: 2}})
+		Tuning: Tuning{ElectionTimeout: 200 * time.Millisecond, ResendTimeout: g.resend, SnapshotThreshold: 8, SnapshotInterval: 50 * time.Millisecond, TrailingLogs: 2}})
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -196,6 +197,13 @@ func (g *testGroups) propose(id uint32, entry string) string {
 // three starts a group of three voters.
 func three(t *testing.T) *testGroups {
 	g := newGroups(t)
+	g.addThree()
+	return g
+}
+
+func (g *testGroups) addThree() {
+	t := g.t
+	t.Helper()
 	first := g.start(1)
 	if err := first.Bootstrap(); err != nil {
 		t.Fatal(err)
@@ -209,7 +217,6 @@ func three(t *testing.T) *testGroups {
 			}
 		}
 	}
-	return g
 }
 
 func (g *testGroups) equal(ids ...uint32) {
@@ -242,6 +249,45 @@ func TestProposeAnswers(t *testing.T) {
 	s := g.net.groups[g.leader()].Status()
 	if s.State != "LEADER" || !s.Voting || s.Members != 3 || s.Voters != 3 || s.Leader == 0 {
 		t.Errorf("status %+v", s)
+	}
+}
+
+// Followers do not wait for raft to send something anyway: that comes seldom.
+func TestFollowersLearnAtOnce(t *testing.T) {
+	g := newGroups(t)
+	g.resend = time.Hour
+	g.addThree()
+	for _, id := range []uint32{1, 2, 3} {
+		g.propose(id, "x")
+		g.equal(1, 2, 3)
+	}
+}
+
+// A leader waits once in its time for what was committed before it.
+func TestSettle(t *testing.T) {
+	g := three(t)
+	g.propose(1, "x")
+	leader := g.net.groups[g.leader()]
+	if err := leader.Settle(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	before := leader.Status().LastIndex
+	if err := leader.Settle(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if after := leader.Status().LastIndex; after != before {
+		t.Errorf("a second look wrote an entry: index %d after %d", after, before)
+	}
+	if err := leader.Transfer(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	g.eventually("another leader", func() bool { l := g.leader(); return l != 0 && g.net.groups[l] != leader })
+	other := g.net.groups[g.leader()]
+	if err := other.Settle(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.machines[other.config.NodeID].list(); !slices.Equal(got, []string{"x"}) {
+		t.Errorf("the new leader has carried out %v", got)
 	}
 }
 

@@ -277,19 +277,12 @@ func (j *joinRun) step(ctx context.Context) (done bool, err error) {
 // register has the join target propose us. A refusal ends the join; nothing
 // has been changed then.
 func (j *joinRun) register(ctx context.Context) error {
-	local, err := j.s.record(ctx)
-	if err != nil {
-		return err
-	}
 	view, _ := j.look()
 	hello, err := j.s.hello(ctx, view.TargetDSN)
 	if err != nil {
 		return err
 	}
-	group, _ := hello.Cluster.Group()
-	local.SourceID, local.SyncStructure = view.SourceID, view.SyncStructure
-	cmd := Command{Kind: RegisterNode, Node: local, Group: catalog.Group{Name: group.Name}}
-	_, err = j.s.tell(ctx, view.TargetDSN, hello, kindRegister, encodeCommand(cmd))
+	err = j.announce(ctx, hello)
 	if isCode(err, pgerr.DuplicateObject, pgerr.UndefinedObject, pgerr.ConfigLimit, pgerr.InvalidParameter, pgerr.FeatureNotSupported) {
 		return &joinEnd{err}
 	}
@@ -297,6 +290,21 @@ func (j *joinRun) register(ctx context.Context) error {
 		return err
 	}
 	return j.advanceClean(ctx)
+}
+
+// announce has the join target propose that we join. Saying it again changes
+// nothing.
+func (j *joinRun) announce(ctx context.Context, target helloReply) error {
+	local, err := j.s.record(ctx)
+	if err != nil {
+		return err
+	}
+	view, _ := j.look()
+	group, _ := target.Cluster.Group()
+	local.SourceID, local.SyncStructure = view.SourceID, view.SyncStructure
+	cmd := Command{Kind: RegisterNode, Node: local, Group: catalog.Group{Name: group.Name}}
+	_, err = j.s.tell(ctx, view.TargetDSN, target, kindRegister, encodeCommand(cmd))
+	return err
 }
 
 // advanceClean leaves the first step: what an earlier node of this database
@@ -335,7 +343,8 @@ func (j *joinRun) isKnown(c Cluster) bool {
 }
 
 // openConsensus learns the cluster's identity from the join target and starts
-// raft with an empty log.
+// raft with an empty log. The leader may have tried to send its log before; the
+// entry of another announcement makes it try again at once.
 func (j *joinRun) openConsensus(ctx context.Context) error {
 	if _, err := j.s.consensus(); err == nil {
 		return nil
@@ -358,7 +367,10 @@ func (j *joinRun) openConsensus(ctx context.Context) error {
 	j.s.mu.Lock()
 	j.s.cluster = uuid
 	j.s.mu.Unlock()
-	return j.s.openGroup()
+	if err := j.s.openGroup(); err != nil {
+		return err
+	}
+	return j.announce(ctx, hello)
 }
 
 // takeTurn becomes the one node that is joining; the others wait.

@@ -100,7 +100,7 @@ func (s *Service) askFate(ctx context.Context) error {
 
 // lead makes the Raft configuration follow the cluster and drives parts.
 func (s *Service) lead(ctx context.Context, group *consensus.Group) error {
-	if err := group.Barrier(ctx); err != nil {
+	if err := group.Settle(ctx); err != nil {
 		return fmt.Errorf("wait for consensus: %w", err)
 	}
 	cluster := s.Cluster()
