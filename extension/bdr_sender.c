@@ -20,6 +20,13 @@
  *		   the walsender does not sleep, but it does not exit before the
  *		   receiver has answered a keepalive either.
  *
+ *		A walsender that wakes up to new WAL sends a keepalive before it reads
+ *		it, for as long as the receiver has not confirmed what it got before.
+ *		That would wake the receiver once more for each transaction, and cost
+ *		a system call before the first record is decoded.  Such a keepalive
+ *		waits until there is nothing to decode, and is not sent if another one
+ *		is; but not longer than frames may.
+ *
  *		The walsender's loop asks its socket for a reply and its clock for the
  *		time after each WAL record, which costs more than decoding a small
  *		record.  So a turn of that loop decodes up to BDR_RECORDS_PER_TURN
@@ -57,6 +64,9 @@
 
 #define BDR_RECORDS_PER_TURN	100
 
+/* 'k', position, time, "reply requested" */
+#define BDR_KEEPALIVE_BYTES		18
+
 /* The session that leaves frames pending, and what it stands in front of. */
 static struct
 {
@@ -64,7 +74,10 @@ static struct
 	bool		reading_wal;	/* the decoder waits for WAL, or is about to */
 	bool		decoding;		/* a record is being decoded */
 	bool		ended;			/* CopyDone was sent: no data may follow it */
+	XLogRecPtr	wanted;			/* end of the WAL that the decoder waits for */
 	XLogRecPtr	available;		/* end of the WAL that may be read, as last seen */
+	char		keepalive[BDR_KEEPALIVE_BYTES]; /* waits to be sent */
+	TimestampTz keepalive_time; /* since when; 0: none does */
 	PQcommMethods methods;		/* ours */
 	const PQcommMethods *original_methods;
 	XLogPageReadCB original_read_page;
@@ -73,6 +86,8 @@ static struct
 }			sender;
 
 static void send_pending(void);
+static bool keep_keepalive(const char *data, size_t size);
+static void send_keepalive(void);
 static void decode_ahead(void);
 static bool next_record_is_there(XLogReaderState *reader);
 static XLogRecPtr wal_end(void);
@@ -116,6 +131,7 @@ bdr_sender_attach(BdrOutput *output)
 	sender.decoding = false;
 	sender.ended = false;
 	sender.available = InvalidXLogRecPtr;
+	sender.keepalive_time = 0;
 	sender.output = output;
 }
 
@@ -167,6 +183,37 @@ send_pending(void)
 
 	sender.original_methods->putmessage_noblock('d', frame->bytes.data, frame->bytes.len);
 	bdr_frame_reset(frame);
+}
+
+/*
+ * Can this keepalive wait?  Not one that asks for a reply, nor one that tells
+ * that the walsender is about to sleep.
+ */
+static bool
+keep_keepalive(const char *data, size_t size)
+{
+	if (sender.output == NULL || !sender.reading_wal || size != BDR_KEEPALIVE_BYTES ||
+		data[BDR_KEEPALIVE_BYTES - 1] != 0 || wal_end() < sender.wanted)
+		return false;
+	if (sender.keepalive_time == 0)
+		sender.keepalive_time = GetCurrentTimestamp();
+	memcpy(sender.keepalive, data, size);
+	return true;
+}
+
+/*
+ * Send the keepalive that waits, if it is its time.  Within a record the frame
+ * with the transactions before it may be open and cannot leave.
+ */
+static void
+send_keepalive(void)
+{
+	if (sender.keepalive_time == 0 || sender.decoding ||
+		(!sender.reading_wal &&
+		 !TimestampDifferenceExceeds(sender.keepalive_time, GetCurrentTimestamp(),
+									 BDR_FRAME_DELAY_MS_MAX)))
+		return;
+	watched_putmessage_noblock('d', sender.keepalive, BDR_KEEPALIVE_BYTES);
 }
 
 /*
@@ -246,8 +293,13 @@ watched_putmessage_noblock(char type, const char *data, size_t size)
 	bool		is_keepalive = type == 'd' && size > 0 && data[0] == 'k';
 	bool		is_copy_done = type == 'c';
 
+	if (is_keepalive && keep_keepalive(data, size))
+		return;
 	if (is_keepalive || is_copy_done)
+	{
 		send_pending();
+		sender.keepalive_time = 0;
+	}
 	sender.ended |= is_copy_done;
 	sender.original_methods->putmessage_noblock(type, data, size);
 }
@@ -264,6 +316,8 @@ watched_flush_if_writable(void)
 	if (sender.output != NULL &&
 		(sender.reading_wal || bdr_frame_is_overdue(&sender.output->frame)))
 		send_pending();
+	if (sender.output != NULL)
+		send_keepalive();
 	result = sender.original_methods->flush_if_writable();
 	if (result == 0 && sender.output != NULL &&
 		!sender.reading_wal && !sender.decoding && !sender.ended)
@@ -278,6 +332,7 @@ watched_read_page(XLogReaderState *reader, XLogRecPtr page, int length,
 	int			result;
 
 	sender.reading_wal = true;
+	sender.wanted = page + length;
 	result = sender.original_read_page(reader, page, length, target, buffer);
 	sender.reading_wal = false;
 	return result;
