@@ -30,14 +30,15 @@ var arrows = map[string][]string{
 	"gosrc/membership": {"gosrc/catalog", "gosrc/consensus", "gosrc/hand", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/consensus":  {"gosrc/catalog", "gosrc/hand", "gosrc/membership", "gosrc/pgerr", "gosrc/stream"},
 	"gosrc/catalog":    {"gosrc/hand", "gosrc/lsn", "gosrc/pgerr"},
-	"gosrc/stream":     {"gosrc/lsn", "gosrc/pgerr", "gosrc/wire"},
+	"gosrc/stream":     {"gosrc/lsn", "gosrc/pgerr", "gosrc/quiet", "gosrc/wire"},
 	"gosrc/wire":       {"gosrc/lsn", "gosrc/pgerr"},
-	"gosrc/hand":       {"gosrc/lsn", "gosrc/pgerr"},
+	"gosrc/hand":       {"gosrc/lsn", "gosrc/pgerr", "gosrc/quiet"},
 	"gosrc/conflict":   {"gosrc/pgerr"},
 
 	"gosrc/conflict/model": {"gosrc/conflict"},
 
 	"gosrc/pgerr":     {},
+	"gosrc/quiet":     {},
 	"gosrc/lsn":       {"gosrc/pgerr"},
 	"gosrc/pgtest":    {"gosrc/lsn"},
 	"regress/bench":   {"gosrc/pgtest"},

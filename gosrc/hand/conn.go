@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"bdr/gosrc/quiet"
 )
 
 // Bytes that are read at once, and the largest body that is allocated before
@@ -24,9 +26,11 @@ type conn struct {
 	socket net.Conn
 	in     *bufio.Reader
 	mu     sync.Mutex // one writer at a time
+	head   []byte     // of the message being written; under mu
 }
 
 func newConn(socket net.Conn) *conn {
+	socket = quiet.Wrap(socket)
 	return &conn{socket: socket, in: bufio.NewReaderSize(socket, readBytes)}
 }
 
@@ -77,15 +81,21 @@ func (c *conn) write(k kind, body, payload []byte) error {
 	if size > messageBytesMax {
 		return violation("%s of %d bytes is too large", k, size)
 	}
-	header := make([]byte, 5, 5+len(body))
-	binary.BigEndian.PutUint32(header, uint32(size+1))
-	header[4] = byte(k)
-	buffers := net.Buffers{append(header, body...)}
-	if len(payload) > 0 {
-		buffers = append(buffers, payload)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.head = binary.BigEndian.AppendUint32(c.head[:0], uint32(size+1))
+	c.head = append(c.head, byte(k))
+	c.head = append(c.head, body...)
+	return c.send(payload)
+}
+
+// send writes the head and what follows it; the caller holds mu.
+func (c *conn) send(payload []byte) error {
+	if both, ok := c.socket.(*quiet.Conn); ok {
+		_, err := both.WriteBoth(c.head, payload)
+		return err
+	}
+	buffers := net.Buffers{c.head, payload}
 	_, err := buffers.WriteTo(c.socket)
 	return err
 }

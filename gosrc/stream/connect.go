@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/quiet"
 )
 
 // connectTimeoutDefault is for connection strings without connect_timeout.
@@ -100,7 +101,19 @@ func parse(dsn, applicationName string, timeout time.Duration) (*pgconn.Config, 
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeoutDefault
 	}
+	config.DialFunc = quietly(config.DialFunc)
 	return config, nil
+}
+
+// quietly makes the connections of dial quiet.
+func quietly(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return quiet.Wrap(conn), nil
+	}
 }
 
 // withDefaults adds the defaults that dsn does not have itself.
