@@ -52,6 +52,7 @@ static bool greet(BdrSocket *sock, char role, uint64 token);
 static bool send_hello(BdrSocket *sock, char role, uint64 token);
 static BdrSocket *make_socket(int fd);
 static void wait_for(BdrSocket *sock, uint32 event);
+static bool wait_event(BdrSocket *sock, uint32 event, long timeout_ms);
 static int	take_message(BdrSocket *sock, BdrMessage *msg);
 static Size message_bytes(BdrSocket *sock);
 static void make_room(BdrSocket *sock);
@@ -165,6 +166,12 @@ bdr_socket_try_read(BdrSocket *sock, BdrMessage *msg)
 					 errmsg("connection to the bdr manager ended in the middle of a message")));
 		return -1;
 	}
+}
+
+bool
+bdr_socket_wait(BdrSocket *sock, long timeout_ms)
+{
+	return wait_event(sock, WL_SOCKET_READABLE, timeout_ms);
 }
 
 void
@@ -387,17 +394,28 @@ make_socket(int fd)
 static void
 wait_for(BdrSocket *sock, uint32 event)
 {
-	WaitEvent	occurred;
 	long		timeout = -1;
+
+	if (sock->deadline != 0)
+		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), sock->deadline) + 1;
+	(void) wait_event(sock, event, timeout);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* False on a timeout. */
+static bool
+wait_event(BdrSocket *sock, uint32 event, long timeout_ms)
+{
+	WaitEvent	occurred;
+	int			n;
 
 	if (sock->waiting_for != event)
 		ModifyWaitEvent(sock->events, 2, event, NULL);
 	sock->waiting_for = event;
-	if (sock->deadline != 0)
-		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), sock->deadline) + 1;
-	(void) WaitEventSetWait(sock->events, timeout, &occurred, 1, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
+	n = WaitEventSetWait(sock->events, timeout_ms, &occurred, 1, PG_WAIT_EXTENSION);
+	if (n > 0 && occurred.events == WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	return n > 0;
 }
 
 /* 1: *msg is the next message; 0: it is not complete. */

@@ -260,17 +260,9 @@ wait_for_message(BdrMessage *msg)
 static bool
 wait_for_socket(void)
 {
-	int			events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_EXIT_ON_PM_DEATH;
 	bool		pending = report_pending || bdr_progress_pending() || stats_pending;
-	long		timeout = report_pending ? BDR_REPORT_MS : pending ? WalWriterDelay : -1;
 
-	if (pending)
-		events |= WL_TIMEOUT;
-	events = WaitLatchOrSocket(MyLatch, events, bdr_socket_fd(data), timeout,
-							   PG_WAIT_EXTENSION);
-	if (events & WL_LATCH_SET)
-		ResetLatch(MyLatch);
-	return (events & WL_TIMEOUT) == 0;
+	return bdr_socket_wait(data, report_pending ? BDR_REPORT_MS : pending ? WalWriterDelay : -1);
 }
 
 static void

@@ -84,6 +84,13 @@ extern bool bdr_socket_read(BdrSocket *sock, BdrMessage *msg);
  */
 extern int	bdr_socket_try_read(BdrSocket *sock, BdrMessage *msg);
 
+/*
+ * Waits until something can be read, the latch is set (it is reset then) or
+ * the time is over, which is false; -1 is without a limit.  Handles no
+ * interrupts.
+ */
+extern bool bdr_socket_wait(BdrSocket *sock, long timeout_ms);
+
 extern void bdr_message_begin(StringInfo buf, BdrMessageKind kind);
 extern void bdr_message_text(StringInfo buf, const char *value);	/* NULL allowed */
 extern void bdr_message_bytes(StringInfo buf, const void *data, Size len);

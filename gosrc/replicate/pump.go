@@ -20,7 +20,7 @@ import (
 // Times of the feedback loop.
 const (
 	confirmIdle    = 10 * time.Second      // between confirmations when nothing moves
-	confirmSpacing = 20 * time.Millisecond // between those of what moved
+	confirmSpacing = 15 * time.Millisecond // between those of what moved; less than between a writer's reports
 	silenceAsk     = 30 * time.Second      // nothing heard: ask for a reply
 	silenceMax     = 60 * time.Second      // nothing heard: the connection is dead
 	faultWait      = 2 * time.Second       // for the FAULT of a writer whose socket broke
@@ -166,11 +166,12 @@ func (p *pump) writerEnded(wait time.Duration) bool {
 	}
 }
 
-// feed hands the frames of the stream to the writer.
+// feed hands the frames of the stream to the writer. When ctx ends, run closes
+// the stream.
 func (p *pump) feed(ctx context.Context) error {
 	for {
 		p.ear.listen(time.Now())
-		m, err := p.stream.Receive(ctx)
+		m, err := p.stream.Receive(context.Background())
 		p.ear.busy()
 		if err != nil {
 			return err
@@ -194,7 +195,7 @@ func (p *pump) message(ctx context.Context, m stream.Message) error {
 	p.progress.keepalive(m.WALEnd)
 	if m.ReplyRequested {
 		signal(p.urgent)
-	} else {
+	} else if !p.progress.outstanding() { // else the writer's report will move it
 		signal(p.moved)
 	}
 	return nil
@@ -321,20 +322,23 @@ func (p *pump) decide(ctx context.Context) error {
 func (p *pump) confirm(ctx context.Context) error {
 	idle := time.NewTimer(confirmIdle)
 	defer idle.Stop()
-	var spaced <-chan time.Time
+	var due <-chan time.Time // of what moved too soon after the last one
+	var last time.Time
 	moved, drain, sent := p.moved, p.drain, lsn.Zero
 	for {
 		ask := false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-spaced:
-			spaced, moved = nil, p.moved
-			continue
 		case <-moved:
 			if _, flush, apply := p.progress.feedback(); flush+apply == sent && !p.draining() {
 				continue
 			}
+			if early := confirmSpacing - time.Since(last); early > 0 {
+				moved, due = nil, time.After(early)
+				continue
+			}
+		case <-due:
 		case <-drain:
 			drain = nil
 		case <-p.asked:
@@ -347,7 +351,7 @@ func (p *pump) confirm(ctx context.Context) error {
 		if sent, err = p.confirmNow(ask); err != nil {
 			return err
 		}
-		spaced, moved = time.After(confirmSpacing), nil
+		last, moved, due = time.Now(), p.moved, nil
 		idle.Reset(confirmIdle)
 	}
 }
