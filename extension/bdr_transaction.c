@@ -326,6 +326,8 @@ commit_local(void)
 		AfterTriggerFireDeferred();
 		writes = TransactionIdIsValid(GetTopTransactionIdIfAny());
 		stamp_origin();
+		if (writes)
+			bdr_walwriter_before_commit();
 		CommitTransactionCommand();
 		MemoryContextSwitchTo(bdr_change_context);
 		bdr_xact.started = false;

@@ -317,6 +317,7 @@ apply_frame(StringInfo body)
 
 	error_context_stack = &callback;
 	report_activity(STATE_RUNNING);
+	bdr_walwriter_begin_frame();
 	check_frame_header(&reader);
 	while (!done)
 	{
@@ -348,6 +349,7 @@ apply_frame(StringInfo body)
 		bdr_relation_release_pins();
 		bdr_unit_keep(start, len, BDR_WIRE_HEADER_BYTES);
 	}
+	bdr_walwriter_end_frame();
 	error_context_stack = callback.previous;
 	report_pending |= bdr_counters.commits + bdr_counters.skipped != commits;
 	if (progress_is_due())

@@ -538,6 +538,11 @@ extern void bdr_unit_start_over(void) pg_attribute_noreturn();
 extern const char *bdr_unit_redo(void (*apply) (BdrReader *reader));
 extern void bdr_unit_keep(const char *data, Size len, Size header);
 
+/* bdr_walwriter.c */
+extern void bdr_walwriter_begin_frame(void);
+extern void bdr_walwriter_before_commit(void);	/* of a transaction that wrote */
+extern void bdr_walwriter_end_frame(void);
+
 /* Progress: what is applied, and what of it is on disk here. */
 extern XLogRecPtr bdr_progress_applied(void);
 extern TimestampTz bdr_progress_time(void);

@@ -15,6 +15,7 @@
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
 #endif
+#include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/rel.h"
@@ -28,6 +29,13 @@
 #define BdrCreateWaitEventSet(nevents) CreateWaitEventSet(NULL, (nevents))
 #else
 #define BdrCreateWaitEventSet(nevents) CreateWaitEventSet(TopMemoryContext, (nevents))
+#endif
+
+/* The latch that each asynchronous commit may set; NULL where it takes care. */
+#if PG_VERSION_NUM >= 170000
+#define BdrWalWriterLatch() ((Latch *) NULL)
+#else
+#define BdrWalWriterLatch() (ProcGlobal->walwriterLatch)
 #endif
 
 /* A map for rows of one descriptor to another one; NULL when they are alike. */
