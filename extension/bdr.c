@@ -15,6 +15,7 @@
 
 #include "bdr.h"
 #include "bdr_clock.h"
+#include "bdr_dropped.h"
 #include "bdr_guard.h"
 #include "bdr_identity.h"
 #include "bdr_prepared.h"
@@ -31,6 +32,7 @@ _PG_init(void)
 	bdr_guc_define();
 	bdr_clock_init();
 	bdr_guard_init();
+	bdr_dropped_init();
 	bdr_repair_init();
 	bdr_identity_init();
 	bdr_vanish_init();

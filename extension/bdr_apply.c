@@ -35,6 +35,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_row_version.h"
 #include "bdr_settle.h"
 #include "bdr_vanish.h"
 #include "bdr_wire.h"
@@ -457,7 +458,8 @@ update_found(BdrUpdate *update)
 	BdrVersion	version;
 
 	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
-	if (likely(!bdr_conflict_is_concurrent(&version) && (rel->nunchanged == 0 || bdr_settle_may_fill(rel))))
+	if (likely(!bdr_conflict_is_concurrent(&version) && (rel->nunchanged == 0 || bdr_settle_may_fill(rel)) &&
+			   (rel->row_version == InvalidAttrNumber || !bdr_row_version_differs(update, rel, rel->found_slot))))
 	{
 		bdr_tuple_fill_from(rel, update->row, rel->found_slot);
 		if (likely(bdr_settle_is_plain(update)))
@@ -587,7 +589,9 @@ delete_found(BdrUpdate *update)
 	bool		vetoed;
 
 	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
-	if (likely(bdr_version_compare(&version, &remote) <= 0 || bdr_peer.mirror))
+	if (likely((bdr_version_compare(&version, &remote) <= 0 &&
+				(rel->row_version == InvalidAttrNumber || !bdr_row_version_differs(update, rel, rel->found_slot))) ||
+			   bdr_peer.mirror))
 		return bdr_write_delete(rel, rel->found_slot, &vetoed);
 	bdr_settle_delete(update);
 	return true;

@@ -57,6 +57,7 @@ static bool describe_index(BdrCase *c, BdrConstraint *constraint, int place);
 static void set_operator(BdrConstraint *constraint, Relation index, IndexInfo *info, int i);
 static Oid	value_type(BdrRelation *rel, IndexInfo *info, int i);
 static void set_value(BdrConstraint *constraint, int i, Datum value);
+static bool was_overruled(BdrCase *c, int k, const BdrVersion *version);
 static bool find_rows(BdrCase *c);
 static void find_row_by_lookup(BdrCase *c);
 static bool find_rows_by_index(BdrCase *c, int k);
@@ -276,7 +277,26 @@ bdr_case_is_surpassed(BdrCase *c)
 
 		while (!newest_unseen(c, &c->constraints[k], false, &newest))
 			CHECK_FOR_INTERRUPTS();
-		if (bdr_version_compare(&newest, &remote) > 0)
+		if (bdr_version_compare(&newest, &remote) > 0 && !was_overruled(c, k, &newest))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Was this version, or a newer one, found before it was decided to store the
+ * row?
+ */
+static bool
+was_overruled(BdrCase *c, int k, const BdrVersion *version)
+{
+	ListCell   *lc;
+
+	foreach(lc, c->found)
+	{
+		BdrFound   *found = lfirst(lc);
+
+		if (bms_is_member(k, found->on) && bdr_version_compare(&found->version, version) >= 0)
 			return true;
 	}
 	return false;
@@ -530,10 +550,11 @@ is_worth_telling(BdrCase *c, int k, const BdrVersion *version)
 {
 	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
 
-	if (!version->known)
+	int			order = bdr_version_compare(version, &remote);
+
+	if (!version->known || order == 0)
 		return false;
-	return bdr_version_compare(version, &remote) > 0 ||
-		(k == 0 && c->operation == BDR_OP_UPDATE && !c->key_changed);
+	return order > 0 || (k == 0 && (c->leaves || (c->operation == BDR_OP_UPDATE && !c->key_changed)));
 }
 
 /*

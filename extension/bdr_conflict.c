@@ -26,6 +26,7 @@
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
+#include "bdr_row_version.h"
 #include "bdr_settle.h"
 #include "bdr_wire.h"
 
@@ -41,6 +42,7 @@ const char *const bdr_conflict_type_names[] = {
 	[BDR_UPDATE_RECENTLY_DELETED] = "update_recently_deleted",
 	[BDR_UPDATE_PKEY_EXISTS] = "update_pkey_exists",
 	[BDR_MULTIPLE_UNIQUE_CONFLICTS] = "multiple_unique_conflicts",
+	[BDR_UPDATE_DIFFERING] = "update_differing",
 };
 
 /* Node ids by replication origin; few, and dropped when any origin changes. */
@@ -65,7 +67,7 @@ static uint32 look_up_node(RepOriginId origin);
 static void origins_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void ask(StringInfo question, BdrMessageKind answer, BdrMessage *msg);
 static void send_version(StringInfo buf, const BdrVersion *version);
-static void send_found(StringInfo buf, const BdrFound *found);
+static void send_found(StringInfo buf, BdrCase *c, BdrFound *found);
 static void read_plan(BdrCase *c, StringInfo body);
 static bool is_plan_possible(BdrCase *c);
 static void bad_plan(BdrCase *c) pg_attribute_noreturn();
@@ -175,6 +177,19 @@ bdr_conflict_is_concurrent(const BdrVersion *version)
 }
 
 /*
+ * Had the sender this row when it changed it?  A deletion asks only for the
+ * row's own version: an older row goes in any case.
+ */
+bool
+bdr_conflict_is_seen(BdrCase *c, BdrFound *found)
+{
+	if (c->update == NULL || c->key_changed || found->row == NULL || !bms_is_member(0, found->on) ||
+		(c->rel->row_version != InvalidAttrNumber && bdr_row_version_differs(c->update, c->rel, found->row)))
+		return false;
+	return (c->operation == BDR_OP_DELETE && !c->leaves) || !bdr_conflict_is_concurrent(&found->version);
+}
+
+/*
  * 0: nobody that we know.
  */
 static uint32
@@ -263,7 +278,8 @@ bdr_conflict_plan(BdrCase *c)
 	ListCell   *lc;
 
 	bdr_message_begin(&buf, BDR_MSG_FACTS);
-	pq_sendbyte(&buf, (resolvers != resolvers_known ? 1 : 0) | (c->key_changed ? 2 : 0));
+	pq_sendbyte(&buf, (resolvers != resolvers_known ? 1 : 0) | (c->key_changed || c->leaves ? 2 : 0) |
+				(c->rel->row_version != InvalidAttrNumber ? 4 : 0));
 	pq_sendbyte(&buf, c->operation);
 	pq_sendbyte(&buf, c->image);
 	send_version(&buf, &remote);
@@ -272,7 +288,7 @@ bdr_conflict_plan(BdrCase *c)
 		pq_sendbyte(&buf, c->constraints[k].is_exclusion ? 2 : 1);
 	pq_sendint16(&buf, list_length(c->found));
 	foreach(lc, c->found)
-		send_found(&buf, lfirst(lc));
+		send_found(&buf, c, lfirst(lc));
 	ask(&buf, BDR_MSG_PLAN, &msg);
 	read_plan(c, &msg.body);
 	if (!is_plan_possible(c))
@@ -307,11 +323,11 @@ send_version(StringInfo buf, const BdrVersion *version)
 }
 
 static void
-send_found(StringInfo buf, const BdrFound *found)
+send_found(StringInfo buf, BdrCase *c, BdrFound *found)
 {
 	int			k = -1;
 
-	pq_sendbyte(buf, found->row != NULL ? 1 : 0);
+	pq_sendbyte(buf, (found->row != NULL ? 1 : 0) | (bdr_conflict_is_seen(c, found) ? 2 : 0));
 	send_version(buf, &found->version);
 	pq_sendint16(buf, bms_num_members(found->on));
 	while ((k = bms_next_member(found->on, k)) >= 0)
@@ -380,6 +396,7 @@ is_plan_possible(BdrCase *c)
 			return nreplaced == 0 && c->image == BDR_IMAGE_PARTIAL;
 		case BDR_ACTION_KEEP:
 		case BDR_ACTION_ERROR:
+		case BDR_ACTION_IGNORE:
 			return nreplaced == 0;
 	}
 	return false;

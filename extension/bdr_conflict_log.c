@@ -137,12 +137,12 @@ static Relation open_catalog(const char *name);
 static bool is_chosen(const BdrConflict *conflict);
 static bool names_contain(const List *names, const char *name);
 static void write_line(BdrConflict *conflict);
-static char *key_text(BdrConflict *conflict);
 static char *value_text(BdrRelation *rel, TupleTableSlot *slot, int i);
 static char *node_text(uint32 node);
 static void write_row(BdrConflict *conflict, TupleTableSlot *applied);
 static void fill_row(BdrConflict *conflict, TupleTableSlot *applied, HistoryRow *row);
 static void fill_local(BdrConflict *conflict, HistoryRow *row);
+static void fill_version(const BdrVersion *version, HistoryRow *row);
 static void fill_key(BdrConflict *conflict, HistoryRow *row);
 static void fill_json(BdrConflict *conflict, TupleTableSlot *slot, int column, HistoryRow *row);
 static bool row_json(BdrRelation *rel, TupleTableSlot *slot, Datum *json);
@@ -308,7 +308,7 @@ write_line(BdrConflict *conflict)
 	StringInfoData detail;
 
 	initStringInfo(&detail);
-	appendStringInfo(&detail, "Key %s.", key_text(conflict));
+	appendStringInfo(&detail, "Key %s.", bdr_conflict_key_text(conflict));
 	appendStringInfo(&detail, " The incoming version is transaction %u of %s, committed at %s.", bdr_xact.xid,
 					 node_text(bdr_xact.origin_node), timestamptz_to_str(bdr_xact.commit_time));
 	if (conflict->local != NULL && conflict->local_version.known)
@@ -316,6 +316,9 @@ write_line(BdrConflict *conflict)
 						 node_text(conflict->local_version.node), timestamptz_to_str(conflict->local_version.time));
 	else if (conflict->local != NULL)
 		appendStringInfo(&detail, " The local version is transaction %u here; its origin is not known.", conflict->local_xmin);
+	else if (conflict->local_version.known)
+		appendStringInfo(&detail, " The row that was here is gone; its last version is of %s, committed at %s.",
+						 node_text(conflict->local_version.node), timestamptz_to_str(conflict->local_version.time));
 	else
 		appendStringInfoString(&detail, " There is no local version.");
 	if (OidIsValid(conflict->index))
@@ -333,8 +336,8 @@ write_line(BdrConflict *conflict)
  * The key that the origin sent, or that of the incoming row, as in
  * PostgreSQL's own messages.
  */
-static char *
-key_text(BdrConflict *conflict)
+char *
+bdr_conflict_key_text(BdrConflict *conflict)
 {
 	BdrRelation *rel = conflict->rel;
 	TupleTableSlot *from = conflict->key;
@@ -455,17 +458,24 @@ fill_row(BdrConflict *conflict, TupleTableSlot *applied, HistoryRow *row)
 	fill_json(conflict, applied, HISTORY_APPLY_TUPLE, row);
 	if (conflict->local != NULL)
 		fill_local(conflict, row);
+	fill_version(&conflict->local_version, row);
 }
 
 static void
 fill_local(BdrConflict *conflict, HistoryRow *row)
 {
-	const BdrVersion *version = &conflict->local_version;
-
 	fill_json(conflict, conflict->local, HISTORY_LOCAL_TUPLE, row);
 	if (OidIsValid(conflict->index))
 		set_value(HISTORY_CONFLICT_INDEX, ObjectIdGetDatum(conflict->index), row);
 	set_value(HISTORY_LOCAL_TUPLE_XMIN, TransactionIdGetDatum(conflict->local_xmin), row);
+}
+
+/*
+ * Of the row that is here, or of the last one that was.
+ */
+static void
+fill_version(const BdrVersion *version, HistoryRow *row)
+{
 	if (!version->known)
 		return;
 	set_value(HISTORY_LOCAL_TUPLE_NODE_ID, ObjectIdGetDatum(version->node), row);

@@ -24,6 +24,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_dropped.h"
 
 PG_FUNCTION_INFO_V1(bdr_internal_resolvers_changed);
 
@@ -122,7 +123,7 @@ bdr_missing_accept(BdrRelation *rel, TupleTableSlot *row)
 void
 bdr_missing_table(BdrRelation *rel)
 {
-	(void) decide(rel, BDR_TARGET_TABLE_MISSING, true, NULL);
+	(void) decide(rel, BDR_TARGET_TABLE_MISSING, bdr_dropped_recently(rel->schema, rel->name), NULL);
 }
 
 /*

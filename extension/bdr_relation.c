@@ -49,6 +49,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_row_version.h"
 #include "bdr_wire.h"
 
 static HTAB *relations;			/* BdrRelation by remote relid */
@@ -523,6 +524,7 @@ map_relation(BdrRelation *rel, Relation local)
 	describe_table(rel, local);
 	bdr_route_map(rel, local);
 	bdr_missing_describe(rel);
+	bdr_row_version_describe(rel, local);
 	make_slots(rel, local);
 	map_lookup(rel, local, &rel->by_key, false);
 	map_lookup(rel, local, &rel->by_row, true);

@@ -50,6 +50,7 @@ static BdrFound *find_replaced(BdrCase *c);
 static void remember(BdrCase *c);
 static void tell(BdrCase *c);
 static void tell_of(BdrCase *c, BdrFound *found);
+static void describe(BdrCase *c, BdrFound *found, BdrConflict *conflict);
 
 /* ---------------------------------------------------------------------
  * Changes
@@ -89,6 +90,7 @@ bdr_settle_delete(BdrUpdate *update)
 {
 	BdrCase		c = {update->rel, BDR_OP_DELETE};
 
+	c.update = update;
 	c.row = c.key = update->key;
 	c.lookup = update->lookup;
 	while (!settle(&c))
@@ -172,7 +174,7 @@ update_round(BdrUpdate *update)
 
 /*
  * A change of the key is a deletion of the old one and then a new row.  The
- * row itself moves, if both come out so.
+ * row itself moves, if both come out so.  Users see one update.
  */
 static bool
 move_round(BdrUpdate *update, BdrCase *c)
@@ -181,7 +183,11 @@ move_round(BdrUpdate *update, BdrCase *c)
 	ListCell   *lc;
 	bool		done;
 
+	d.leaves = true;
+	d.update = update;
+	d.image = c->image;
 	d.row = d.key = update->key;
+	d.moved = c->row;
 	d.lookup = update->lookup;
 	bdr_vanish_begin(d.rel->local_relid);
 	bdr_case_describe(&d);
@@ -198,7 +204,11 @@ move_round(BdrUpdate *update, BdrCase *c)
 		found->fate = BDR_FATE_STAYS;	/* until the new row is decided about */
 	}
 	c->key_changed = true;
-	done = carry_out(&d) && (c->old != NULL ? settle(c) : settle_where_it_belongs(c));
+	done = carry_out(&d) &&
+		(d.action == BDR_ACTION_IGNORE || (c->old != NULL ? settle(c) : settle_where_it_belongs(c)));
+	d.stored = c->stored;
+	if (done && d.type != 0 && c->action != BDR_ACTION_IGNORE)
+		tell(&d);
 	bdr_case_end(&d);
 	return done;
 }
@@ -314,6 +324,8 @@ settle_where_it_belongs(BdrCase *c)
 	there.key = c->key != NULL ? there.row : NULL;
 	done = settle(&there);
 	bdr_apply_fire_triggers(there.rel);
+	c->action = there.action;
+	c->stored = there.stored;
 	return done;
 }
 
@@ -371,10 +383,8 @@ decide_alone(BdrCase *c)
 	found = linitial(c->found);
 	if (list_length(c->found) > 1 || found->row == NULL || !bms_is_member(0, found->on))
 		return false;
-	if (c->operation == BDR_OP_DELETE)
-		return bdr_version_compare(&found->version, &remote) <= 0;
-	return c->operation == BDR_OP_UPDATE && !c->key_changed &&
-		bdr_version_compare(&found->version, &remote) <= 0 && !bdr_conflict_is_concurrent(&found->version);
+	return c->operation != BDR_OP_INSERT && !c->key_changed &&
+		bdr_version_compare(&found->version, &remote) <= 0 && bdr_conflict_is_seen(c, found);
 }
 
 /*
@@ -406,11 +416,17 @@ win(BdrCase *c)
 static void
 raise_error(BdrCase *c)
 {
+	BdrConflict conflict;
+
+	describe(c, c->decisive, &conflict);
 	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("conflict of type %s on table \"%s.%s\"", bdr_conflict_type_names[c->type],
 					c->rel->schema, c->rel->name),
-			 errdetail("Rule \"%s\" asks for an error.", c->rule)));
+			 errdetail("Key %s of a change from node \"%s\". Rule: %s.", bdr_conflict_key_text(&conflict),
+					   bdr_peer.name, c->rule),
+			 errhint("Choose another resolver for conflict type %s with bdr.alter_node_set_conflict_resolver; replication then continues by itself.",
+					 bdr_conflict_type_names[c->type])));
 }
 
 /* ---------------------------------------------------------------------
@@ -435,7 +451,8 @@ carry_out(BdrCase *c)
 		remembers |= c->constraints[k].remember && c->constraints[k].by_value;
 	if (remembers)
 		remember(c);
-	if (c->type != 0)
+	c->stored = stores;
+	if (c->type != 0 && !c->leaves)
 		tell(c);
 	if (unlikely(c->rel->has_deferrable) && c->action == BDR_ACTION_KEEP && c->operation != BDR_OP_DELETE && !c->at_end)
 		bdr_deferred_add_lost(c->rel, c->row);
@@ -468,7 +485,7 @@ take_away(BdrCase *c)
 		if (found->fate == BDR_FATE_EVICTED && !bdr_peer.mirror)
 			bdr_memory_mark_evicted(c->rel, c->lookup, found->row);
 	}
-	if (c->old != NULL && c->action != BDR_ACTION_INSERT)
+	if (c->old != NULL && c->action != BDR_ACTION_INSERT && (c->action != BDR_ACTION_IGNORE || c->at_end))
 		return bdr_write_delete(c->rel, c->old, &vetoed);
 	return true;
 }
@@ -547,22 +564,29 @@ tell(BdrCase *c)
 static void
 tell_of(BdrCase *c, BdrFound *found)
 {
-	bool		stored = c->operation != BDR_OP_DELETE && c->action != BDR_ACTION_KEEP;
-	BdrConflict conflict = {c->type, c->rel};
+	BdrConflict conflict;
 
-	conflict.key = c->key;
-	conflict.key_columns = c->lookup->compare;
-	conflict.remote = c->operation == BDR_OP_DELETE ? NULL : c->row;
-	conflict.complete = c->image == BDR_IMAGE_COMPLETE;
-	conflict.action = c->action;
-	conflict.resolution = c->resolution;
-	conflict.rule = c->rule;
-	if (found != NULL)
-	{
-		conflict.local = found->row;
-		conflict.local_xmin = found->xmin;
-		conflict.local_version = found->version;
-		conflict.index = c->constraints[bms_next_member(found->on, -1)].index;
-	}
-	bdr_conflict_log(&conflict, stored ? c->row : NULL);
+	describe(c, found, &conflict);
+	bdr_conflict_log(&conflict, c->stored ? conflict.remote : NULL);
+}
+
+static void
+describe(BdrCase *c, BdrFound *found, BdrConflict *conflict)
+{
+	memset(conflict, 0, sizeof(*conflict));
+	conflict->type = c->type;
+	conflict->rel = c->rel;
+	conflict->key = c->key;
+	conflict->key_columns = c->lookup->compare;
+	conflict->remote = c->operation == BDR_OP_DELETE ? c->moved : c->row;
+	conflict->complete = c->image == BDR_IMAGE_COMPLETE;
+	conflict->action = c->action;
+	conflict->resolution = c->resolution;
+	conflict->rule = c->rule;
+	if (found == NULL)
+		return;
+	conflict->local = found->row;
+	conflict->local_xmin = found->xmin;
+	conflict->local_version = found->version;
+	conflict->index = c->constraints[bms_next_member(found->on, -1)].index;
 }

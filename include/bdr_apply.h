@@ -176,7 +176,8 @@ typedef enum BdrConflictType
 	BDR_TARGET_TABLE_MISSING = 8,
 	BDR_UPDATE_RECENTLY_DELETED = 16,
 	BDR_UPDATE_PKEY_EXISTS = 17,
-	BDR_MULTIPLE_UNIQUE_CONFLICTS = 18
+	BDR_MULTIPLE_UNIQUE_CONFLICTS = 18,
+	BDR_UPDATE_DIFFERING = 19
 } BdrConflictType;
 
 typedef enum BdrAction
@@ -185,7 +186,8 @@ typedef enum BdrAction
 	BDR_ACTION_KEEP = 2,
 	BDR_ACTION_ERROR = 3,
 	BDR_ACTION_INSERT = 4,
-	BDR_ACTION_FETCH = 5
+	BDR_ACTION_FETCH = 5,
+	BDR_ACTION_IGNORE = 6
 } BdrAction;
 
 /* ---------------------------------------------------------------------
@@ -289,6 +291,7 @@ typedef struct BdrRelation
 	AttrNumber *constrained;	/* in unique and exclusion constraints but the key */
 	int			nconstrained;
 	bool		has_deferrable;
+	AttrNumber	row_version;	/* column of row versions; 0: none */
 	bool		fires_triggers;
 	bool		fires_before;	/* ... before row triggers */
 	bool		has_generated;
@@ -477,6 +480,7 @@ extern void bdr_watermark_read(BdrReader *body);
 
 /* bdr_conflict_log.c */
 extern void bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied);
+extern char *bdr_conflict_key_text(BdrConflict *conflict);
 
 /* Tables and columns that only one side has: bdr_missing.c */
 extern void bdr_missing_init(void);

@@ -63,6 +63,13 @@ bdr_find_setting(const char *name)
 #endif
 }
 
+/* Does the current user own the table? */
+#if PG_VERSION_NUM >= 160000
+#define bdr_owns_relation(relid)	object_ownercheck(RelationRelationId, (relid), GetUserId())
+#else
+#define bdr_owns_relation(relid)	pg_class_ownercheck((relid), GetUserId())
+#endif
+
 /* ---------------------------------------------------------------------
  * Applying rows (bdr_relation.c, bdr_tuple.c, bdr_apply.c)
  * ---------------------------------------------------------------------

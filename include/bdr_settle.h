@@ -74,13 +74,15 @@ typedef struct BdrCase
 	BdrRelation *rel;
 	BdrOperation operation;
 	bool		key_changed;	/* an update that gives a row this key */
+	bool		leaves;			/* a deletion: the old key of such an update */
 	BdrImage	image;
-	BdrUpdate  *update;			/* that the row is of, or NULL */
+	BdrUpdate  *update;			/* of an update or delete; or NULL */
 	TupleTableSlot *row;		/* of a deletion: its key */
 	BdrLookup  *lookup;			/* how rows with the key are found */
 	TupleTableSlot *key;		/* ... of an update or delete: by these values */
 	TupleTableSlot *old;		/* the row under the old key, which goes; or NULL */
 	bool		at_end;			/* of the transaction: the row is stored, as old, or was lost */
+	TupleTableSlot *moved;		/* the row under the new key, if leaves */
 
 	int			nconstraints;	/* the first is the key */
 	BdrConstraint *constraints;
@@ -92,6 +94,7 @@ typedef struct BdrCase
 	char	   *resolution;
 	char	   *rule;
 	BdrFound   *decisive;		/* NULL: nothing that was found */
+	bool		stored;			/* done: the incoming row is here now */
 } BdrCase;
 
 /* bdr_collide.c */
@@ -114,6 +117,7 @@ extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, Transact
 
 /* bdr_conflict.c */
 extern void bdr_conflict_plan(BdrCase *c);
+extern bool bdr_conflict_is_seen(BdrCase *c, BdrFound *found);
 extern int	bdr_version_compare(const BdrVersion *a, const BdrVersion *b);
 
 /* bdr_settle.c */

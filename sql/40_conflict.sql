@@ -114,6 +114,15 @@ CREATE TRIGGER resolvers_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
     FOR EACH STATEMENT EXECUTE FUNCTION bdr.internal_resolvers_changed();
 ALTER TABLE bdr.node_conflict_resolvers ENABLE ALWAYS TRIGGER resolvers_changed;
 
+-- For skip_if_recently_dropped: notes of every DROP TABLE; the manager takes away what is older than a day.
+CREATE TABLE bdr.dropped_table (
+    nspname name NOT NULL,
+    relname name NOT NULL,
+    drop_time timestamptz NOT NULL
+);
+CREATE INDEX dropped_table_relname_idx ON bdr.dropped_table (relname);
+COMMENT ON TABLE bdr.dropped_table IS 'tables that were dropped on this node within the last day or so';
+
 CREATE FUNCTION bdr.alter_node_set_conflict_resolver(node_name text, conflict_type text, conflict_resolver text)
 RETURNS void
 AS 'MODULE_PATHNAME', 'bdr_call'

@@ -75,3 +75,8 @@ func EmptyHistoryPart(name string) []hand.Stmt {
 func BeginHistoryPart(name string) hand.Stmt {
 	return hand.Stmt{SQL: `UPDATE bdr.conflict_history_part SET began = pg_catalog.clock_timestamp() WHERE part = $1::regclass`, Args: []any{name}}
 }
+
+// ForgetDroppedTables takes away the notes that no resolver reads any more.
+func ForgetDroppedTables() hand.Stmt {
+	return hand.Stmt{SQL: `DELETE FROM bdr.dropped_table WHERE drop_time < pg_catalog.clock_timestamp() - interval '1 day'`}
+}

@@ -25,6 +25,7 @@ const (
 	UpdateRecentlyDeleted   Type = 16
 	UpdatePkeyExists        Type = 17
 	MultipleUniqueConflicts Type = 18
+	UpdateDiffering         Type = 19
 )
 
 // typeNames is the one list of types in Go; bdr.conflict_history shows these
@@ -39,6 +40,7 @@ var typeNames = [...]string{
 	UpdateRecentlyDeleted:   "update_recently_deleted",
 	UpdatePkeyExists:        "update_pkey_exists",
 	MultipleUniqueConflicts: "multiple_unique_conflicts",
+	UpdateDiffering:         "update_differing",
 	TargetColumnMissing:     "target_column_missing",
 	SourceColumnMissing:     "source_column_missing",
 	TargetTableMissing:      "target_table_missing",
@@ -70,6 +72,7 @@ const (
 	Raise  Action = 3 // raise an error: the transaction is tried again
 	Insert Action = 4 // insert the row of an update that found none
 	Fetch  Action = 5 // get the complete row from its origin, then ask again
+	Ignore Action = 6 // as if the change had never come
 )
 
 // actionNames is the one list of actions in Go.
@@ -79,6 +82,7 @@ var actionNames = [...]string{
 	Raise:  "raise",
 	Insert: "insert",
 	Fetch:  "fetch",
+	Ignore: "ignore",
 }
 
 // String returns the name of the action.
@@ -106,6 +110,7 @@ var resolutions = [...]Resolution{
 	Raise:  Error,
 	Insert: ApplyRemote,
 	Fetch:  ApplyRemote,
+	Ignore: Skip,
 }
 
 // Version says who wrote a row and when.
@@ -124,7 +129,7 @@ type Conflict struct {
 	Type     Type
 	Local    Version
 	Remote   Version
-	Complete bool // the incoming row has every column; target_column_missing: the columns without a place are NULL
+	Complete bool // nothing is missing; see Facts.Image, and in bdr_missing.c what it means for each kind of table that differs
 }
 
 // Decision says what to do, and why.

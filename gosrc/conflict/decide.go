@@ -18,10 +18,10 @@ func (p Policy) Decide(f Facts) (Plan, error) {
 	switch {
 	case err != nil:
 		return Plan{}, err
-	case s.raised:
+	case s.weight == weightOf(Raise):
 		plan.Action = Raise
-	case s.ignored:
-		plan.Action = Keep
+	case s.weight == weightOf(Ignore):
+		plan.Action = Ignore
 	case f.Operation == OpDelete:
 		planDelete(f, s, &plan)
 	default:
@@ -29,6 +29,13 @@ func (p Policy) Decide(f Facts) (Plan, error) {
 	}
 	plan.Type, plan.Rule, plan.Decisive = s.kind, s.rule, s.decisive
 	plan.Resolution = resolutions[plan.Action]
+	if f.Image == Gone && !f.KeyChanged && plan.Action == Keep && !s.lost && f.Operation != OpDelete {
+		plan.Rule = "row_gone_at_origin"
+	}
+	if f.leaves() && plan.Action == Keep {
+		// the update goes on under its new key
+		plan.Resolution = ApplyRemote
+	}
 	return plan, nil
 }
 
@@ -36,43 +43,70 @@ func (p Policy) Decide(f Facts) (Plan, error) {
 type settlement struct {
 	won      []bool // against Facts.Found
 	lost     bool   // against at least one of them
-	ignored  bool   // a resolver keeps what is older: the change is as if it never came
-	raised   bool
-	kind     Type // of the conflict that decided
+	kind     Type   // of the conflict that decided
 	rule     string
 	decisive int // place in Facts.Found; -1: none
+	weight   int // of what it decided
 }
 
-// settle asks the rules about each pair. The first loss names the outcome, or
-// the first pair if nothing is lost.
+// weightOf says which of several answers about one version counts.
+func weightOf(a Action) int {
+	switch a {
+	case Raise:
+		return 4
+	case Ignore:
+		return 3
+	case Keep:
+		return 2
+	default:
+		return 1
+	}
+}
+
+// settle asks the rules about each pair. The first of the answers that count
+// names the outcome.
 func (p Policy) settle(f Facts) (settlement, error) {
 	s := settlement{won: make([]bool, len(f.Found)), rule: "no_conflict", decisive: -1}
+	missing := f.missing()
 	for i, found := range f.Found {
-		kind := DeleteRecentlyUpdated
-		if f.Operation != OpDelete {
-			kind = f.typeOf(found)
+		s.won[i] = Compare(f.Remote, found.Version) >= 0
+		s.lost = s.lost || missing == DeleteMissing && !s.won[i]
+		c := Conflict{f.typeOf(found), found.Version, f.Remote, f.Image == Complete}
+		if c.Type == 0 || missing == DeleteMissing {
+			continue
 		}
-		if err := p.settleOne(&s, i, Conflict{kind, found.Version, f.Remote, true}); err != nil {
+		if err := p.settleOne(&s, i, c); err != nil {
 			return s, err
 		}
 	}
-	missing := Conflict{Remote: f.Remote, Complete: true}
-	switch live, known := f.keyIsHere(); {
-	case f.Operation == OpDelete && !live:
-		s.kind, s.rule, s.decisive = DeleteMissing, "nothing_to_delete", -1
-	case f.Operation == OpUpdate && !f.KeyChanged && !known:
-		missing.Type = UpdateMissing
-		return s, p.settleOne(&s, -1, missing)
+	if missing != 0 {
+		c := Conflict{missing, Version{}, f.Remote, f.Image == Complete}
+		if err := p.settleOne(&s, -1, c); err != nil {
+			return s, err
+		}
+	}
+	if f.leaves() && s.lost && s.weight == weightOf(Keep) {
+		s.rule = "moved_row_is_new"
 	}
 	return s, nil
 }
 
-func (f Facts) keyIsHere() (live, known bool) {
+// missing is the conflict of a change that finds nothing under its key; 0: it
+// finds something, or need not.
+func (f Facts) missing() Type {
+	live, known := false, false
 	for _, found := range f.Found {
 		live = live || found.sameKey() && found.Live
 		known = known || found.sameKey()
 	}
-	return live, known
+	switch {
+	case f.Operation == OpDelete && !f.KeyChanged && !live:
+		return DeleteMissing
+	case f.isOwn(Found{On: []int{0}}) && !known:
+		return UpdateMissing
+	default:
+		return 0
+	}
 }
 
 // settleOne records one pair; i is its place in Facts.Found, or -1.
@@ -81,15 +115,12 @@ func (p Policy) settleOne(s *settlement, i int, c Conflict) error {
 	if err != nil {
 		return err
 	}
-	keep := decision.Action == Keep
-	if s.kind == 0 || keep && !s.lost || decision.Action == Raise {
-		s.kind, s.rule, s.decisive = c.Type, decision.Rule, i
+	if weight := weightOf(decision.Action); weight > s.weight {
+		s.kind, s.rule, s.decisive, s.weight = c.Type, decision.Rule, i, weight
 	}
-	s.raised = s.raised || decision.Action == Raise
-	s.lost = s.lost || keep
-	s.ignored = s.ignored || keep && Compare(c.Remote, c.Local) >= 0
 	if i >= 0 {
-		s.won[i] = !keep
+		s.won[i] = decision.Action != Keep
+		s.lost = s.lost || decision.Action == Keep
 	}
 	return nil
 }

@@ -3,7 +3,7 @@ package conflict
 import "fmt"
 
 // Operation is what an incoming change does. A change of a row's key comes as
-// two: the deletion of the old key, and an update with KeyChanged.
+// two, both with KeyChanged: the deletion of the old key, and the update.
 type Operation uint8
 
 // The operations.
@@ -35,7 +35,8 @@ const (
 // Facts is what a node knows about one incoming version when it comes in.
 type Facts struct {
 	Operation  Operation
-	KeyChanged bool // an update that gives a row this key
+	KeyChanged bool // an update that gives a row this key, or takes its old one
+	RowVersion bool // the table has row versions: Found.Seen goes by them, too
 	Image      Image
 	Remote     Version
 
@@ -51,6 +52,7 @@ type Facts struct {
 // table, or the newest version, no longer visible, that took the same values.
 type Found struct {
 	Live    bool  // a row of the table; false: only its version is known
+	Seen    bool  // the sender had this version of the row
 	On      []int // places in Facts.Constraints; 0: it has the same key
 	Version Version
 }
@@ -114,24 +116,44 @@ func (f Facts) check() error {
 	return nil
 }
 
+// leaves reports whether this is the old key of an update that changes it.
+func (f Facts) leaves() bool { return f.Operation == OpDelete && f.KeyChanged }
+
+// isOwn reports whether found is, or was, the row that an update is for.
+func (f Facts) isOwn(found Found) bool {
+	return found.sameKey() && (f.leaves() || f.Operation == OpUpdate && !f.KeyChanged)
+}
+
 // rows counts the rows in the way; the row that an update is for is not.
 func (f Facts) rows() int {
 	n := 0
 	for _, found := range f.Found {
-		if found.Live && !(found.sameKey() && f.Operation == OpUpdate && !f.KeyChanged) {
+		if found.Live && !f.isOwn(found) {
 			n++
 		}
 	}
 	return n
 }
 
-// typeOf names the conflict of an incoming row with one thing that was found.
+// typeOf names the conflict of an incoming version with one thing that was
+// found; 0: there is none.
+//
+// An update of a row that its sender had seen is none, nor is the deletion of
+// an older row; with row versions, it must be the very row that was deleted.
 func (f Facts) typeOf(found Found) Type {
-	own := found.sameKey() && f.Operation == OpUpdate && !f.KeyChanged
+	newer := Compare(f.Remote, found.Version) >= 0
 	switch {
-	case own && found.Live:
-		return UpdateOriginChange
-	case own:
+	case f.Operation == OpDelete && !f.KeyChanged:
+		if newer && (found.Seen || !f.RowVersion) {
+			return 0
+		}
+		return DeleteRecentlyUpdated
+	case f.isOwn(found) && found.Live:
+		if newer && found.Seen {
+			return 0
+		}
+		return f.ownType()
+	case f.isOwn(found):
 		return UpdateRecentlyDeleted
 	case f.rows() > 1:
 		return MultipleUniqueConflicts
@@ -140,4 +162,11 @@ func (f Facts) typeOf(found Found) Type {
 	default:
 		return InsertExists
 	}
+}
+
+func (f Facts) ownType() Type {
+	if f.RowVersion {
+		return UpdateDiffering
+	}
+	return UpdateOriginChange
 }

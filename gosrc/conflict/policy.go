@@ -65,16 +65,22 @@ func winner(won, lost Version) string {
 }
 
 // insertUnlessOlder brings a row back that an update did not find, unless the
-// row is known to have been deleted later than the update was made.
+// row is known to have been deleted later than the update was made. What is not
+// known of it is asked for at its origin.
 func insertUnlessOlder(c Conflict) (Action, string) {
-	switch {
-	case c.Local.Known && Compare(c.Remote, c.Local) < 0:
+	if Compare(c.Remote, c.Local) < 0 {
 		return Keep, "later_delete_wins"
-	case !c.Complete:
-		return Keep, "incomplete_row_skipped"
-	default:
-		return Insert, "missing_row_inserted"
 	}
+	return Insert, "missing_row_inserted"
+}
+
+// insertOrError asks nobody.
+func insertOrError(c Conflict) (Action, string) {
+	action, name := insertUnlessOlder(c)
+	if action == Insert && !c.Complete {
+		return Raise, "incomplete_row"
+	}
+	return action, name
 }
 
 func nothingToDelete(Conflict) (Action, string) {

@@ -42,8 +42,8 @@ func TestResolve(t *testing.T) {
 			Decision{Insert, ApplyRemote, "missing_row_inserted"}},
 		{"older_update_loses_to_the_delete", Conflict{UpdateMissing, version(2, 1), version(1, 2), true},
 			Decision{Keep, Skip, "later_delete_wins"}},
-		{"incomplete_row_is_not_invented", Conflict{UpdateMissing, Version{}, version(1, 1), false},
-			Decision{Keep, Skip, "incomplete_row_skipped"}},
+		{"incomplete_row_is_asked_for", Conflict{UpdateMissing, Version{}, version(1, 1), false},
+			Decision{Insert, ApplyRemote, "missing_row_inserted"}},
 		{"delete_of_a_missing_row", Conflict{DeleteMissing, Version{}, version(1, 1), false},
 			Decision{Keep, Skip, "nothing_to_delete"}},
 	}

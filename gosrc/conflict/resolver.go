@@ -13,47 +13,39 @@ type definition struct {
 	choices []choice
 }
 
-// A choice is one resolver. Without a rule it is known but does not work; with
-// one, it works in the model, and on servers where served says so.
+// A choice is one resolver. Without a rule it is known but cannot be chosen.
 type choice struct {
 	resolver Resolver
 	rule     rule
-	served   bool
 }
 
 // definitions is the one list of conflict types, of the resolvers that are valid
 // for each, and of those that hold until a user sets another one. Of those for
 // rows only the initial ones converge.
 var definitions = [...]definition{
-	{"insert_exists", InsertExists, "update_if_newer", newestOr(true)},
-	{"update_differing", 0, "update_if_newer", []choice{{"update_if_newer", nil, false}, {"update", nil, false},
-		{"skip", nil, false}, {"error", nil, false}}},
-	{"update_origin_change", UpdateOriginChange, "update_if_newer", newestOr(true)},
-	{"update_missing", UpdateMissing, "insert_or_skip", insertOr(true)},
-	{"update_recently_deleted", UpdateRecentlyDeleted, "insert_or_skip", insertOr(false)},
-	{"update_pkey_exists", UpdatePkeyExists, "update_if_newer", newestOr(false)},
-	{"multiple_unique_conflicts", MultipleUniqueConflicts, "update_if_newer", newestOr(false)},
-	{"delete_recently_updated", DeleteRecentlyUpdated, "skip", []choice{{"skip", newestWins, true},
-		{"update", remoteWins, false}, {"error", raise, false}}},
-	{"delete_missing", DeleteMissing, "skip", []choice{{"skip", nothingToDelete, true}, {"error", raise, false}}},
-	{"target_column_missing", TargetColumnMissing, "ignore_if_null", []choice{{"ignore_if_null", ignoreIfNull, true},
-		{"ignore", ignoreColumn, true}, {"skip", skipChange, true}, {"error", raise, true}}},
-	{"source_column_missing", SourceColumnMissing, "use_default_value", []choice{{"use_default_value", useDefaultValue, true},
-		{"skip", skipChange, true}, {"error", raise, true}}},
-	{"target_table_missing", TargetTableMissing, "error", []choice{{"error", raise, true}, {"skip", skipChange, true},
-		{"skip_if_recently_dropped", nil, false}}},
-	{"apply_error_ddl", 0, "error", []choice{{"error", nil, false}, {"skip_transaction", nil, false}}},
+	{"insert_exists", InsertExists, "update_if_newer", newestOr},
+	{"update_differing", UpdateDiffering, "update_if_newer", newestOr},
+	{"update_origin_change", UpdateOriginChange, "update_if_newer", newestOr},
+	{"update_missing", UpdateMissing, "insert_or_skip", insertOr},
+	{"update_recently_deleted", UpdateRecentlyDeleted, "insert_or_skip", insertOr},
+	{"update_pkey_exists", UpdatePkeyExists, "update_if_newer", newestOr},
+	{"multiple_unique_conflicts", MultipleUniqueConflicts, "update_if_newer", newestOr},
+	{"delete_recently_updated", DeleteRecentlyUpdated, "skip", []choice{{"skip", newestWins}, {"update", remoteWins}, {"error", raise}}},
+	{"delete_missing", DeleteMissing, "skip", []choice{{"skip", nothingToDelete}, {"error", raise}}},
+	{"target_column_missing", TargetColumnMissing, "ignore_if_null", []choice{{"ignore_if_null", ignoreIfNull},
+		{"ignore", ignoreColumn}, {"skip", skipChange}, {"error", raise}}},
+	{"source_column_missing", SourceColumnMissing, "use_default_value", []choice{{"use_default_value", useDefaultValue},
+		{"skip", skipChange}, {"error", raise}}},
+	{"target_table_missing", TargetTableMissing, "error", []choice{{"error", raise}, {"skip", skipChange},
+		{"skip_if_recently_dropped", skipIfRecentlyDropped}}},
+	{"apply_error_ddl", 0, "error", []choice{{"error", nil}, {"skip_transaction", nil}}},
 }
 
-// newestOr are the choices where two rows disagree; served is about the first.
-func newestOr(served bool) []choice {
-	return []choice{{"update_if_newer", newestWins, served}, {"update", remoteWins, false}, {"skip", localWins, false}, {"error", raise, false}}
-}
+// newestOr are the choices where two rows disagree.
+var newestOr = []choice{{"update_if_newer", newestWins}, {"update", remoteWins}, {"skip", localWins}, {"error", raise}}
 
 // insertOr are the choices where the row of an update is not here.
-func insertOr(served bool) []choice {
-	return []choice{{"insert_or_skip", insertUnlessOlder, served}, {"insert_or_error", nil, false}, {"skip", localWins, false}, {"error", raise, false}}
-}
+var insertOr = []choice{{"insert_or_skip", insertUnlessOlder}, {"insert_or_error", insertOrError}, {"skip", localWins}, {"error", raise}}
 
 func find(conflictType string) definition {
 	for _, d := range definitions {
@@ -94,11 +86,11 @@ func ResolverNames(conflictType string) []string {
 	return names
 }
 
-// Served lists those of ResolverNames that servers carry out.
+// Served lists those of ResolverNames that can be chosen.
 func Served(conflictType string) []string {
 	var names []string
 	for _, c := range find(conflictType).choices {
-		if c.served {
+		if c.rule != nil {
 			names = append(names, string(c.resolver))
 		}
 	}
@@ -123,7 +115,7 @@ func (p Policy) WithNamed(conflictType string, name Resolver) (Policy, error) {
 
 func remoteWins(Conflict) (Action, string) { return Apply, "resolver_update" }
 
-func localWins(Conflict) (Action, string) { return Keep, "resolver_skip" }
+func localWins(Conflict) (Action, string) { return Ignore, "resolver_skip" }
 
 func raise(Conflict) (Action, string) { return Raise, "resolver_error" }
 
@@ -138,3 +130,11 @@ func ignoreIfNull(c Conflict) (Action, string) {
 func ignoreColumn(Conflict) (Action, string)    { return Apply, "missing_column_ignored" }
 func useDefaultValue(Conflict) (Action, string) { return Apply, "default_value_used" }
 func skipChange(Conflict) (Action, string)      { return Keep, "change_skipped" }
+
+// skipIfRecentlyDropped is told by Complete that the table was dropped here.
+func skipIfRecentlyDropped(c Conflict) (Action, string) {
+	if c.Complete {
+		return Keep, "table_recently_dropped"
+	}
+	return Raise, "table_not_recently_dropped"
+}

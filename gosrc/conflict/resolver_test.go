@@ -22,6 +22,7 @@ func TestResolversOfDefinition(t *testing.T) {
 		{SourceColumnMissing, "error", Raise, Raise},
 		{TargetTableMissing, "error", Raise, Raise},
 		{TargetTableMissing, "skip", Keep, Keep},
+		{TargetTableMissing, "skip_if_recently_dropped", Keep, Raise},
 	} {
 		p, err := DefaultPolicy().With(test.kind, test.resolver)
 		if err != nil {
@@ -39,7 +40,7 @@ func TestResolversOfDefinition(t *testing.T) {
 // A resolver that is set must be one that does something, and setting one must
 // not change the policy of anybody else.
 func TestWith(t *testing.T) {
-	for _, pair := range [][2]string{{"no_such_type", "error"}, {"target_column_missing", "update"}, {"update_differing", "error"}, {"", ""}} {
+	for _, pair := range [][2]string{{"no_such_type", "error"}, {"target_column_missing", "update"}, {"apply_error_ddl", "error"}, {"", ""}} {
 		if _, err := DefaultPolicy().WithNamed(pair[0], Resolver(pair[1])); err == nil {
 			t.Errorf("%v is accepted", pair)
 		}
@@ -58,6 +59,9 @@ func TestWith(t *testing.T) {
 func TestDefinitionsAreComplete(t *testing.T) {
 	noticed := map[Type]bool{}
 	for _, d := range definitions {
+		if d.kind != 0 && !slices.Equal(Served(d.name), ResolverNames(d.name)) {
+			t.Errorf("%s: of %v only %v can be chosen", d.name, ResolverNames(d.name), Served(d.name))
+		}
 		if !slices.Contains(ResolverNames(d.name), string(d.initial)) {
 			t.Errorf("%s: the default %q is not one of its resolvers", d.name, d.initial)
 		}

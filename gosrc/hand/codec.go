@@ -251,10 +251,11 @@ func decodeConflict(body []byte) (Conflict, error) {
 func decodeFacts(body []byte) (Facts, error) {
 	d := decoder{rest: body}
 	flags := d.u8()
-	f := Facts{Reload: flags&factsReload != 0, KeyChanged: flags&factsKeyChanged != 0, Operation: d.u8(), Image: d.u8(), Remote: d.version()}
+	f := Facts{Reload: flags&factsReload != 0, KeyChanged: flags&factsKeyChanged != 0, RowVersion: flags&factsRowVersion != 0, Operation: d.u8(), Image: d.u8(), Remote: d.version()}
 	f.Constraints = append([]byte(nil), d.bytes(int(d.u16()))...)
 	for n := int(d.u16()); n > 0 && !d.failed; n-- {
-		found := Found{Live: d.u8() != 0, Version: d.version()}
+		bits := d.u8()
+		found := Found{Live: bits&foundLive != 0, Seen: bits&foundSeen != 0, Version: d.version()}
 		for k := int(d.u16()); k > 0 && !d.failed; k-- {
 			found.On = append(found.On, int(d.u16()))
 		}

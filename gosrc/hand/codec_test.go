@@ -42,8 +42,8 @@ var bodies = []struct {
 }
 
 // factsBody is an update that changed its key, under two constraints, which found one row.
-const factsBody = "\x03\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x08" + "\x00\x02\x01\x02" +
-	"\x00\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x06\x00\x02\x00\x00\x00\x01"
+const factsBody = "\x07\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x08" + "\x00\x02\x01\x02" +
+	"\x00\x01\x03\x01\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x06\x00\x02\x00\x00\x00\x01"
 
 // A body that is one byte short or long comes from another build: it must be
 // refused, not guessed at.
@@ -120,8 +120,8 @@ func TestLayouts(t *testing.T) {
 		t.Errorf("CONFLICT %+v %v", c, err)
 	}
 	facts, err := decodeFacts([]byte(factsBody))
-	if want := (Facts{Reload: true, KeyChanged: true, Operation: 2, Image: 1, Remote: Version{true, 7, 8}, Constraints: []byte{1, 2},
-		Found: []Found{{true, []int{0, 1}, Version{true, 5, 6}}}}); err != nil || !reflect.DeepEqual(facts, want) {
+	if want := (Facts{Reload: true, KeyChanged: true, RowVersion: true, Operation: 2, Image: 1, Remote: Version{true, 7, 8}, Constraints: []byte{1, 2},
+		Found: []Found{{true, true, []int{0, 1}, Version{true, 5, 6}}}}); err != nil || !reflect.DeepEqual(facts, want) {
 		t.Errorf("FACTS %+v %v", facts, err)
 	}
 	plan := encodePlan(Plan{Type: 1, Action: 2, Resolution: "r", Rule: "s", Decisive: -1, Fates: []byte{4}, Remember: []int{1}})

@@ -89,6 +89,7 @@ const conflictComplete = 1
 type Facts struct {
 	Reload      bool // the resolvers may have been changed
 	KeyChanged  bool
+	RowVersion  bool
 	Operation   uint8
 	Image       uint8
 	Remote      Version
@@ -99,14 +100,21 @@ type Facts struct {
 const (
 	factsReload     = 1
 	factsKeyChanged = 2
+	factsRowVersion = 4
 )
 
 // Found is one thing that collides with an incoming version.
 type Found struct {
 	Live    bool
+	Seen    bool
 	On      []int // places in Facts.Constraints
 	Version Version
 }
+
+const (
+	foundLive = 1
+	foundSeen = 2
+)
 
 // Plan is what to do with an incoming version.
 type Plan struct {

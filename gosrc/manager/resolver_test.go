@@ -17,9 +17,10 @@ func TestCheckResolver(t *testing.T) {
 		{"target_column_missing", "update", pgerr.InvalidParameter, `"ignore_if_null", "ignore", "skip", "error"`},
 		{"Target_Column_Missing", "ignore", pgerr.InvalidParameter, `"target_column_missing"`},
 		{"", "", pgerr.InvalidParameter, `"insert_exists"`},
-		{"insert_exists", "skip", pgerr.FeatureNotSupported, `"update_if_newer"`},
-		{"target_table_missing", "skip_if_recently_dropped", pgerr.FeatureNotSupported, `"error", "skip"`},
-		{"update_differing", "error", pgerr.FeatureNotSupported, ""},
+		{"insert_exists", "skip", "", ""},
+		{"target_table_missing", "skip_if_recently_dropped", "", ""},
+		{"update_differing", "error", "", ""},
+		{"apply_error_ddl", "skip_transaction", pgerr.FeatureNotSupported, ""},
 	} {
 		err := checkResolver(catalog.Resolver{ConflictType: test.conflictType, Name: test.resolver})
 		if (err == nil) != (test.code == "") {

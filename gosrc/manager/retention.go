@@ -17,8 +17,12 @@ import (
 // anything that failed.
 const partRetry = time.Minute
 
+// droppedTablesTurn is how often notes of dropped tables are looked at.
+const droppedTablesTurn = 12 * time.Hour
+
 // keepHistory has the parts of the conflict history take turns, and empties
-// those that are old enough. Between that it sleeps.
+// those that are old enough; it also takes away old notes of dropped tables.
+// Between that it sleeps.
 func (m *Manager) keepHistory() {
 	reloaded := make(chan struct{}, 1)
 	m.main.OnSettings(func() {
@@ -34,12 +38,11 @@ func (m *Manager) keepHistory() {
 			m.main.Log(hand.Warning, "could not empty the conflict history: "+fault.Message, fault.Detail, fault.Hint)
 			wait = partRetry
 		}
-		var due <-chan time.Time
-		if wait > 0 {
-			due = time.After(wait)
+		if wait <= 0 || wait > droppedTablesTurn {
+			wait = droppedTablesTurn
 		}
 		select {
-		case <-due:
+		case <-time.After(wait):
 		case <-reloaded:
 		case <-m.ctx.Done():
 			return
@@ -58,7 +61,7 @@ func (m *Manager) historyRetention() time.Duration {
 
 // turnHistory does what is due and returns the time until the next turn.
 func (m *Manager) turnHistory(ctx context.Context, retention time.Duration) (time.Duration, error) {
-	results, err := m.main.Run(ctx, catalog.SelectHistoryParts())
+	results, err := m.main.Run(ctx, catalog.SelectHistoryParts(), catalog.ForgetDroppedTables())
 	if err != nil {
 		return 0, err
 	}

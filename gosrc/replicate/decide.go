@@ -111,13 +111,13 @@ func (d *decider) policy(ctx context.Context, reload bool) (*conflict.Policy, er
 }
 
 func facts(f hand.Facts) conflict.Facts {
-	out := conflict.Facts{Operation: conflict.Operation(f.Operation), KeyChanged: f.KeyChanged,
+	out := conflict.Facts{Operation: conflict.Operation(f.Operation), KeyChanged: f.KeyChanged, RowVersion: f.RowVersion,
 		Image: conflict.Image(f.Image), Remote: version(f.Remote)}
 	for _, kind := range f.Constraints {
 		out.Constraints = append(out.Constraints, conflict.Constraint(kind))
 	}
 	for _, found := range f.Found {
-		out.Found = append(out.Found, conflict.Found{Live: found.Live, On: found.On, Version: version(found.Version)})
+		out.Found = append(out.Found, conflict.Found{Live: found.Live, Seen: found.Seen, On: found.On, Version: version(found.Version)})
 	}
 	return out
 }

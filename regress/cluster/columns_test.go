@@ -250,7 +250,7 @@ func resolverRefusals(t *testing.T, c *pgtest.Cluster) {
 	for _, r := range []struct{ arguments, code, hint string }{
 		{"'node1', 'no_such_type', 'error'", "22023", "target_column_missing"},
 		{"'node1', 'target_column_missing', 'update'", "22023", `"ignore_if_null", "ignore", "skip", "error"`},
-		{"'node1', 'insert_exists', 'skip'", "0A000", `"update_if_newer"`},
+		{"'node1', 'insert_exists', 'insert_or_skip'", "22023", `"update_if_newer", "update", "skip", "error"`},
 		{"'node1', 'apply_error_ddl', 'error'", "0A000", ""},
 		{"'node2', 'target_column_missing', 'ignore'", "0A000", "on that node"},
 		{"'nobody', 'target_column_missing', 'ignore'", "42704", "bdr.node_summary"},

@@ -25,6 +25,11 @@ func collide(t *testing.T, c *pgtest.Cluster, table string, key int) {
 func pause(t *testing.T, c *pgtest.Cluster) {
 	t.Helper()
 	c.RequireConverged()
+	stopWriters(t, c)
+}
+
+func stopWriters(t *testing.T, c *pgtest.Cluster) {
+	t.Helper()
 	c.ExecAll("SELECT bdr.alter_subscription_disable(immediate := true)")
 	for _, n := range c.Nodes {
 		pgtest.Eventually(t, resumeLimit, "no writer runs", func() (bool, string) {

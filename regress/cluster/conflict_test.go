@@ -19,8 +19,8 @@ type clash struct {
 }
 
 // TestConflicts exists because both nodes must come to the same row without
-// talking to each other, and say what they did. Later commits win; a row that
-// an update does not find comes back; what is gone stays gone.
+// talking to each other, and say what they did. Later commits win, and what
+// is gone stays gone; every type is in resolvers_test.go.
 func TestConflicts(t *testing.T) {
 	c := pgtest.NewCluster(t, 2)
 	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, v text)")
@@ -29,8 +29,6 @@ func TestConflicts(t *testing.T) {
 			"1 later", "insert_exists apply_remote", "insert_exists skip"},
 		{"update_origin_change", "INSERT INTO t VALUES (1, 'old')", "UPDATE t SET v = 'earlier'", "UPDATE t SET v = 'later'",
 			"1 later", "update_origin_change apply_remote", "update_origin_change skip"},
-		{"update_missing", "INSERT INTO t VALUES (1, 'old')", "DELETE FROM t", "UPDATE t SET v = 'later'",
-			"1 later", "update_missing apply_remote", "delete_recently_updated skip"},
 		{"delete_missing", "INSERT INTO t VALUES (1, 'old'), (2, 'stays')", "DELETE FROM t WHERE id = 1", "DELETE FROM t WHERE id = 1",
 			"2 stays", "delete_missing skip", "delete_missing skip"},
 	} {

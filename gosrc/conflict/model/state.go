@@ -120,14 +120,24 @@ func (s *session) change(version conflict.Version, c Change) error {
 		}
 	}
 	moved := c.Operation == conflict.OpUpdate && c.OldKey != c.Row.Key
-	if moved || c.Operation == conflict.OpDelete {
-		f := conflict.Facts{Operation: conflict.OpDelete, Remote: version}
-		if err := s.decide(f, Row{Key: c.OldKey}); err != nil || !moved {
+	before := *s.state
+	if moved {
+		before = s.state.clone()
+		f := conflict.Facts{Operation: conflict.OpDelete, KeyChanged: true, Image: image, Remote: version}
+		if ignored, err := s.decide(f, Row{Key: c.OldKey}); err != nil || ignored {
 			return err
 		}
 	}
 	f := conflict.Facts{Operation: c.Operation, KeyChanged: moved, Image: image, Remote: version}
-	return s.decide(f, c.Row)
+	row := c.Row
+	if c.Operation == conflict.OpDelete {
+		row = Row{Key: c.OldKey}
+	}
+	ignored, err := s.decide(f, row)
+	if ignored && moved {
+		*s.state = before
+	}
+	return err
 }
 
 // mayFill reports whether row i is the one that the origin did not change all
@@ -139,28 +149,32 @@ func (s *session) mayFill(i int, version conflict.Version) bool {
 	return s.faults.FillLarge || row.Version.Node == version.Node && !same
 }
 
-// decide asks what to do with one version and does it.
-func (s *session) decide(f conflict.Facts, row Row) error {
+// decide asks what to do with one version and does it; true if that is as if it
+// had never come.
+func (s *session) decide(f conflict.Facts, row Row) (bool, error) {
 	plan, err := s.plan(f, &row)
 	if err != nil {
-		return err
+		return false, err
 	}
 	fetched := plan.Action == conflict.Fetch
 	if fetched {
 		f.Image = s.complete(&row, f.Remote)
 		if plan, err = s.plan(f, &row); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if plan.Action == conflict.Raise {
-		return fmt.Errorf("%w: %v, %s", errStopped, plan.Type, plan.Rule)
+		return false, fmt.Errorf("%w: %v, %s", errStopped, plan.Type, plan.Rule)
+	}
+	if plan.Action == conflict.Ignore {
+		return true, nil
 	}
 	s.carryOut(plan, row)
 	s.whole = slices.DeleteFunc(s.whole, func(key int8) bool { return key == row.Key })
 	if !fetched {
 		s.whole = append(s.whole, row.Key)
 	}
-	return s.state.check(s.table)
+	return false, s.state.check(s.table)
 }
 
 // complete asks the origin for what is missing. A row of another version there

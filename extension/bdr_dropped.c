@@ -1,0 +1,140 @@
+/*-------------------------------------------------------------------------
+ * bdr_dropped.c
+ *		Notes which tables are dropped, for resolver skip_if_recently_dropped.
+ *
+ * NOTES
+ *		The note commits and rolls back with the DROP.  It is only ever added
+ *		here: to take old ones away would make one DROP wait for another.  The
+ *		manager does that.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "bdr.h"
+#include "bdr_dropped.h"
+
+/* Columns of bdr.dropped_table. */
+#define DROPPED_NSPNAME			1
+#define DROPPED_RELNAME			2
+#define DROPPED_TIME			3
+#define DROPPED_COLUMNS			3
+
+static object_access_hook_type previous_hook = NULL;
+
+static void watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg);
+static bool is_worth_noting(Oid relid);
+static void note(Oid relid);
+static Oid	catalog_oid(const char *name);
+
+void
+bdr_dropped_init(void)
+{
+	previous_hook = object_access_hook;
+	object_access_hook = watch;
+}
+
+/*
+ * What PostgreSQL drops for itself, such as the old file of a table that was
+ * rewritten, is no matter of users.
+ */
+static void
+watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	if (previous_hook)
+		previous_hook(access, classId, objectId, subId, arg);
+	if (access == OAT_DROP && classId == RelationRelationId && subId == 0 && !IsBinaryUpgrade &&
+		(((ObjectAccessDrop *) arg)->dropflags & PERFORM_DELETION_INTERNAL) == 0 && is_worth_noting(objectId))
+		note(objectId);
+}
+
+/*
+ * A permanent table, in a database with the extension.
+ */
+static bool
+is_worth_noting(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		is_table = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class class = (Form_pg_class) GETSTRUCT(tuple);
+
+		is_table = (class->relkind == RELKIND_RELATION || class->relkind == RELKIND_PARTITIONED_TABLE) &&
+			class->relpersistence == RELPERSISTENCE_PERMANENT &&
+			class->relnamespace != get_namespace_oid(BDR_SCHEMA, true);
+		ReleaseSysCache(tuple);
+	}
+	return is_table && OidIsValid(catalog_oid("dropped_table"));
+}
+
+static void
+note(Oid relid)
+{
+	Relation	catalog = table_open(catalog_oid("dropped_table"), RowExclusiveLock);
+	Datum		values[DROPPED_COLUMNS];
+	bool		nulls[DROPPED_COLUMNS] = {0};
+	NameData	schema;
+	NameData	name;
+
+	namestrcpy(&schema, get_namespace_name(get_rel_namespace(relid)));
+	namestrcpy(&name, get_rel_name(relid));
+	values[DROPPED_NSPNAME - 1] = NameGetDatum(&schema);
+	values[DROPPED_RELNAME - 1] = NameGetDatum(&name);
+	values[DROPPED_TIME - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog), values, nulls));
+	table_close(catalog, NoLock);
+}
+
+bool
+bdr_dropped_recently(const char *schema, const char *name)
+{
+	Relation	catalog = table_open(catalog_oid("dropped_table"), AccessShareLock);
+	TimestampTz limit = GetCurrentTimestamp() - USECS_PER_DAY;
+	NameData	searched;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	namestrcpy(&searched, name);
+	ScanKeyInit(&key, DROPPED_RELNAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&searched));
+	scan = systable_beginscan(catalog, catalog_oid("dropped_table_relname_idx"), true, GetActiveSnapshot(), 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		nspname = heap_getattr(tuple, DROPPED_NSPNAME, RelationGetDescr(catalog), &isnull);
+		Datum		time = heap_getattr(tuple, DROPPED_TIME, RelationGetDescr(catalog), &isnull);
+
+		found = strcmp(NameStr(*DatumGetName(nspname)), schema) == 0 && DatumGetTimestampTz(time) > limit;
+	}
+	systable_endscan(scan);
+	table_close(catalog, NoLock);
+	return found;
+}
+
+/* InvalidOid when it does not exist. */
+static Oid
+catalog_oid(const char *name)
+{
+	Oid			schema = get_namespace_oid(BDR_SCHEMA, true);
+
+	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}

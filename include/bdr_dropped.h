@@ -1,0 +1,16 @@
+/*-------------------------------------------------------------------------
+ * bdr_dropped.h
+ *		Tables that were dropped here not long ago.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_DROPPED_H
+#define BDR_DROPPED_H
+
+#include "postgres.h"
+
+extern void bdr_dropped_init(void);
+
+/* Within the last day?  Needs a transaction and a snapshot. */
+extern bool bdr_dropped_recently(const char *schema, const char *name);
+
+#endif							/* BDR_DROPPED_H */
