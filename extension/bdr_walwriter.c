@@ -21,13 +21,15 @@
  *		the same position.  We never reset the latch: only its owner knows what
  *		it was set for.
  *
- *		With one transaction per frame, as in a live stream, nothing changes.
+ *		With one transaction per frame, as in a live stream, nothing changes,
+ *		nor with wal_writer_flush_after = 0, where each signal is for a flush.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <signal.h>
 
+#include "postmaster/walwriter.h"
 #include "storage/latch.h"
 
 #include "bdr_apply.h"
@@ -55,7 +57,8 @@ bdr_walwriter_before_commit(void)
 {
 	Latch	   *latch = BdrWalWriterLatch();
 
-	if (latch != NULL && woken && latch->maybe_sleeping && !latch->is_set)
+	if (latch != NULL && woken && WalWriterFlushAfter != 0 &&
+		latch->maybe_sleeping && !latch->is_set)
 	{
 		latch->is_set = true;
 		spared = true;
