@@ -23,6 +23,7 @@ type Config struct {
 	Large   bool // values that updates leave out
 	Ties    bool // many commits in one microsecond
 	Vacuum  bool
+	Join    bool // the last node joins meanwhile
 	Faults  Faults
 }
 
@@ -34,6 +35,7 @@ type Cluster struct {
 	start  []live // what every node has before the first transaction
 	now    int64
 	body   int16
+	join   *join                       // nil: all are there from the start
 	speed  [nodesMax][nodesMax]float64 // chance that a delivery is made
 }
 
@@ -76,6 +78,9 @@ func newCluster(config Config, seed uint64) *Cluster {
 			c.speed[i][k] = []float64{1, 0.5, 0.1, 0.01}[c.random.IntN(4)]
 		}
 	}
+	if config.Join {
+		c.join = &join{node: config.Nodes - 1}
+	}
 	return c
 }
 
@@ -83,6 +88,9 @@ func newCluster(config Config, seed uint64) *Cluster {
 func (c *Cluster) step(r *Result) error {
 	if !c.config.Ties || c.random.IntN(3) == 0 {
 		c.now += c.random.Int64N(20)
+	}
+	if c.joins() && c.random.IntN(4) == 0 {
+		return c.goOnJoining()
 	}
 	n := &c.nodes[c.random.IntN(len(c.nodes))]
 	switch roll := c.random.IntN(100); {
@@ -149,7 +157,11 @@ func (c *Cluster) settle(r *Result) error {
 	c.now += 1 << 30
 	pairs := len(c.nodes) * len(c.nodes)
 	for more := true; more; {
-		more = false
+		more = c.joins()
+		c.now++ // a join waits for clocks
+		if err := c.goOnJoining(); err != nil {
+			return err
+		}
 		for _, pair := range c.random.Perm(pairs) {
 			n, from := &c.nodes[pair/len(c.nodes)], &c.nodes[pair%len(c.nodes)]
 			done, err := c.deliver(n, from)
@@ -170,6 +182,7 @@ func (c *Cluster) forget(r *Result) error {
 	if !c.config.Vacuum || c.config.Faults.LastCommitIsMark {
 		return nil
 	}
+	c.now += 1 << 30
 	for i := range c.nodes {
 		c.vacuumNode(&c.nodes[i])
 		c.watermark(&c.nodes[i])
@@ -205,10 +218,15 @@ func (c *Cluster) compare() error {
 }
 
 func (c *Cluster) compareNode(n *node, want []live) error {
-	if got := sorted(n.live); !slices.Equal(got, want) {
+	if got := sorted(n.live); !slices.EqualFunc(got, want, same) {
 		return fmt.Errorf("%w: node %d has %+v, expected %+v", ErrDiverged, n.id, got, want)
 	}
 	return nil
+}
+
+// same compares two rows. One that a join copied has no version.
+func same(a, b live) bool {
+	return a.Row == b.Row && (a.Version == b.Version || a.Version == conflict.Version{})
 }
 
 func sorted(rows []live) []live {

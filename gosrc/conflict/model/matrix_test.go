@@ -54,6 +54,13 @@ func mistakes() []mistake {
 		}},
 		{"vacuum does not wait for slow peers", KeyOnly, func(c *Config) { c.Faults.VacuumAtOnce = true }},
 		{"large values come from whatever row is here", KeyOnly, func(c *Config) { c.Faults.FillLarge = true }},
+		{"join: barriers are named at once", KeyOnly, joins(3, func(f *Faults) { f.BarrierAtOnce = true })},
+		{"join: barriers are named while somebody commits", KeyOnly, joins(3, func(f *Faults) { f.BarrierPastCommit = true })},
+		{"join: what the source remembers meanwhile is not sent", TwoUnique, joins(4, func(f *Faults) { f.MirrorNoMemory = true })},
+		{"join: evictions are sent as deletions", TwoUnique, joins(4, func(f *Faults) { f.MirrorNoMarks = true })},
+		{"join: the new node vacuums until it hears its peers", KeyOnly, joins(3, func(f *Faults) { f.MirrorNoHold = true })},
+		{"join: the peers do not count the new node", KeyOnly, joins(2, behind(func(f *Faults) { f.UncountedJoiner = true }))},
+		{"join: users write while the clock is behind the peers'", KeyOnly, joins(2, behind(func(f *Faults) { f.ActiveAtOnce = true }))},
 		{"update_missing: skip", KeyOnly, resolver(conflict.UpdateMissing, "skip")},
 		{"update_recently_deleted: skip", KeyOnly, resolver(conflict.UpdateRecentlyDeleted, "skip")},
 		{"delete_recently_updated: update", KeyOnly, resolver(conflict.DeleteRecentlyUpdated, "update")},
@@ -70,6 +77,25 @@ func mistakes() []mistake {
 			resolver(conflict.DeleteRecentlyUpdated, "update")(c)
 			c.Faults.ForgetDeletes, c.Faults.ForgetLosers, c.Faults.FillLarge = true, true, true
 		}},
+	}
+}
+
+// joins is a mistake of a join, which needs some nodes to be seen.
+func joins(nodes int, mistake func(*Faults)) func(*Config) {
+	return func(c *Config) {
+		c.Join, c.Nodes = true, nodes
+		mistake(&c.Faults)
+		if c.Faults.NoWait {
+			c.Skew, c.Ties, c.Jumps, c.Crashes = 1000, false, false, false
+		}
+	}
+}
+
+// behind is for mistakes that are seen where nodes with slow clocks go on.
+func behind(mistake func(*Faults)) func(*Faults) {
+	return func(f *Faults) {
+		f.NoWait = true
+		mistake(f)
 	}
 }
 
@@ -191,7 +217,7 @@ func firstDivergence(t *testing.T, m mistake) string {
 	config := Config{Nodes: 3, Policy: conflict.DefaultPolicy()}
 	m.change(&config)
 	config.Nodes = 3
-	for n := 2; n <= 3; n++ {
+	for n := 2; n <= 3 && !config.Join; n++ {
 		for _, w := range Worlds() {
 			if w.Table.Name != m.table.Name {
 				continue

@@ -96,4 +96,13 @@ type Faults struct {
 	LastCommitIsMark   bool // the last commit's time is taken for a watermark
 	VacuumAtOnce       bool // nothing is held for slow peers
 	FillLarge          bool // values that were not sent come from whatever row is here
+
+	// What a join could do wrong.
+	BarrierAtOnce     bool // the peers name their barriers whatever their clocks say
+	BarrierPastCommit bool // ... and while somebody is committing
+	MirrorNoMemory    bool // what the source remembers meanwhile is not sent
+	MirrorNoMarks     bool // nor are its marks
+	MirrorNoHold      bool // the new node vacuums at once until it hears the others
+	UncountedJoiner   bool // the others clean up as if it could not write
+	ActiveAtOnce      bool // it writes before its clock has passed theirs
 }

@@ -35,6 +35,9 @@ func kinds() map[string]Config {
 			rough.Jumps, rough.Crashes, rough.Slow, rough.Large, rough.Vacuum = true, true, true, true, true
 			out[fmt.Sprintf("%s/%d nodes/calm", table.Name, nodes)] = calm
 			out[fmt.Sprintf("%s/%d nodes/rough", table.Name, nodes)] = rough
+			joins := rough
+			joins.Join = true
+			out[fmt.Sprintf("%s/%d nodes/join", table.Name, nodes)] = joins
 		}
 	}
 	return out
@@ -78,6 +81,7 @@ func TestEnough(t *testing.T) {
 	}{
 		{"waiting_where_no_clock_goes_back", func(c *Config) { c.Jumps, c.Faults.NoGuard = false, true }},
 		{"guarded_commits_without_waiting", func(c *Config) { c.Faults.NoWait = true }},
+		{"guarded_commits_without_waiting_in_a_join", func(c *Config) { c.Join, c.Faults.NoWait = true, true }},
 		{"same_origin_not_compared", func(c *Config) { c.Faults.SameOriginWins = true }},
 	}
 	for _, test := range tests {

@@ -43,6 +43,7 @@ type node struct {
 	pending *Transaction // has its time, but is not in the log yet
 	locked  []Row        // by pending
 	durable *state       // what a crash leaves
+	knows   bool         // that a node is joining, and may write soon
 }
 
 // sample is a snapshot: what had ended then, and that it was no newer than high.
@@ -154,7 +155,7 @@ func (c *Cluster) commitNow(n *node, statements []Statement) (bool, error) {
 }
 
 func (c *Cluster) prepare(n *node, statements []Statement) (*Transaction, bool) {
-	if !c.mayCommit(n) {
+	if !c.mayCommit(n) || !c.mayWrite(n) {
 		return nil, false
 	}
 	changes, ok := c.run(n, statements, &c.body)
@@ -174,7 +175,7 @@ func (c *Cluster) finish(n *node) error {
 
 // store makes a local transaction visible, logs it and flushes.
 func (c *Cluster) store(n *node, t *Transaction) error {
-	n.xid++
+	n.begin(t.Version)
 	for _, change := range t.Changes {
 		if err := c.mustWin(n, t.Version, change); err != nil {
 			return err
@@ -183,7 +184,7 @@ func (c *Cluster) store(n *node, t *Transaction) error {
 			n.bury(n.find(change.OldKey), t.Version)
 		}
 		if change.Operation != conflict.OpDelete {
-			n.live = append(n.live, live{change.Row, t.Version})
+			n.add(live{change.Row, t.Version})
 		}
 	}
 	n.log = append(n.log, *t)
@@ -215,7 +216,7 @@ func (c *Cluster) mustWin(n *node, version conflict.Version, change Change) erro
 // which is nothing. False: there is none, or it has to wait.
 func (c *Cluster) deliver(n, origin *node) (bool, error) {
 	next := n.position[origin.id-1]
-	if n == origin || next >= len(origin.log) {
+	if n == origin || next >= len(origin.log) || !c.hears(n) {
 		return false, nil
 	}
 	t := &origin.log[next]
@@ -248,7 +249,7 @@ func (c *Cluster) deliver(n, origin *node) (bool, error) {
 
 // watermark promises that nothing older than now will follow.
 func (c *Cluster) watermark(n *node) {
-	if !c.mayCommit(n) {
+	if !c.mayCommit(n) || !c.mayWrite(n) {
 		return
 	}
 	mark := c.clock(n)
@@ -275,7 +276,7 @@ func (n *node) lastCommit() int64 {
 func (c *Cluster) vacuumNode(n *node) {
 	before := int64(1) << 62
 	for i := range c.nodes {
-		if peer := &c.nodes[i]; peer != n && !c.config.Faults.VacuumAtOnce {
+		if peer := &c.nodes[i]; peer != n && !c.config.Faults.VacuumAtOnce && c.counts(n, peer) {
 			before = min(before, n.low[peer.id-1])
 		}
 	}

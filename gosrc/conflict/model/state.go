@@ -47,12 +47,16 @@ type state struct {
 	position [nodesMax]int   // transactions applied, per origin
 	low      [nodesMax]int64 // nothing older comes, per origin
 	xid      int16           // of the last local transaction
+	sends    bool            // a joining node reads what is done here
+	wal      []effect        // all of it since its snapshot
+	mirrored int             // of the source's, in a node that joins
 }
 
 // clone makes a copy that may be changed on its own.
 func (s *state) clone() state {
 	c := *s
 	c.live, c.dead, c.memories = slices.Clone(s.live), slices.Clone(s.dead), slices.Clone(s.memories)
+	c.wal = slices.Clip(s.wal)
 	return c
 }
 
@@ -62,8 +66,25 @@ func (s *state) find(key int8) int {
 
 // bury makes row i a dead one.
 func (s *state) bury(i int, died conflict.Version) {
+	s.write(effect{kind: buries, Row: s.live[i].Row})
 	s.dead = append(s.dead, dead{s.live[i].Row, s.live[i].Version, died, s.xid})
 	s.live = slices.Delete(s.live, i, i+1)
+}
+
+// begin starts a local transaction.
+func (s *state) begin(version conflict.Version) {
+	s.xid++
+	s.write(effect{kind: begins, version: version})
+}
+
+func (s *state) add(row live) {
+	s.write(effect{kind: adds, Row: row.Row})
+	s.live = append(s.live, row)
+}
+
+func (s *state) remember(m memory) {
+	s.write(effect{kind: remembers, memory: m})
+	s.memories = append(s.memories, m)
 }
 
 // vacuum drops the dead rows that ended up to the local transaction hold, and
@@ -100,7 +121,7 @@ type session struct {
 
 // apply carries out what another node committed.
 func (s *session) apply(t *Transaction) error {
-	s.state.xid++
+	s.state.begin(t.Version)
 	for i := range t.Changes {
 		if err := s.change(t.Version, t.Changes[i]); err != nil {
 			return err
@@ -281,16 +302,16 @@ func (s *session) carryOut(plan conflict.Plan, row Row) {
 		}
 		if plan.Fates[i] == conflict.Evicted && !s.faults.EvictionIsDeletion {
 			mark := memory{Row: Row{Key: s.state.live[s.rows[i]].Key}, Version: version, evicted: true, xmax: s.state.xid}
-			s.state.memories = append(s.state.memories, mark)
+			s.state.remember(mark)
 		}
 		s.state.bury(s.rows[i], version)
 	}
 	deletion := s.facts.Operation == conflict.OpDelete
 	if !deletion && (plan.Action == conflict.Apply || plan.Action == conflict.Insert) {
-		s.state.live = append(s.state.live, live{row, version})
+		s.state.add(live{row, version})
 	}
 	if len(plan.Remember) == 0 || deletion && s.faults.ForgetDeletes || !deletion && s.faults.ForgetLosers {
 		return
 	}
-	s.state.memories = append(s.state.memories, memory{Row: row, Version: version, on: plan.Remember})
+	s.state.remember(memory{Row: row, Version: version, on: plan.Remember})
 }
