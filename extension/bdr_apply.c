@@ -619,6 +619,7 @@ bdr_write_delete(BdrRelation *rel, TupleTableSlot *found, bool *vetoed)
 									   GetActiveSnapshot(), InvalidSnapshot, true,
 									   &failure, false)))
 		return false;
+	bdr_xact.deleted_by = GetCurrentTransactionIdIfAny();
 	if (rel->fires_triggers)
 		ExecARDeleteTriggers(rel->estate, rel->result, &tid, NULL, NULL, false);
 	return true;

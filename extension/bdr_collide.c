@@ -58,6 +58,7 @@ static void set_operator(BdrConstraint *constraint, Relation index, IndexInfo *i
 static Oid	value_type(BdrRelation *rel, IndexInfo *info, int i);
 static void set_value(BdrConstraint *constraint, int i, Datum value);
 static bool was_overruled(BdrCase *c, int k, const BdrVersion *version);
+static void take_text(BdrConstraint *constraint, BdrRelation *rel, BdrLookup *lookup, int i, char *text);
 static bool find_rows(BdrCase *c);
 static void find_row_by_lookup(BdrCase *c);
 static bool find_rows_by_index(BdrCase *c, int k);
@@ -216,6 +217,68 @@ set_value(BdrConstraint *constraint, int i, Datum value)
 
 	get_typlenbyval(constraint->types[i], &len, &byval);
 	constraint->keys[i].sk_argument = datumCopy(value, byval, len);
+}
+
+/*
+ * The same for values that a peer remembers as texts.  Returns false when there
+ * is no such constraint here.
+ */
+bool
+bdr_constraint_of_texts(BdrConstraint *constraint, BdrRelation *rel, BdrLookup *lookup,
+						const char *index, int n, char **texts)
+{
+	bool		is_key = index[0] == '\0';
+	int			place = -1;
+
+	memset(constraint, 0, sizeof(*constraint));
+	for (int i = 0; i < rel->result->ri_NumIndices; i++)
+	{
+		Relation	candidate = rel->result->ri_IndexRelationDescs[i];
+
+		if (is_key ? RelationGetRelid(candidate) == lookup->index :
+			strcmp(RelationGetRelationName(candidate), index) == 0)
+			place = i;
+	}
+	if (is_key ? !lookup->usable || !OidIsValid(lookup->index) || lookup->nkeys != n :
+		place < 0 || IndexRelationGetNumberOfKeyAttributes(rel->result->ri_IndexRelationDescs[place]) != n)
+		return false;
+	constraint->place = place;
+	constraint->name = index;
+	constraint->by_value = true;
+	constraint->nkeys = n;
+	constraint->keys = palloc0(n * sizeof(ScanKeyData));
+	constraint->types = palloc(n * sizeof(Oid));
+	if (is_key)
+		memcpy(constraint->keys, lookup->keys, n * sizeof(ScanKeyData));
+	else
+		constraint->is_exclusion = rel->result->ri_IndexRelationInfo[place]->ii_ExclusionOps != NULL;
+	for (int i = 0; i < n; i++)
+		take_text(constraint, rel, is_key ? lookup : NULL, i, texts[i]);
+	return true;
+}
+
+static void
+take_text(BdrConstraint *constraint, BdrRelation *rel, BdrLookup *lookup, int i, char *text)
+{
+	Oid			input;
+	Oid			param;
+
+	if (lookup != NULL)
+		constraint->types[i] = getBaseType(TupleDescAttr(rel->desc, lookup->attnums[i] - 1)->atttypid);
+	else
+	{
+		IndexInfo  *info = rel->result->ri_IndexRelationInfo[constraint->place];
+
+		set_operator(constraint, rel->result->ri_IndexRelationDescs[constraint->place], info, i);
+		constraint->types[i] = getBaseType(value_type(rel, info, i));
+	}
+	if (text == NULL)
+	{
+		constraint->keys[i].sk_flags |= SK_ISNULL | SK_SEARCHNULL;
+		return;
+	}
+	getTypeInputInfo(constraint->types[i], &input, &param);
+	set_value(constraint, i, OidInputFunctionCall(input, text, param, -1));
 }
 
 /*

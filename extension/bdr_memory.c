@@ -38,28 +38,6 @@
 #include "bdr_compat.h"
 #include "bdr_settle.h"
 
-/* Columns of bdr.remembered_version, in the order of sql/50_versions.sql. */
-enum
-{
-	VERSION_RELATION = 1,
-	VERSION_INDEX_NAME,
-	VERSION_VALUE_HASH,
-	VERSION_KEY_VALUES,
-	VERSION_COMMIT_TIME,
-	VERSION_NODE_ID
-};
-#define VERSION_COLUMNS VERSION_NODE_ID
-
-/* ... of bdr.evicted_row. */
-enum
-{
-	EVICTED_RELATION = 1,
-	EVICTED_VALUE_HASH,
-	EVICTED_KEY_VALUES,
-	EVICTED_XID
-};
-#define EVICTED_COLUMNS EVICTED_XID
-
 static Relation open_table(const char *name, LOCKMODE lockmode, Oid *index);
 static bool newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constraint, BdrVersion *newest);
 static bool has_values(Relation memory, HeapTuple tuple, int column, BdrConstraint *constraint);
@@ -81,7 +59,7 @@ bdr_memory_remember(BdrCase *c, BdrConstraint *constraint)
 {
 	Relation	memory;
 	NameData	name;
-	Datum		values[VERSION_COLUMNS];
+	Datum		values[BDR_VERSION_COLUMNS];
 	Oid			index;
 
 	/* a table without a key cannot tell which row was meant */
@@ -89,12 +67,12 @@ bdr_memory_remember(BdrCase *c, BdrConstraint *constraint)
 		return;
 	memory = open_table("remembered_version", RowExclusiveLock, &index);
 	namestrcpy(&name, constraint->name);
-	values[VERSION_RELATION - 1] = ObjectIdGetDatum(c->rel->local_relid);
-	values[VERSION_INDEX_NAME - 1] = NameGetDatum(&name);
-	values[VERSION_VALUE_HASH - 1] = Int64GetDatum(hash_of(constraint));
-	values[VERSION_KEY_VALUES - 1] = values_text(constraint);
-	values[VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(bdr_xact.commit_time);
-	values[VERSION_NODE_ID - 1] = ObjectIdGetDatum(bdr_xact.origin_node);
+	values[BDR_VERSION_RELATION - 1] = ObjectIdGetDatum(c->rel->local_relid);
+	values[BDR_VERSION_INDEX_NAME - 1] = NameGetDatum(&name);
+	values[BDR_VERSION_VALUE_HASH - 1] = Int64GetDatum(hash_of(constraint));
+	values[BDR_VERSION_KEY_VALUES - 1] = values_text(constraint);
+	values[BDR_VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(bdr_xact.commit_time);
+	values[BDR_VERSION_NODE_ID - 1] = ObjectIdGetDatum(bdr_xact.origin_node);
 	insert(memory, values);
 	table_close(memory, NoLock);
 }
@@ -107,18 +85,28 @@ void
 bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row)
 {
 	BdrConstraint key;
-	Relation	memory;
-	Datum		values[EVICTED_COLUMNS];
-	Oid			index;
 
 	bdr_constraint_of_key(&key, rel, lookup, row);
-	if (!key.by_value)
-		return;
+	if (key.by_value)
+		bdr_memory_mark(rel, &key, GetCurrentTransactionId());
+}
+
+/*
+ * The local transaction xid has deleted the row with this key, which is no
+ * deletion of the key.
+ */
+void
+bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid)
+{
+	Relation	memory;
+	Datum		values[BDR_EVICTED_COLUMNS];
+	Oid			index;
+
 	memory = open_table("evicted_row", RowExclusiveLock, &index);
-	values[EVICTED_RELATION - 1] = ObjectIdGetDatum(rel->local_relid);
-	values[EVICTED_VALUE_HASH - 1] = Int64GetDatum(hash_of(&key));
-	values[EVICTED_KEY_VALUES - 1] = values_text(&key);
-	values[EVICTED_XID - 1] = TransactionIdGetDatum(GetCurrentTransactionId());
+	values[BDR_EVICTED_RELATION - 1] = ObjectIdGetDatum(rel->local_relid);
+	values[BDR_EVICTED_VALUE_HASH - 1] = Int64GetDatum(hash_of(key));
+	values[BDR_EVICTED_KEY_VALUES - 1] = values_text(key);
+	values[BDR_EVICTED_XID - 1] = TransactionIdGetDatum(xid);
 	insert(memory, values);
 	table_close(memory, NoLock);
 }
@@ -126,7 +114,7 @@ bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row
 static void
 insert(Relation memory, Datum *values)
 {
-	bool		nulls[VERSION_COLUMNS] = {false};
+	bool		nulls[BDR_VERSION_COLUMNS] = {false};
 	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(memory), values, nulls);
 
 	CatalogTupleInsert(memory, tuple);
@@ -171,9 +159,9 @@ newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constrain
 	NameData	name;
 
 	namestrcpy(&name, constraint->name);
-	ScanKeyInit(&keys[0], VERSION_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	ScanKeyInit(&keys[1], VERSION_INDEX_NAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
-	ScanKeyInit(&keys[2], VERSION_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(constraint)));
+	ScanKeyInit(&keys[0], BDR_VERSION_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	ScanKeyInit(&keys[1], BDR_VERSION_INDEX_NAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
+	ScanKeyInit(&keys[2], BDR_VERSION_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(constraint)));
 	InitDirtySnapshot(dirty);
 	scan = systable_beginscan(memory, memory_index, true, &dirty, 3, keys);
 	while (!TransactionIdIsValid(busy) && HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -182,10 +170,10 @@ newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constrain
 		BdrVersion	version = {true};
 		bool		isnull;
 
-		version.time = DatumGetTimestampTz(heap_getattr(tuple, VERSION_COMMIT_TIME, RelationGetDescr(memory), &isnull));
-		version.node = DatumGetObjectId(heap_getattr(tuple, VERSION_NODE_ID, RelationGetDescr(memory), &isnull));
+		version.time = DatumGetTimestampTz(heap_getattr(tuple, BDR_VERSION_COMMIT_TIME, RelationGetDescr(memory), &isnull));
+		version.node = DatumGetObjectId(heap_getattr(tuple, BDR_VERSION_NODE_ID, RelationGetDescr(memory), &isnull));
 		if (bdr_version_compare(&version, newest) <= 0 ||
-			!has_values(memory, tuple, VERSION_KEY_VALUES, constraint))
+			!has_values(memory, tuple, BDR_VERSION_KEY_VALUES, constraint))
 			continue;
 		busy = writer;
 		*newest = version;
@@ -210,16 +198,16 @@ bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&keys[0], EVICTED_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(rel->local_relid));
-	ScanKeyInit(&keys[1], EVICTED_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(key)));
+	ScanKeyInit(&keys[0], BDR_EVICTED_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(rel->local_relid));
+	ScanKeyInit(&keys[1], BDR_EVICTED_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(key)));
 	scan = systable_beginscan(memory, index, true, SnapshotSelf, 2, keys);
 	while (!evicted && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
-		Datum		xid = heap_getattr(tuple, EVICTED_XID, RelationGetDescr(memory), &isnull);
+		Datum		xid = heap_getattr(tuple, BDR_EVICTED_XID, RelationGetDescr(memory), &isnull);
 
 		evicted = TransactionIdEquals(DatumGetTransactionId(xid), xmax) &&
-			has_values(memory, tuple, EVICTED_KEY_VALUES, key);
+			has_values(memory, tuple, BDR_EVICTED_KEY_VALUES, key);
 	}
 	systable_endscan(scan);
 	table_close(memory, NoLock);

@@ -528,12 +528,19 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 
 	if (BDR_PLUGIN_REPORTS_PROGRESS && ++output->unreported >= CHANGES_PER_REPORT)
 		report_progress(output);
-	if (!sent->is_sent)
+	if (!sent->is_sent && sent->unseen == '\0')
 		return;
 
 	error_context_stack = &callback;
 	previous = MemoryContextSwitchTo(output->change_context);
-	if ((change->action == REORDER_BUFFER_CHANGE_INSERT ||
+	if (unlikely(sent->unseen != '\0'))
+	{
+		if (change->action == REORDER_BUFFER_CHANGE_INSERT && ready_to_write(output, txn) &&
+			bdr_unseen_write(output, sent, RelationGetDescr(relation),
+							 BDR_DECODED_TUPLE(change->data.tp.newtuple)))
+			output->nchanges++;
+	}
+	else if ((change->action == REORDER_BUFFER_CHANGE_INSERT ||
 		 is_identifiable(sent, arg.action)) &&
 		ready_to_write(output, txn))
 	{

@@ -30,7 +30,6 @@
 #include "bdr_settle.h"
 #include "bdr_vanish.h"
 
-static BdrLookup *key_lookup(BdrRelation *rel);
 static bool update_round(BdrUpdate *update);
 static bool move_round(BdrUpdate *update, BdrCase *c);
 static bool moves_key(BdrUpdate *update);
@@ -63,7 +62,7 @@ bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row)
 
 	c.image = BDR_IMAGE_COMPLETE;
 	c.row = row;
-	c.lookup = key_lookup(rel);
+	c.lookup = bdr_settle_key_lookup(rel);
 	while (!settle_where_it_belongs(&c))
 		CHECK_FOR_INTERRUPTS();
 }
@@ -111,7 +110,7 @@ bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored)
 	c.image = is_stored ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
 	c.row = row;
 	c.old = is_stored ? row : NULL;
-	c.lookup = key_lookup(rel);
+	c.lookup = bdr_settle_key_lookup(rel);
 	while (!settle(&c))
 		CHECK_FOR_INTERRUPTS();
 }
@@ -149,8 +148,8 @@ bdr_settle_is_plain(BdrUpdate *update)
 /*
  * How rows with the key of an incoming row are found.
  */
-static BdrLookup *
-key_lookup(BdrRelation *rel)
+BdrLookup *
+bdr_settle_key_lookup(BdrRelation *rel)
 {
 	return rel->by_key.usable && rel->identity != REPLICA_IDENTITY_FULL ? &rel->by_key : &rel->by_row;
 }
@@ -320,7 +319,7 @@ settle_where_it_belongs(BdrCase *c)
 	if (there.rel == c->rel)
 		return settle(c);
 	bdr_apply_begin_change(there.rel);
-	there.lookup = key_lookup(there.rel);
+	there.lookup = bdr_settle_key_lookup(there.rel);
 	there.key = c->key != NULL ? there.row : NULL;
 	done = settle(&there);
 	bdr_apply_fire_triggers(there.rel);

@@ -34,8 +34,6 @@
 
 PG_FUNCTION_INFO_V1(bdr_internal_watermark);
 
-static bool wait_for_commits(void);
-
 /*
  * Writes a watermark with the time of now.  Returns that time, or NULL when
  * somebody takes too long to commit: nothing was written then.
@@ -53,7 +51,7 @@ bdr_internal_watermark(PG_FUNCTION_ARGS)
 
 	StaticAssertStmt(sizeof(content) == BDR_WATERMARK_BYTES, "unexpected size of a watermark");
 	bdr_clock_raise(time);
-	if (!wait_for_commits())
+	if (!bdr_clock_wait_for_commits())
 		PG_RETURN_NULL();
 	content[0] = pg_hton64((uint64) time);
 	content[1] = pg_hton64((uint64) awaited);
@@ -69,8 +67,8 @@ bdr_internal_watermark(PG_FUNCTION_ARGS)
  * pause gives the announcement time to become visible if they read the clock
  * before we did.
  */
-static bool
-wait_for_commits(void)
+bool
+bdr_clock_wait_for_commits(void)
 {
 	VirtualTransactionId *xacts;
 	int			n;

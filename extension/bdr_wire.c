@@ -16,9 +16,11 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_crc32c.h"
+#include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -373,6 +375,32 @@ bdr_wire_write_message(BdrOutput *output, bool transactional, XLogRecPtr lsn,
 	pq_sendint64(buf, lsn);
 	bdr_wire_append_name(buf, prefix);
 	appendBinaryStringInfo(buf, content, size);
+	message_end(output);
+}
+
+void
+bdr_wire_write_unseen(BdrOutput *output, Oid relid, char what, const char *index, ArrayType *values)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_UNSEEN);
+	Datum	   *texts;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(values, TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
+	pq_sendint32(buf, relid);
+	pq_sendbyte(buf, what);
+	bdr_wire_append_name(buf, index);
+	pq_sendint16(buf, n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *value = nulls[i] ? NULL : DatumGetTextPP(texts[i]);
+
+		pq_sendbyte(buf, value == NULL ? BDR_VALUE_NULL : BDR_VALUE_LONG);
+		if (value == NULL)
+			continue;
+		pq_sendint32(buf, VARSIZE_ANY_EXHDR(value));
+		appendBinaryStringInfo(buf, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	}
 	message_end(output);
 }
 

@@ -422,6 +422,7 @@ apply_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_UPDATE:
 		case BDR_WIRE_DELETE:
 		case BDR_WIRE_TRUNCATE:
+		case BDR_WIRE_UNSEEN:
 			apply_row_message(kind, body);
 			break;
 		case BDR_WIRE_BEGIN:
@@ -475,6 +476,9 @@ apply_row_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_DELETE:
 			bdr_apply_delete(body);
 			bdr_stats_count(bdr_apply_relation, BDR_COUNT_DELETES);
+			break;
+		case BDR_WIRE_UNSEEN:
+			bdr_unseen_apply(body);
 			break;
 		default:
 			bdr_truncate_apply(body);

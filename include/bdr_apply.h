@@ -73,6 +73,7 @@ typedef struct BdrRemoteXact
 	bool		started;		/* a local transaction stands for it */
 	bool		careful;		/* look for conflicts before writing */
 	bool		fetched;		/* values were read from the origin */
+	TransactionId deleted_by;	/* the local one that deleted a row last */
 	uint32		xid;
 	uint32		change_nr;		/* of the change being applied, from 1 */
 	uint32		origin_node;	/* never 0: the sender is resolved */
@@ -384,6 +385,9 @@ extern void bdr_apply_insert(BdrReader *reader);
 extern void bdr_apply_update(BdrReader *reader);
 extern void bdr_apply_delete(BdrReader *reader);
 extern void bdr_truncate_apply(BdrReader *reader);
+
+/* bdr_unseen.c */
+extern void bdr_unseen_apply(BdrReader *body);
 extern void bdr_apply_flush(void);
 extern void bdr_apply_forget(void);
 

@@ -29,6 +29,12 @@ extern void bdr_clock_wait(void);
 /* What it does afterwards. */
 extern void bdr_clock_committed(TimestampTz time);
 
+/*
+ * bdr_watermark.c: wait until those that have taken their commit time have
+ * written their commit record.  False: somebody takes too long.
+ */
+extern bool bdr_clock_wait_for_commits(void);
+
 /* For bdr.c, bdr_shmem.c and bdr_supervisor.c. */
 extern void bdr_clock_init(void);
 extern Size bdr_clock_bytes(void);

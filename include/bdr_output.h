@@ -15,6 +15,7 @@
 #include "lib/stringinfo.h"
 #include "replication/logical.h"
 #include "replication/reorderbuffer.h"
+#include "utils/array.h"
 #include "utils/hsearch.h"
 #include "utils/rel.h"
 
@@ -46,6 +47,7 @@ typedef struct BdrSentRelation
 	MemoryContext context;
 	bool		is_sent;		/* false: its rows are of no interest to peers */
 	bool		is_truncated;	/* false: its TRUNCATE is not either */
+	char		unseen;			/* BDR_UNSEEN_*: its rows say what no row shows */
 	bool		has_identity;
 	char		identity;		/* pg_class.relreplident */
 	char	   *schema;
@@ -175,6 +177,11 @@ extern void bdr_seen_start(BdrOutput *output);
 extern void bdr_seen_note(BdrOutput *output, uint32 node);
 extern void bdr_seen_raise(BdrOutput *output, uint32 node, TimestampTz time);
 
+/* bdr_unseen_output.c: versions that no row shows, for a node that joins */
+extern char bdr_unseen_kind(const BdrSentRelation *sent);
+extern bool bdr_unseen_write(BdrOutput *output, const BdrSentRelation *memory,
+							 TupleDesc desc, HeapTuple tuple);
+
 /* bdr_wire.c: one function per kind of message */
 extern void bdr_wire_write_startup(BdrOutput *output);
 extern void bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent);
@@ -194,6 +201,8 @@ extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
 extern void bdr_wire_write_message(BdrOutput *output, bool transactional,
 								   XLogRecPtr lsn, const char *prefix,
 								   Size size, const char *content);
+extern void bdr_wire_write_unseen(BdrOutput *output, Oid relid, char what,
+								  const char *index, ArrayType *values);
 extern void bdr_wire_append_name(StringInfo buf, const char *name);
 
 #endif							/* BDR_OUTPUT_H */

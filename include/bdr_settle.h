@@ -97,6 +97,28 @@ typedef struct BdrCase
 	bool		stored;			/* done: the incoming row is here now */
 } BdrCase;
 
+/* Columns of bdr.remembered_version, in the order of sql/50_versions.sql. */
+enum
+{
+	BDR_VERSION_RELATION = 1,
+	BDR_VERSION_INDEX_NAME,
+	BDR_VERSION_VALUE_HASH,
+	BDR_VERSION_KEY_VALUES,
+	BDR_VERSION_COMMIT_TIME,
+	BDR_VERSION_NODE_ID
+};
+#define BDR_VERSION_COLUMNS BDR_VERSION_NODE_ID
+
+/* ... of bdr.evicted_row. */
+enum
+{
+	BDR_EVICTED_RELATION = 1,
+	BDR_EVICTED_VALUE_HASH,
+	BDR_EVICTED_KEY_VALUES,
+	BDR_EVICTED_XID
+};
+#define BDR_EVICTED_COLUMNS BDR_EVICTED_XID
+
 /* bdr_collide.c */
 extern void bdr_case_describe(BdrCase *c);
 extern void bdr_case_gather(BdrCase *c);
@@ -104,6 +126,8 @@ extern void bdr_case_end(BdrCase *c);
 extern bool bdr_case_is_surpassed(BdrCase *c);
 extern bool bdr_case_overlooked(BdrCase *c);
 extern void bdr_constraint_of_key(BdrConstraint *key, BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
+extern bool bdr_constraint_of_texts(BdrConstraint *constraint, BdrRelation *rel, BdrLookup *lookup,
+									const char *index, int n, char **texts);
 extern bool bdr_constraint_matches(BdrConstraint *constraint, const Datum *values, const bool *isnull);
 
 /* bdr_deferred.c */
@@ -112,6 +136,7 @@ extern void bdr_deferred_supersede(BdrRelation *rel, BdrLookup *lookup, BdrConst
 /* bdr_memory.c */
 extern void bdr_memory_remember(BdrCase *c, BdrConstraint *constraint);
 extern void bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
+extern void bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid);
 extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest);
 extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);
 
@@ -127,6 +152,7 @@ extern bool bdr_settle_is_plain(BdrUpdate *update);
 extern bool bdr_settle_may_fill(BdrRelation *rel);
 extern void bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored);
 extern void bdr_settle_delete(BdrUpdate *update);
+extern BdrLookup *bdr_settle_key_lookup(BdrRelation *rel);
 
 /* bdr_apply.c: the writing itself; false: the row has changed meanwhile */
 extern void bdr_write_generated(BdrRelation *rel, TupleTableSlot *row, CmdType command);

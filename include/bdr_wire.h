@@ -44,6 +44,11 @@
  *		WATERMARK 'W' int64 time, int64 awaited: nothing that the sender commits
  *		             is older than time from here on; it waits for everybody
  *		             to promise a time after awaited
+ *		UNSEEN 'N'   uint32 relid, uint8 what ('r' remembered, 'e' evicted), name
+ *		             index (empty: the key), uint16 n, n x text value: the
+ *		             transaction's version took these values and no row shows
+ *		             it; or the row with this key, which it deleted last, went
+ *		             for another key's sake
  *		MESSAGE 'M'  uint8 transactional, uint64 LSN, name prefix, rest content
  *
  *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
@@ -57,7 +62,8 @@
  *		In an old key tuple the columns outside the key are 'n'.
  *
  *		A column of a domain is described as its base type.  nchanges counts
- *		the I, U, D, T and transactional M messages of the transaction.
+ *		the I, U, D, T, N and transactional M messages of the transaction.  The
+ *		text values of N are 'n' or 'l' uint32 length + bytes.
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_WIRE_H
@@ -86,6 +92,11 @@
 #define BDR_WIRE_MESSAGE		'M'
 #define BDR_WIRE_SEEN			'V'
 #define BDR_WIRE_WATERMARK		'W'
+#define BDR_WIRE_UNSEEN			'N'
+
+/* What UNSEEN says. */
+#define BDR_UNSEEN_REMEMBERED	'r'
+#define BDR_UNSEEN_EVICTED		'e'
 
 #define BDR_FORMAT_INTERNAL		'i'
 #define BDR_FORMAT_BINARY		'b'

@@ -33,7 +33,7 @@ ALTER TABLE bdr.remembered_version SET (autovacuum_vacuum_scale_factor = 0, auto
 ALTER TABLE bdr.evicted_row SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
 
--- The next four are the manager's.  Times are microseconds since 2000.
+-- The next five are the manager's.  Times are microseconds since 2000.
 CREATE FUNCTION bdr.internal_watermark(awaited bigint)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'bdr_internal_watermark'
@@ -65,3 +65,10 @@ AS 'MODULE_PATHNAME', 'bdr_call_if_running'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.internal_dead_row_hold() IS 'internal: what the manager keeps of dead rows, and why';
 REVOKE ALL ON FUNCTION bdr.internal_dead_row_hold() FROM PUBLIC;
+
+CREATE FUNCTION bdr.internal_barrier(after bigint, OUT clock bigint, OUT "position" pg_lsn)
+RETURNS record
+AS 'MODULE_PATHNAME', 'bdr_internal_barrier'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_barrier(bigint) IS 'internal: where everything in WAL begins to be newer than a time';
+REVOKE ALL ON FUNCTION bdr.internal_barrier(bigint) FROM PUBLIC;

@@ -39,6 +39,28 @@ func SelectInsertPosition() hand.Stmt {
 	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_insert_lsn()`}
 }
 
+// A Barrier is a place in a node's WAL behind which everything is newer than some
+// time. Times are microseconds since 2000.
+type Barrier struct {
+	Clock    int64   // nothing that was there is newer
+	Position lsn.LSN // 0: the clock has not passed that time yet
+}
+
+// SelectBarrier looks for a place behind which all commits are newer than after.
+func SelectBarrier(after int64) hand.Stmt {
+	return hand.Stmt{SQL: `SELECT b.clock, b.position FROM bdr.internal_barrier($1::bigint) b`, Args: []any{after}}
+}
+
+// BarrierOf decodes what SelectBarrier returned.
+func BarrierOf(r hand.Result) (Barrier, error) {
+	if len(r.Rows) == 0 {
+		return Barrier{}, (&columns{}).done()
+	}
+	c := columns{row: r.Rows[0]}
+	b := Barrier{Clock: c.integer(), Position: c.lsn()}
+	return b, c.done()
+}
+
 // SelectFlushPosition reads how far a node's WAL is on disk.
 func SelectFlushPosition() hand.Stmt {
 	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_flush_lsn()`}

@@ -242,9 +242,6 @@ func (k *keeper) move(s surroundings, safe int64, blocker uint32) (began, ended 
 	} else if r.Xmin == 0 {
 		r.Stand(min(s.sample.HoldXmin, s.sample.Xmin))
 	}
-	if s.self.State < membership.Standby {
-		safe = conflict.Never // nothing is sent directly before
-	}
 	ended = r.Release(s.sample.Clock, safe)
 	if limit > 0 {
 		began = r.Limit(s.sample.Clock, limit, blocker)
@@ -367,6 +364,13 @@ func (k *keeper) promise(ctx context.Context, s surroundings, asked int64) error
 		k.watermarks.Written(written, awaited, s.listeners)
 	}
 	return err
+}
+
+// holds says whether what is deleted from now on is kept, as far as it can be.
+func (k *keeper) holds() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.status.state != "" && k.status.state != holdIdle
 }
 
 func (k *keeper) show(s holdStatus) {

@@ -20,6 +20,7 @@ func newMember(m *Manager) member {
 	return nodeMember{m: m, Service: membership.New(membership.Deps{
 		Host:          m.main,
 		Subscriptions: subscriptions{m.peers},
+		KeepsDeadRows: func() bool { return m.keeper.holds() },
 		Spawn:         Go,
 		Connect:       stream.Connect,
 		RunDirectory:  m.config.RunDirectory,

@@ -55,6 +55,7 @@ const (
 	persistPeriod     = time.Second      // of progress within a step
 	streamsTimeMax    = 30 * time.Second // until all direct streams are level
 	markerAskPeriod   = 250 * time.Millisecond
+	barrierAskPeriod  = 20 * time.Millisecond
 	advanceTimeMax    = 15 * time.Second
 	blockerDelay      = 5 * time.Second // before looking for what a slot waits for
 )
@@ -492,7 +493,10 @@ func (j *joinRun) catchUp(ctx context.Context) error {
 	if err := j.createOwnSlots(ctx); err != nil {
 		return err
 	}
-	barriers, err := j.barriers(ctx, source)
+	if err := j.awaitDeadRows(ctx); err != nil {
+		return err
+	}
+	request, err := j.barriers(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -500,9 +504,10 @@ func (j *joinRun) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	request.Nonce = nonce.String()
 	asking, stop := context.WithCancel(ctx)
 	defer stop()
-	j.s.deps.Spawn("join marker", func() { j.askForMarker(asking, source, nonce.String(), barriers) })
+	j.s.deps.Spawn("join marker", func() { j.askForMarker(asking, source, request) })
 	marker, err := j.s.deps.Subscriptions.Mirror(ctx, source, nonce.String(), j.reportMirror)
 	if isCode(err, pgerr.UndefinedObject) {
 		return errors.Join(j.advance(ctx, stepCopyData), err) // the slot is gone: copy again
@@ -529,26 +534,66 @@ func (j *joinRun) createOwnSlots(ctx context.Context) error {
 	return nil
 }
 
-// barriers asks every member but the source for the end of its WAL. What it
-// wrote after its slot for us was made is beyond or comes with the source.
-func (j *joinRun) barriers(ctx context.Context, source catalog.Node) (map[uint32]uint64, error) {
-	barriers := map[uint32]uint64{}
+// awaitDeadRows waits until this node keeps what it deletes: from the barriers on,
+// changes may come that are older.
+func (j *joinRun) awaitDeadRows(ctx context.Context) error {
+	for !j.s.deps.KeepsDeadRows() {
+		if !pause(ctx, barrierAskPeriod) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// barriers asks every member but the source for a position behind which all that
+// it commits is newer than what the source has now, and so than every row that
+// was copied. What it wrote before that comes with the source.
+func (j *joinRun) barriers(ctx context.Context, source catalog.Node) (markerRequest, error) {
+	request := markerRequest{Joiner: j.s.localID(), Barriers: map[uint32]uint64{}}
+	now, err := j.barrier(ctx, source, 0)
+	if err != nil {
+		return request, err
+	}
+	request.After = now.Clock
 	for _, m := range j.members() {
 		if m.ID == source.ID {
 			continue
 		}
-		at, err := j.s.position(ctx, m.ID)
+		b, err := j.barrier(ctx, m, request.After)
 		if err != nil {
-			return nil, fmt.Errorf("ask node %q for its position: %w", m.Name, err)
+			return request, err
 		}
-		barriers[m.ID] = uint64(at)
+		request.Barriers[m.ID] = uint64(b.Position)
 	}
-	return barriers, nil
+	return request, nil
+}
+
+// barrier waits until a member can name one.
+func (j *joinRun) barrier(ctx context.Context, m catalog.Node, after int64) (catalog.Barrier, error) {
+	for {
+		var b catalog.Barrier
+		if err := j.s.ask(ctx, m.ID, kindBarrier, barrierRequest{j.s.localID(), after}, &b); err != nil {
+			return b, fmt.Errorf("ask node %q for its barrier: %w", m.Name, err)
+		}
+		if b.Position != 0 {
+			return b, nil
+		}
+		j.noteClock(fmt.Sprintf("the clock of node %q", m.Name), after-b.Clock)
+		if !pause(ctx, barrierAskPeriod) {
+			return b, ctx.Err()
+		}
+	}
+}
+
+// noteClock tells the user about a clock that is far behind.
+func (j *joinRun) noteClock(whose string, behind int64) {
+	if d := time.Duration(behind) * time.Microsecond; d > time.Second {
+		j.note(fmt.Sprintf("waiting until %s has passed the newest change that was copied", whose))
+	}
 }
 
 // askForMarker asks until the source has written the marker.
-func (j *joinRun) askForMarker(ctx context.Context, source catalog.Node, nonce string, barriers map[uint32]uint64) {
-	request := markerRequest{Joiner: j.s.localID(), Nonce: nonce, Barriers: barriers}
+func (j *joinRun) askForMarker(ctx context.Context, source catalog.Node, request markerRequest) {
 	for {
 		var reply markerReply
 		err := j.s.ask(ctx, source.ID, kindMarker, request, &reply)
@@ -605,10 +650,41 @@ func (j *joinRun) promote(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := j.passClocks(ctx); err != nil {
+		return err
+	}
 	if err := j.reach(ctx, Active); err != nil {
 		return err
 	}
 	return j.advance(ctx, stepDone)
+}
+
+// passClocks waits until what users commit here is newer than all that was copied,
+// and than what the members had forgotten when they began to count us. One that
+// answers is enough: a member forgets what it has seen, and all others are past.
+func (j *joinRun) passClocks(ctx context.Context) error {
+	var newest int64
+	var failure error
+	for _, m := range j.members() {
+		b, err := j.barrier(ctx, m, 0)
+		if err != nil {
+			failure = err
+		}
+		newest = max(newest, b.Clock)
+	}
+	if newest == 0 {
+		return failure
+	}
+	for {
+		b, err := j.s.barrier(ctx, newest)
+		if err != nil || b.Position != 0 {
+			return err
+		}
+		j.noteClock("the clock of this node", newest-b.Clock)
+		if !pause(ctx, barrierAskPeriod) {
+			return ctx.Err()
+		}
+	}
 }
 
 // awaitStream gives a direct stream some time to become level; a member that

@@ -28,6 +28,7 @@ const (
 	kindForget                                // drop what you keep for a node that is being parted
 	kindParted                                // you have been parted
 	kindFate                                  // what is a node to you
+	kindBarrier                               // from where on is your WAL newer than a time
 )
 
 // wireVersion changes with the messages of this file and with the commands.
@@ -48,9 +49,15 @@ type reachRequest struct {
 	DSN, NodeUUID string
 }
 
+type barrierRequest struct {
+	Joiner uint32
+	After  int64 // microseconds since 2000
+}
+
 type markerRequest struct {
 	Joiner   uint32
 	Nonce    string
+	After    int64             // what follows the marker must be newer
 	Barriers map[uint32]uint64 // per peer: what must have been applied
 }
 
@@ -114,6 +121,8 @@ func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, err
 		return nil, s.answerParted(ctx)
 	case kindFate:
 		return s.answerFate(e.Body)
+	case kindBarrier:
+		return s.answerBarrier(ctx, e.Body)
 	}
 	return nil, pgerr.New(pgerr.ProtocolViolation, "unknown kind %d of a manager's message", e.Kind)
 }
@@ -190,6 +199,36 @@ func (s *Service) answerPosition(ctx context.Context) ([]byte, error) {
 	return consensus.Pack(uint64(at)), nil
 }
 
+// answerBarrier names a durable position behind which all commits are newer than
+// a time, if the clock has passed that. From before then on the joiner counts
+// here, so that nothing that it may still write below is forgotten.
+func (s *Service) answerBarrier(ctx context.Context, body []byte) ([]byte, error) {
+	var request barrierRequest
+	if err := consensus.Unpack(body, &request); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	err := s.waitUntil(ctx, func(c Cluster) bool {
+		n, known := c.Node(request.Joiner)
+		return known && n.State >= Catchup
+	})
+	if err != nil {
+		return nil, err
+	}
+	barrier, err := s.barrier(ctx, request.After)
+	return consensus.Pack(barrier), err
+}
+
+// barrier looks for such a position on this node.
+func (s *Service) barrier(ctx context.Context, after int64) (catalog.Barrier, error) {
+	results, err := s.deps.Host.Run(ctx, catalog.SelectBarrier(after), catalog.AssignTransaction())
+	if err != nil {
+		return catalog.Barrier{}, err
+	}
+	return catalog.BarrierOf(results[0])
+}
+
 // answerFarewell marks the point at which all peers stop applying what this
 // node writes. It is only said to a node that is being parted.
 func (s *Service) answerFarewell(ctx context.Context) ([]byte, error) {
@@ -209,7 +248,7 @@ func (s *Service) answerFarewell(ctx context.Context) ([]byte, error) {
 }
 
 // answerMarker writes a join's marker once everything before the barriers has
-// been applied here. The origins' progress is read before it is written: what
+// been applied here, and nothing old of our own can follow. The origins' progress is read before it is written: what
 // is applied in between comes before the marker, and is counted by the joiner.
 func (s *Service) answerMarker(ctx context.Context, body []byte) ([]byte, error) {
 	var request markerRequest
@@ -223,6 +262,14 @@ func (s *Service) answerMarker(ctx context.Context, body []byte) ([]byte, error)
 			s.hurry(id, lsn.LSN(barrier))
 			return consensus.Pack(markerReply{WaitingFor: n.Name}), nil
 		}
+	}
+	barrier, err := s.barrier(ctx, request.After)
+	if err != nil {
+		return nil, err
+	}
+	if barrier.Position == 0 {
+		self, _ := s.self()
+		return consensus.Pack(markerReply{WaitingFor: self.Name}), nil
 	}
 	results, err := s.deps.Host.Run(ctx, catalog.SelectOriginPositions(s.deps.DatabaseOID))
 	if err != nil {

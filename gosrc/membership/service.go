@@ -53,6 +53,7 @@ type Marker struct {
 type Deps struct {
 	Host          Host
 	Subscriptions Subscriptions
+	KeepsDeadRows func() bool // what is deleted here from now on can be found
 	Spawn         func(name string, f func())
 	Connect       func(ctx context.Context, dsn string, replication bool, applicationName string) (*pgconn.PgConn, error)
 	RunDirectory  string

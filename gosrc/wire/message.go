@@ -22,6 +22,7 @@ const (
 	KindMessage   Kind = 'M'
 	KindSeen      Kind = 'V'
 	KindWatermark Kind = 'W'
+	KindUnseen    Kind = 'N'
 )
 
 // bodyBytesMin is the length of each kind's body without its variable parts;
@@ -38,12 +39,13 @@ var bodyBytesMin = [1 << 8]uint8{
 	KindMessage:   1 + 8 + 2,
 	KindSeen:      2,
 	KindWatermark: 8 + 8,
+	KindUnseen:    4 + 1 + 2 + 2,
 }
 
 // isChange reports whether a message of this kind counts in COMMIT.
 func (k Kind) isChange() bool {
 	switch k {
-	case KindInsert, KindUpdate, KindDelete, KindTruncate:
+	case KindInsert, KindUpdate, KindDelete, KindTruncate, KindUnseen:
 		return true
 	}
 	return false
