@@ -54,6 +54,7 @@ typedef enum OriginKind
 	ORIGIN_ABSENT,				/* looked up, no such origin in that snapshot */
 	ORIGIN_FOREIGN,				/* not us: its changes count as made here */
 	ORIGIN_REPAIR,				/* a repair of this node only */
+	ORIGIN_MESSAGE,				/* our own messages */
 	ORIGIN_COPY,				/* a join of this node copied the rows */
 	ORIGIN_PEER					/* a peer's changes */
 } OriginKind;
@@ -698,8 +699,10 @@ compare_depth(const void *a, const void *b)
 }
 
 /*
- * A message outside a transaction has no commit that would send it, so it
- * closes its frame.  Its origin was looked at by output_filter_origin.
+ * Everybody may write messages, with any prefix.  Ours are outside of
+ * transactions and have an origin of their own, which takes a superuser
+ * (bdr_message.c); output_filter_origin has just looked at it.  Nothing commits
+ * them, so they close their frame.
  */
 static void
 output_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
@@ -708,25 +711,15 @@ output_message(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 {
 	BdrOutput  *output = decoding->output_plugin_private;
 
-	if (!transactional && size == BDR_WATERMARK_BYTES && strcmp(prefix, BDR_WATERMARK_PREFIX) == 0)
-	{
+	if (transactional || !output->record_is_ours)
+		return;
+	if (size == BDR_WATERMARK_BYTES && strcmp(prefix, BDR_WATERMARK_PREFIX) == 0)
 		bdr_wire_write_watermark(output, content);
-		bdr_wire_close_frame(output, true);
+	else if (strcmp(prefix, BDR_MESSAGE_PREFIX) == 0)
+		bdr_wire_write_message(output, lsn, size, content);
+	else
 		return;
-	}
-	if (strcmp(prefix, BDR_MESSAGE_PREFIX) != 0)
-		return;
-	if (!transactional)
-	{
-		bdr_wire_write_message(output, false, lsn, prefix, size, content);
-		bdr_wire_close_frame(output, true);
-	}
-	else if (ready_to_write(output, txn))
-	{
-		bdr_wire_write_message(output, true, lsn, prefix, size, content);
-		output->nchanges++;
-		bdr_wire_finish_change(output);
-	}
+	bdr_wire_close_frame(output, true);
 }
 
 static void
@@ -765,7 +758,10 @@ output_filter_origin(LogicalDecodingContext *decoding, RepOriginId id)
 	BdrOutput  *output = decoding->output_plugin_private;
 	Origin	   *origin;
 
-	if (id == InvalidRepOriginId || output == NULL)
+	if (output == NULL)
+		return false;
+	output->record_is_ours = false;
+	if (id == InvalidRepOriginId)
 		return false;
 	if (id == DoNotReplicateId)
 		return true;
@@ -775,6 +771,7 @@ output_filter_origin(LogicalDecodingContext *decoding, RepOriginId id)
 		origin_look_up_while_reading(output, origin);
 	if (origin->kind == ORIGIN_PEER)
 		bdr_seen_note(output, origin->node_id);
+	output->record_is_ours = origin->kind == ORIGIN_MESSAGE;
 	return origin_is_dropped(output, origin);
 }
 
@@ -829,7 +826,8 @@ static void
 origin_look_up(Origin *origin)
 {
 	char	   *name;
-	char		prefix[64];
+	char		prefix[NAMEDATALEN];
+	char		message[NAMEDATALEN];
 	char	   *end;
 	unsigned long node_id;
 	OriginKind	kind = ORIGIN_FOREIGN;
@@ -841,8 +839,11 @@ origin_look_up(Origin *origin)
 	}
 
 	snprintf(prefix, sizeof(prefix), "bdr_%u_", MyDatabaseId);
+	snprintf(message, sizeof(message), BDR_MESSAGE_ORIGIN, MyDatabaseId);
 	if (bdr_origin_is_repair(name))
 		kind = ORIGIN_REPAIR;
+	else if (strcmp(name, message) == 0)
+		kind = ORIGIN_MESSAGE;
 	else if (strncmp(name, prefix, strlen(prefix)) == 0)
 	{
 		node_id = strtoul(name + strlen(prefix), &end, 10);

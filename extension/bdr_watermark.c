@@ -19,14 +19,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
-#include "replication/message.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/timestamp.h"
 
 #include "bdr_apply.h"
 #include "bdr_clock.h"
-#include "bdr_compat.h"
+#include "bdr_message.h"
 #include "bdr_wire.h"
 
 /* For those that are committing: the main thread serves nobody meanwhile. */
@@ -55,7 +54,7 @@ bdr_internal_watermark(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	content[0] = pg_hton64((uint64) time);
 	content[1] = pg_hton64((uint64) awaited);
-	(void) bdr_log_message(BDR_WATERMARK_PREFIX, (const char *) content, sizeof(content));
+	bdr_message_log(BDR_WATERMARK_PREFIX, (const char *) content, sizeof(content));
 	PG_RETURN_INT64(time);
 }
 

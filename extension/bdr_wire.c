@@ -366,14 +366,11 @@ bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
 }
 
 void
-bdr_wire_write_message(BdrOutput *output, bool transactional, XLogRecPtr lsn,
-					   const char *prefix, Size size, const char *content)
+bdr_wire_write_message(BdrOutput *output, XLogRecPtr lsn, Size size, const char *content)
 {
 	StringInfo	buf = message_begin(output, BDR_WIRE_MESSAGE);
 
-	pq_sendbyte(buf, transactional ? 1 : 0);
 	pq_sendint64(buf, lsn);
-	bdr_wire_append_name(buf, prefix);
 	appendBinaryStringInfo(buf, content, size);
 	message_end(output);
 }

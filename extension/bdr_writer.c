@@ -494,14 +494,9 @@ apply_row_message(uint8 kind, BdrReader *body)
 static void
 read_logical_message(BdrReader *body)
 {
-	if (bdr_read_uint8(body) != 0)
-	{
-		if (!bdr_xact.open)
-			bdr_frame_error("A transactional message came outside a transaction.");
-		bdr_xact.change_nr++;
-	}
+	if (bdr_xact.open)
+		bdr_frame_error("A message came inside a transaction.");
 	(void) bdr_read_uint64(body);
-	(void) bdr_read_bytes(body, bdr_read_uint16(body));
 	body->at = body->end;
 }
 

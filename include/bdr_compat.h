@@ -197,12 +197,12 @@ bdr_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
 #define bdr_local_xid()		(MyProc->lxid)
 #endif
 
-/* A message of ours in WAL, outside of any transaction. */
+/* A message in WAL, outside of any transaction; it is not flushed yet. */
 #if PG_VERSION_NUM >= 170000
-#define bdr_log_message(prefix, content, size) \
+#define BDR_LOG_MESSAGE(prefix, content, size) \
 	LogLogicalMessage((prefix), (content), (size), false, false)
 #else
-#define bdr_log_message(prefix, content, size) \
+#define BDR_LOG_MESSAGE(prefix, content, size) \
 	LogLogicalMessage((prefix), (content), (size), false)
 #endif
 

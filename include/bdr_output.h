@@ -112,6 +112,7 @@ typedef struct BdrSeenOrigin
 typedef struct BdrOutput
 {
 	LogicalDecodingContext *decoding;
+	bool		record_is_ours; /* the WAL record at hand has our message origin */
 	MemoryContext cache_context;	/* relations and origins */
 	MemoryContext change_context;	/* reset after each change */
 	int			settings_level; /* GUC nest level to undo, or 0 */
@@ -198,8 +199,7 @@ extern void bdr_wire_write_delete(BdrOutput *output, BdrSentRelation *sent,
 								  TupleDesc desc, HeapTuple old_tuple);
 extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
 									const BdrTruncated *tables);
-extern void bdr_wire_write_message(BdrOutput *output, bool transactional,
-								   XLogRecPtr lsn, const char *prefix,
+extern void bdr_wire_write_message(BdrOutput *output, XLogRecPtr lsn,
 								   Size size, const char *content);
 extern void bdr_wire_write_unseen(BdrOutput *output, Oid relid, char what,
 								  const char *index, ArrayType *values);

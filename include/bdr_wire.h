@@ -49,7 +49,7 @@
  *		             transaction's version took these values and no row shows
  *		             it; or the row with this key, which it deleted last, went
  *		             for another key's sake
- *		MESSAGE 'M'  uint8 transactional, uint64 LSN, name prefix, rest content
+ *		MESSAGE 'M'  uint64 LSN, rest content
  *
  *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
  *		'n' NULL; 'u' unchanged TOAST value, not sent; 'f' attlen bytes of a
@@ -62,8 +62,8 @@
  *		In an old key tuple the columns outside the key are 'n'.
  *
  *		A column of a domain is described as its base type.  nchanges counts
- *		the I, U, D, T, N and transactional M messages of the transaction.  The
- *		text values of N are 'n' or 'l' uint32 length + bytes.
+ *		the I, U, D, T and N messages of the transaction.  The text values of N
+ *		are 'n' or 'l' uint32 length + bytes.
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_WIRE_H
@@ -120,8 +120,12 @@
 #define BDR_TRUNCATE_CASCADE	1
 #define BDR_TRUNCATE_RESTART	2
 
-/* Prefix of logical messages that belong to us. */
+/*
+ * Logical messages that belong to us have this prefix and this origin; see
+ * bdr_message.c.
+ */
 #define BDR_MESSAGE_PREFIX		"bdr"
+#define BDR_MESSAGE_ORIGIN		"bdr_%u_message"
 
 /* A watermark in WAL; its content is the body of WATERMARK. */
 #define BDR_WATERMARK_PREFIX	"bdr_watermark"

@@ -33,7 +33,7 @@ ALTER TABLE bdr.remembered_version SET (autovacuum_vacuum_scale_factor = 0, auto
 ALTER TABLE bdr.evicted_row SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
 
--- The next five are the manager's.  Times are microseconds since 2000.
+-- The next six are the manager's.  Times are microseconds since 2000.
 CREATE FUNCTION bdr.internal_watermark(awaited bigint)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'bdr_internal_watermark'
@@ -72,3 +72,10 @@ AS 'MODULE_PATHNAME', 'bdr_internal_barrier'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.internal_barrier(bigint) IS 'internal: where everything in WAL begins to be newer than a time';
 REVOKE ALL ON FUNCTION bdr.internal_barrier(bigint) FROM PUBLIC;
+
+CREATE FUNCTION bdr.internal_message(content text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_internal_message'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_message(text) IS 'internal: writes a message to the peers into WAL';
+REVOKE ALL ON FUNCTION bdr.internal_message(text) FROM PUBLIC;

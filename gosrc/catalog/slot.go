@@ -11,10 +11,11 @@ func SelectSlots() hand.Stmt {
  WHERE database = pg_catalog.current_database() AND plugin = 'bdr_output' AND slot_name LIKE 'bdr\_%' ORDER BY 1`}
 }
 
-// SelectOrigins reads the names of our origins of this database.
+// SelectOrigins reads the names of the origins of this database from which
+// changes came.
 func SelectOrigins(dboid uint32) hand.Stmt {
 	return hand.Stmt{SQL: `SELECT roname FROM pg_catalog.pg_replication_origin
- WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_') ORDER BY 1`, Args: []any{dboid}}
+ WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_') AND roname <> $2 ORDER BY 1`, Args: []any{dboid, messageOrigin(dboid)}}
 }
 
 // TerminateSlotUser ends the sender that uses a slot.
@@ -99,7 +100,7 @@ func OriginPositions(r hand.Result) (map[string]lsn.LSN, error) {
 
 // EmitMessage writes one of our messages to WAL, outside of any transaction.
 func EmitMessage(content string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_logical_emit_message(false, 'bdr', $1)`, Args: []any{content}}
+	return hand.Stmt{SQL: `SELECT bdr.internal_message($1)`, Args: []any{content}}
 }
 
 // SelectBlockers reads the oldest transactions for which a new slot waits.

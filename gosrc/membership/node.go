@@ -35,7 +35,8 @@ func (s *Service) CreateNode(ctx context.Context, r *hand.Request) (hand.Rows, e
 	if err != nil {
 		return hand.Rows{}, err
 	}
-	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID), catalog.LabelDatabase(s.deps.DatabaseName))
+	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID),
+		catalog.CreateMessageOrigin(s.deps.DatabaseOID), catalog.LabelDatabase(s.deps.DatabaseName))
 	if _, err := r.Run(ctx, statements...); err != nil {
 		return hand.Rows{}, err
 	}
@@ -193,7 +194,7 @@ func (s *Service) dropLocal(ctx context.Context, r *hand.Request, local catalog.
 	if err := s.leave(ctx); err != nil {
 		return err
 	}
-	_, err := r.Run(ctx, append(catalog.ForgetNode(), catalog.UnlabelDatabase(s.deps.DatabaseName))...)
+	_, err := r.Run(ctx, append(catalog.ForgetNode(s.deps.DatabaseOID), catalog.UnlabelDatabase(s.deps.DatabaseName))...)
 	return err
 }
 

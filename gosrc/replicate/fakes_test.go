@@ -295,9 +295,7 @@ func commit(end lsn.LSN) []byte {
 }
 
 func note(at lsn.LSN, content string) []byte {
-	b := binary.BigEndian.AppendUint64([]byte{0}, uint64(at))
-	b = append(b, 0, 3, 'b', 'd', 'r')
-	return messageOf('M', append(b, content...))
+	return messageOf('M', append(binary.BigEndian.AppendUint64(nil, uint64(at)), content...))
 }
 
 func transaction(end lsn.LSN) []byte { return append(begin(end), commit(end)...) }

@@ -20,7 +20,7 @@ type farewell struct {
 // isFarewell reads a logical message of a node.
 func isFarewell(m wire.Message, node uint32) bool {
 	var content farewell
-	return m.Prefix == messagePrefix && json.Unmarshal(m.Content, &content) == nil && content.Node == node
+	return json.Unmarshal(m.Content, &content) == nil && content.Node == node
 }
 
 // watchFarewell is the pump's onMessage.

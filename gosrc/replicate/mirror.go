@@ -13,9 +13,6 @@ import (
 	"bdr/gosrc/wire"
 )
 
-// messagePrefix marks the logical messages that are ours.
-const messagePrefix = "bdr"
-
 // A Marker is what the source of a join wrote into its stream: everything that
 // it had applied of each peer by then came before.
 type Marker struct {
@@ -35,7 +32,7 @@ type markerContent struct {
 // parseMarker reads a logical message; false: it is not a marker.
 func parseMarker(m wire.Message) (Marker, bool, error) {
 	var content markerContent
-	if m.Prefix != messagePrefix || json.Unmarshal(m.Content, &content) != nil || content.Joiner == nil {
+	if json.Unmarshal(m.Content, &content) != nil || content.Joiner == nil {
 		return Marker{}, false, nil
 	}
 	marker := Marker{Joiner: *content.Joiner, ID: content.ID, LSN: m.LSN, Progress: map[uint32]lsn.LSN{}}

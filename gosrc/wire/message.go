@@ -36,7 +36,7 @@ var bodyBytesMin = [1 << 8]uint8{
 	KindUpdate:    4 + 1 + 2,
 	KindDelete:    4 + 1 + 2,
 	KindTruncate:  1 + 4,
-	KindMessage:   1 + 8 + 2,
+	KindMessage:   8,
 	KindSeen:      2,
 	KindWatermark: 8 + 8,
 	KindUnseen:    4 + 1 + 2 + 2,
@@ -89,10 +89,8 @@ type Watermark struct {
 
 // Message is a logical message of ours. Content aliases the frame.
 type Message struct {
-	Transactional bool
-	LSN           lsn.LSN // end of its record
-	Prefix        string
-	Content       []byte
+	LSN     lsn.LSN // end of its record
+	Content []byte
 }
 
 func (Startup) event()   {}
@@ -116,7 +114,7 @@ func decode(kind Kind, body []byte) (Event, error) {
 	case KindWatermark:
 		e = Watermark{Time: int64(r.uint64()), Awaited: int64(r.uint64())}
 	case KindMessage:
-		e = Message{Transactional: r.uint8() != 0, LSN: r.lsn(), Prefix: r.name(), Content: r.remainder()}
+		e = Message{LSN: r.lsn(), Content: r.remainder()}
 	default:
 		return nil, nil
 	}

@@ -49,9 +49,9 @@ func (t *Tracker) step(kind Kind, e Event) error {
 	case Commit:
 		return t.commitTransaction(e)
 	case Watermark:
-		return t.watermark()
+		return t.between("watermark")
 	case Message:
-		return t.message(e)
+		return t.between("message")
 	}
 	if !kind.isChange() {
 		return nil
@@ -80,20 +80,9 @@ func (t *Tracker) commitTransaction(c Commit) error {
 	return nil
 }
 
-// message counts a transactional one as a change of its transaction.
-func (t *Tracker) message(m Message) error {
-	if m.Transactional {
-		return t.change()
-	}
+func (t *Tracker) between(what string) error {
 	if t.open {
-		return fmt.Errorf("non-transactional message at %s inside transaction %d", m.LSN, t.begin.XID)
-	}
-	return nil
-}
-
-func (t *Tracker) watermark() error {
-	if t.open {
-		return fmt.Errorf("watermark inside transaction %d", t.begin.XID)
+		return fmt.Errorf("%s inside transaction %d", what, t.begin.XID)
 	}
 	return nil
 }

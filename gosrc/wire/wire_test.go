@@ -49,9 +49,8 @@ func commit(end uint64, changes uint32) []byte {
 	return message(KindCommit, binary.BigEndian.AppendUint32(b, changes)...)
 }
 
-func logical(transactional byte, content string) []byte {
-	b := binary.BigEndian.AppendUint64([]byte{transactional}, 5)
-	return message(KindMessage, append(append(b, 0, 3, 'b', 'd', 'r'), content...)...)
+func logical(content string) []byte {
+	return message(KindMessage, append(binary.BigEndian.AppendUint64(nil, 5), content...)...)
 }
 
 func watermark() []byte {
@@ -70,14 +69,11 @@ func mustRead(t *testing.T, b []byte) Frame {
 }
 
 func TestScanDecodesEvents(t *testing.T) {
-	f := mustRead(t, frame(startup(), begin(100), insert(), logical(1, "in"), commit(100, 2), watermark(), logical(0, "")))
+	f := mustRead(t, frame(startup(), begin(100), insert(), insert(), commit(100, 2), watermark(), logical("")))
 	var got []Event
 	err := f.Scan(func(e Event) error {
 		if m, ok := e.(Message); ok { // slices do not compare
 			e = Begin{XID: uint32(len(m.Content)), OriginLSN: m.LSN}
-			if m.Prefix != "bdr" {
-				t.Errorf("prefix %q", m.Prefix)
-			}
 		}
 		got = append(got, e)
 		return nil
@@ -85,7 +81,6 @@ func TestScanDecodesEvents(t *testing.T) {
 	want := []Event{
 		Startup{Protocol: 1, ServerVersion: 150000, Formats: 'i', Encoding: "UTF8"},
 		Begin{XID: 700, CommitLSN: 92, EndLSN: 100, CommitTime: -1, OriginNode: 3, OriginLSN: 99},
-		Begin{XID: 2, OriginLSN: 5},
 		Commit{CommitLSN: 92, EndLSN: 100, Changes: 2},
 		Watermark{Time: 7, Awaited: -2},
 		Begin{XID: 0, OriginLSN: 5},
@@ -128,9 +123,8 @@ func TestReadFrameRefuses(t *testing.T) {
 // Bodies that are long enough may still not add up.
 func TestScanRefuses(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"name beyond the body":  message(KindStartup, 0, 1, 0, 2, 0x49, 0xF0, 'i', 0, 5, 'U', 'T', 'F', '8'),
-		"bytes left over":       append(commitLonger(), 0),
-		"prefix beyond content": message(KindMessage, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 'b'),
+		"name beyond the body": message(KindStartup, 0, 1, 0, 2, 0x49, 0xF0, 'i', 0, 5, 'U', 'T', 'F', '8'),
+		"bytes left over":      append(commitLonger(), 0),
 	} {
 		f := mustRead(t, frame(b))
 		if err := f.Scan(func(Event) error { return nil }); err == nil {
@@ -160,8 +154,8 @@ func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
 	}{
 		{frame(startup()), false},
 		{frame(begin(100), insert()), true},
-		{frame(insert(), logical(1, "x")), true},
-		{frame(commit(100, 3), begin(200), commit(200, 0), logical(0, "y"), watermark(), begin(300)), true},
+		{frame(insert(), insert()), true},
+		{frame(commit(100, 3), begin(200), commit(200, 0), logical("y"), watermark(), begin(300)), true},
 		{frame(), true},
 		{frame(commit(300, 0)), false},
 	} {
@@ -179,17 +173,16 @@ func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
 
 func TestTrackerRefuses(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"no startup":                    frame(begin(100)),
-		"second startup":                frame(startup(), startup()),
-		"change outside":                frame(startup(), insert()),
-		"truncate outside":              frame(startup(), message(KindTruncate, 0, 0, 0, 0, 0)),
-		"transactional message outside": frame(startup(), logical(1, "x")),
-		"begin inside":                  frame(startup(), begin(100), begin(200)),
-		"commit without begin":          frame(startup(), commit(100, 0)),
-		"commit of another":             frame(startup(), begin(100), commit(200, 0)),
-		"changes are missing":           frame(startup(), begin(100), insert(), commit(100, 2)),
-		"watermark inside":              frame(startup(), begin(100), watermark()),
-		"loose message inside":          frame(startup(), begin(100), logical(0, "x")),
+		"no startup":           frame(begin(100)),
+		"second startup":       frame(startup(), startup()),
+		"change outside":       frame(startup(), insert()),
+		"truncate outside":     frame(startup(), message(KindTruncate, 0, 0, 0, 0, 0)),
+		"begin inside":         frame(startup(), begin(100), begin(200)),
+		"commit without begin": frame(startup(), commit(100, 0)),
+		"commit of another":    frame(startup(), begin(100), commit(200, 0)),
+		"changes are missing":  frame(startup(), begin(100), insert(), commit(100, 2)),
+		"watermark inside":     frame(startup(), begin(100), watermark()),
+		"loose message inside": frame(startup(), begin(100), logical("x")),
 	} {
 		var tracker Tracker
 		if err := tracker.Track(mustRead(t, b), func(Event) error { return nil }); err == nil {
@@ -257,7 +250,7 @@ func FuzzReadFrame(f *testing.F) {
 			f.Add(b)
 		}
 	}
-	f.Add(frame(startup(), begin(100), insert(), logical(1, "in"), commit(100, 2)))
+	f.Add(frame(startup(), begin(100), insert(), insert(), commit(100, 2), logical("in")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= headerBytes { // or hardly any input would get past the checksum
 			binary.BigEndian.PutUint32(b[4:], crc32.Checksum(b[headerBytes:], castagnoli))

@@ -108,7 +108,7 @@ func (f *frameReader) message(kind byte, c *cursor) string {
 	case 'V':
 		return f.seen(c)
 	case 'M':
-		return fmt.Sprintf("MESSAGE transactional %d at %d %s %q", c.u8(), f.volatile(c.u64()), c.name(), c.take(len(c.rest)))
+		return fmt.Sprintf("MESSAGE at %d %q", f.volatile(c.u64()), c.take(len(c.rest)))
 	}
 	panic(badFrame(fmt.Sprintf("unknown kind %q", kind)))
 }

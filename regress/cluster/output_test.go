@@ -53,6 +53,7 @@ func publisher(t *testing.T, settings map[string]string) *pgtest.Node {
 	})
 	n := (&pgtest.Node{Server: s, Database: "postgres", NodeDSN: s.DSN("postgres")}).For(t)
 	n.Must(s.Start())
+	n.Exec("SELECT pg_replication_origin_create('" + messageOrigin(n) + "')")
 	return n
 }
 
@@ -161,8 +162,18 @@ func (r *reader) until(what string, limit time.Duration, condition func() bool) 
 // untilMessage reads up to a message that is emitted now.
 func (r *reader) untilMessage(n *pgtest.Node, content string) {
 	r.t.Helper()
-	n.Exec(fmt.Sprintf("SELECT pg_logical_emit_message(false, 'bdr', '%s')", content))
+	emitMessage(n, content)
 	r.until("message "+content, 20*time.Second, func() bool { return slices.Contains(r.messages, content) })
+}
+
+// emitMessage writes a message to the peers as bdr.internal_message does.
+func emitMessage(n *pgtest.Node, content string) {
+	n.Exec(fmt.Sprintf(`SELECT pg_replication_origin_session_setup('%s'); SELECT pg_logical_emit_message(false, 'bdr', '%s');
+		SELECT pg_replication_origin_session_reset()`, messageOrigin(n), content))
+}
+
+func messageOrigin(n *pgtest.Node) string {
+	return n.Value("SELECT 'bdr_' || oid || '_message' FROM pg_database WHERE datname = current_database()")
 }
 
 // lines are the frames so far as text, without what differs between runs.
@@ -268,7 +279,6 @@ func TestOutputChanges(t *testing.T) {
 		`UPDATE orders SET note = 'uno' WHERE id = 1`,
 		`UPDATE orders SET id = 10 WHERE id = 1`,
 		`DELETE FROM orders WHERE id = 2`,
-		`BEGIN; SELECT pg_logical_emit_message(true, 'bdr', 'inside'); SELECT pg_logical_emit_message(true, 'other', 'x'); COMMIT`,
 		`BEGIN; CREATE TABLE empty (a int); COMMIT`,
 		`BEGIN; INSERT INTO orders VALUES (3, 'rolled back', 3); ROLLBACK`,
 		`TRUNCATE orders`,
@@ -292,15 +302,12 @@ BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 DELETE public.orders k (id=2 note=null price=null)
 COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
-MESSAGE transactional 1 at 1 bdr "inside"
-COMMIT commit 1 end 1 changes 1
-BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 TRUNCATE flags 0 public.orders
 COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 TRUNCATE flags 3 public.orders
 COMMIT commit 1 end 1 changes 1
-MESSAGE transactional 0 at 1 bdr "end"`)
+MESSAGE at 1 "end"`)
 	writeGolden(t, "changes", r.frames)
 }
 
@@ -341,7 +348,7 @@ COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 TRUNCATE flags 0 public.part1
 COMMIT commit 1 end 1 changes 1
-MESSAGE transactional 0 at 1 bdr "end"`)
+MESSAGE at 1 "end"`)
 	if log := n.LogTail(1000); strings.Count(log, "of table \"public.keyless\" is not replicated") != 1 {
 		t.Error("the log does not say once that changes of keyless are not replicated")
 	}
@@ -386,7 +393,7 @@ RELATION 1 public.inlined d (*id i pg_catalog.int4(-1) oid 1 len 4, c i pg_catal
 INSERT public.inlined (id=1 c=20000 bytes of "z")
 UPDATE public.inlined n (id=1 c=100000 bytes of "w")
 UPDATE public.inlined n (id=1 c=126 bytes of "v")
-MESSAGE transactional 0 at 1 bdr "end"`)
+MESSAGE at 1 "end"`)
 }
 
 const typesTable = `CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TYPE pair AS (a int, b text);
@@ -554,14 +561,32 @@ func TestOutputOrigins(t *testing.T) {
 	writeGolden(t, "origins_all", all.frames)
 }
 
+// A message of ours can end a subscription or have dead rows forgotten, and
+// pg_logical_emit_message() is everybody's.
+func TestOutputLeavesForgedMessagesOut(t *testing.T) {
+	n := publisher(t, nil)
+	n.Exec("CREATE ROLE forger", "GRANT CREATE ON SCHEMA public TO forger", "SELECT pg_replication_origin_create('of_others')")
+	r := openStream(t, n, "s", createSlot(n, "s"), nil)
+	const forged = `SELECT pg_logical_emit_message(false, 'bdr', '{"farewell": 7}'); SELECT pg_logical_emit_message(false, 'bdr_watermark', '\x7fffffffffffffff0000000000000000'::bytea);
+		BEGIN; CREATE TABLE IF NOT EXISTS t (); SELECT pg_logical_emit_message(false, 'bdr', 'x'); SELECT pg_logical_emit_message(true, 'bdr', 'y'); COMMIT`
+	n.Exec("SET ROLE forger", forged, "RESET ROLE")
+	inOrigin(n, "of_others", "0/1", "SELECT pg_logical_emit_message(false, 'bdr', 'z')")
+	n.Exec("BEGIN; SELECT pg_replication_origin_session_setup('" + messageOrigin(n) + `'); SELECT pg_logical_emit_message(true, 'bdr', 'in a transaction'); COMMIT;
+		SELECT pg_replication_origin_session_reset()`)
+	r.untilMessage(n, "end")
+	requireLines(t, r.lines(), `
+STARTUP protocol 1 server 1 formats i encoding UTF8
+MESSAGE at 1 "end"`)
+}
+
 // writeUnderOrigins uses one origin id for four owners in turn.
 func writeUnderOrigins(n *pgtest.Node, live *reader) {
 	ours := "bdr_" + n.Value("SELECT oid FROM pg_database WHERE datname = current_database()")
 	create := func(name string) { n.Exec("SELECT pg_replication_origin_create('" + name + "')") }
 	drop := func(name string) { n.Exec("SELECT pg_replication_origin_drop('" + name + "')") }
 	create(ours + "_7")
-	inOrigin(n, ours+"_7", "0/700", `INSERT INTO t VALUES ('from 7'); SELECT pg_logical_emit_message(true, 'bdr', 'of 7');
-		SELECT pg_logical_emit_message(false, 'bdr', 'now of 7')`)
+	inOrigin(n, ours+"_7", "0/700", `INSERT INTO t VALUES ('from 7');
+		SELECT pg_logical_emit_message(false, 'bdr', 'of 7')`)
 	inOrigin(n, ours+"_7", "0/701", `INSERT INTO t VALUES ('again from 7')`)
 	n.Exec(`INSERT INTO t VALUES ('local')`)
 	live.untilMessage(n, "1")
@@ -579,7 +604,7 @@ func writeUnderOrigins(n *pgtest.Node, live *reader) {
 	drop(ours + "_copy_1")
 	create("bdr_1_8")
 	inOrigin(n, "bdr_1_8", "0/1", `INSERT INTO t VALUES ('of another database')`)
-	n.Exec("CREATE EXTENSION bdr", "LOAD 'bdr'", `BEGIN; SET LOCAL bdr.xact_replication = off; INSERT INTO t VALUES ('kept here'); SELECT pg_logical_emit_message(true, 'bdr', 'of 7'); COMMIT`,
+	n.Exec("CREATE EXTENSION bdr", "LOAD 'bdr'", `BEGIN; SET LOCAL bdr.xact_replication = off; INSERT INTO t VALUES ('kept here'); COMMIT`,
 		`BEGIN; SELECT bdr.difference_fix_session_setup(); INSERT INTO t VALUES ('repair'); COMMIT`,
 		`INSERT INTO t VALUES ('another repair')`, `SELECT bdr.difference_fix_session_reset()`)
 }
@@ -656,7 +681,8 @@ func TestOutputPendingFramesAreShared(t *testing.T) {
 	n.Exec(`INSERT INTO t (v) VALUES ('before')`)
 	_, err := n.RunTimeout("busy", foreignWAL, time.Minute)
 	n.Must(err)
-	n.Exec(`SELECT pg_logical_emit_message(true, 'other', pg_logical_emit_message(false, 'bdr', 'after')::text)`) // and flushes it
+	emitMessage(n, "after")
+	n.Exec(`SELECT pg_logical_emit_message(true, 'other', 'flushes it')`)
 	r = reopen(t, n, "s", r.last, nil)
 	r.until("the commit", 20*time.Second, func() bool { return r.commits == 1 })
 	if len(r.messages) > 0 {
