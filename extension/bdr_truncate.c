@@ -13,9 +13,12 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
+#include "catalog/heap.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
+#include "commands/trigger.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "utils/lsyscache.h"
@@ -41,7 +44,9 @@ typedef struct Targets
 	List	   *logged;
 } Targets;
 
-static Oid	common_owner(const Targets *targets);
+static Oid	acting_owner(const Targets *targets, bool restarts);
+static bool fires_triggers(Relation table);
+static void add_referencing(Targets *targets);
 static Truncated *read_tables(BdrReader *reader, uint32 n);
 static bool is_done_above(const Truncated *tables, uint32 i);
 static bool add_target(Targets *targets, BdrRelation *rel);
@@ -58,6 +63,7 @@ bdr_truncate_apply(BdrReader *reader)
 	uint8		flags = bdr_read_uint8(reader);
 	uint32		n = bdr_read_uint32(reader);
 	DropBehavior behavior = (flags & BDR_TRUNCATE_CASCADE) ? DROP_CASCADE : DROP_RESTRICT;
+	bool		restarts = (flags & BDR_TRUNCATE_RESTART) != 0;
 	Truncated  *tables;
 	Targets		targets = {NIL, NIL, NIL};
 	ListCell   *lc;
@@ -75,9 +81,10 @@ bdr_truncate_apply(BdrReader *reader)
 			add_target(&targets, bdr_relation_find(tables[i].remote_relid));
 	if (targets.rels == NIL)
 		return;
-	bdr_act_as(common_owner(&targets));
-	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior,
-					  (flags & BDR_TRUNCATE_RESTART) != 0);
+	if (behavior == DROP_CASCADE)
+		add_referencing(&targets);
+	bdr_act_as(acting_owner(&targets, restarts));
+	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior, restarts);
 	bdr_act_as(InvalidOid);
 	foreach(lc, targets.rels)
 	{
@@ -89,21 +96,66 @@ bdr_truncate_apply(BdrReader *reader)
 }
 
 /*
- * Whose triggers fire.  Tables of several owners are truncated together only
- * where their owners agreed to it, by a foreign key or by grants.
+ * As whom the tables are truncated, which fires their triggers together and
+ * restarts sequences.  Of several owners none may get the rights of another,
+ * nor ours.
  */
 static Oid
-common_owner(const Targets *targets)
+acting_owner(const Targets *targets, bool restarts)
 {
-	Oid			owner = bdr_act_owner(linitial(targets->rels));
+	Relation	firing = NULL;
 	ListCell   *lc;
 
 	foreach(lc, targets->rels)
 	{
-		if (bdr_act_owner(lfirst(lc)) != owner)
-			return InvalidOid;
+		if (firing == NULL && fires_triggers(lfirst(lc)))
+			firing = lfirst(lc);
 	}
-	return owner;
+	if (firing == NULL)
+		return InvalidOid;
+	foreach(lc, targets->rels)
+	{
+		if (bdr_act_owner(lfirst(lc)) != bdr_act_owner(firing) && (restarts || fires_triggers(lfirst(lc))))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot fire the TRUNCATE triggers of tables of several owners together"),
+					 errdetail("\"%s\" has such a trigger and is truncated together with \"%s\".",
+							   RelationGetRelationName(firing), RelationGetRelationName((Relation) lfirst(lc))),
+					 errhint("Disable the trigger here, or give the tables one owner; replication then continues by itself.")));
+	}
+	return bdr_act_owner(firing);
+}
+
+static bool
+fires_triggers(Relation table)
+{
+	TriggerDesc *triggers = table->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (TRIGGER_FOR_TRUNCATE(triggers->triggers[i].tgtype) &&
+			(triggers->triggers[i].tgenabled == TRIGGER_FIRES_ALWAYS ||
+			 triggers->triggers[i].tgenabled == TRIGGER_FIRES_ON_REPLICA))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * CASCADE takes what references the tables here, too.
+ */
+static void
+add_referencing(Targets *targets)
+{
+	List	   *relids;
+
+	while ((relids = heap_truncate_find_FKs(targets->relids)) != NIL)
+	{
+		ListCell   *lc;
+
+		foreach(lc, relids)
+			add_table(targets, table_open(lfirst_oid(lc), AccessExclusiveLock));
+	}
 }
 
 static Truncated *

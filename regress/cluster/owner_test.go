@@ -65,3 +65,50 @@ func TestCodeOfUsersRunsAsThem(t *testing.T) {
 		t.Error("code of alice ran as postgres")
 	}
 }
+
+// TestTriggersOfSeveralOwners exists because TRUNCATE fires the triggers of all
+// its tables at once, as one role: whoever may use two roles must not choose
+// which, and above all not get a superuser.
+func TestTriggersOfSeveralOwners(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
+	a, b := c.Nodes[0], c.Nodes[1]
+	for _, n := range c.Nodes {
+		n.Exec("CREATE ROLE alice", "CREATE ROLE bob", "CREATE TABLE seen (who text)", "GRANT INSERT ON seen TO PUBLIC",
+			`CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen VALUES (TG_TABLE_NAME || ' as ' || current_user); RETURN NULL; END$$`,
+			"CREATE TABLE parent (id int PRIMARY KEY)", "CREATE TABLE child (id int PRIMARY KEY REFERENCES parent, n serial)",
+			"ALTER TABLE parent OWNER TO alice", "ALTER TABLE child OWNER TO bob")
+	}
+	for _, table := range []string{"parent", "child"} {
+		b.Exec("CREATE TRIGGER fire AFTER TRUNCATE ON " + table + " FOR EACH STATEMENT EXECUTE FUNCTION fire()")
+	}
+	expect := func(what, truncate, want string) {
+		t.Helper()
+		b.Exec("TRUNCATE seen")
+		a.Exec(truncate)
+		c.WaitDrained(c.Nodes...)
+		if got := b.Value("SELECT string_agg(who, ', ' ORDER BY who) FROM seen"); got != want {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	expect("no trigger fires", "TRUNCATE parent, child RESTART IDENTITY", pgtest.Null)
+	b.Exec("ALTER TABLE child ENABLE ALWAYS TRIGGER fire")
+	expect("one fires", "TRUNCATE parent CASCADE", "child as bob")
+
+	stops := func(what, truncate, repair, want string) {
+		t.Helper()
+		b.Exec("TRUNCATE seen")
+		a.Exec(truncate)
+		b.Wait(resumeLimit, "SELECT count(*) FROM bdr.worker_errors WHERE error_message LIKE 'cannot fire the TRUNCATE triggers%'", "1")
+		if got := b.Value("SELECT count(*) FROM seen"); got != "0" {
+			t.Errorf("%s: %s triggers fired", what, got)
+		}
+		b.Exec(repair)
+		c.WaitDrained(c.Nodes...)
+		if got := b.Value("SELECT string_agg(who, ', ' ORDER BY who) FROM seen"); got != want {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	stops("a sequence of another", "TRUNCATE parent, child RESTART IDENTITY", "ALTER TABLE child DISABLE TRIGGER fire", pgtest.Null)
+	b.Exec("ALTER TABLE child ENABLE ALWAYS TRIGGER fire", "ALTER TABLE parent ENABLE ALWAYS TRIGGER fire")
+	stops("both fire", "TRUNCATE parent, child", "ALTER TABLE parent OWNER TO bob", "child as bob, parent as bob")
+}
