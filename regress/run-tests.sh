@@ -145,20 +145,21 @@ go_unit_tests() {
 }
 
 # A few seconds per target: enough to find what a change broke; the seeds run
-# in the unit tests already.
+# in the unit tests already.  By number and not by time: a run that reaches its
+# time now and then fails with "context deadline exceeded".
 fuzz_all() {
     local package target
     heading "Go: short fuzz runs"
     for package in "$@"; do
         for target in $("$GO" test -list '^Fuzz' "$package" 2> /dev/null | grep '^Fuzz'); do
-            check "$target" "$GO" test -run '^$' -fuzz "^$target\$" -fuzztime 4s "$package"
+            check "$target" "$GO" test -run '^$' -fuzz "^$target\$" -fuzztime 50000x "$package"
         done
     done
 }
 
 cluster_tests() {
     heading "cluster tests on real servers"
-    go_tests "cluster" -timeout 15m ./regress/cluster
+    go_tests "cluster" -timeout 20m ./regress/cluster
 }
 
 soak_tests() {
@@ -189,9 +190,11 @@ what=${1:-all}
 heading "set-up and build"
 "$root/regress/setup.sh" || { echo '0 passed, 1 failed'; exit 1; }
 check "build with warnings as errors, install" build_and_install
-if [ "$failed" -eq 0 ] || [ "$what" = all ]; then
+installed=$((failed == 0)) # otherwise servers would load what was there before
+[ "$what" != all ] || go_unit_tests
+if [ "$installed" -eq 1 ]; then
     case $what in
-        all) go_unit_tests; [ "$failed" -gt 0 ] && [ "$passed" -eq 0 ] || { one_server_tests; cluster_tests; } ;;
+        all) one_server_tests; cluster_tests ;;
         installcheck) one_server_tests ;;
         check-cluster) cluster_tests ;;
         soak) soak_tests ;;
