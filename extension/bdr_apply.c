@@ -319,7 +319,7 @@ insert_alone(BdrRelation *rel, TupleTableSlot *slot)
 static bool
 may_be_surpassed(BdrRelation *rel)
 {
-	return !bdr_peer.mirror && bdr_vanish_newer(rel->local_relid, bdr_xact.commit_time);
+	return !bdr_peer.trusted && bdr_vanish_newer(rel->local_relid, bdr_xact.commit_time);
 }
 
 /*
@@ -455,10 +455,8 @@ static bool
 update_found(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
-	BdrVersion	version;
 
-	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
-	if (likely(!bdr_conflict_is_concurrent(&version) && (rel->nunchanged == 0 || bdr_settle_may_fill(rel)) &&
+	if (likely(!bdr_conflict_with_update(rel->found_slot) && (rel->nunchanged == 0 || bdr_settle_may_fill(rel)) &&
 			   (rel->row_version == InvalidAttrNumber || !bdr_row_version_differs(update, rel, rel->found_slot))))
 	{
 		bdr_tuple_fill_from(rel, update->row, rel->found_slot);
@@ -584,14 +582,10 @@ static bool
 delete_found(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
-	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
-	BdrVersion	version;
 	bool		vetoed;
 
-	bdr_conflict_local_version(bdr_conflict_xmin(rel->found_slot), &version);
-	if (likely((bdr_version_compare(&version, &remote) <= 0 &&
-				(rel->row_version == InvalidAttrNumber || !bdr_row_version_differs(update, rel, rel->found_slot))) ||
-			   bdr_peer.mirror))
+	if (likely(!bdr_conflict_with_delete(rel->found_slot) &&
+			   (rel->row_version == InvalidAttrNumber || !bdr_row_version_differs(update, rel, rel->found_slot))))
 		return bdr_write_delete(rel, rel->found_slot, &vetoed);
 	bdr_settle_delete(update);
 	return true;

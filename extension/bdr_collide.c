@@ -322,7 +322,7 @@ bdr_case_gather(BdrCase *c)
 		/* what this transaction has deleted is to be gone */
 		CommandCounterIncrement();
 		CHECK_FOR_INTERRUPTS();
-	} while (!find_rows(c) || (!bdr_peer.mirror && !find_unseen(c)));
+	} while (!find_rows(c) || (!bdr_peer.trusted && !find_unseen(c)));
 }
 
 /*

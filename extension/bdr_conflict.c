@@ -171,9 +171,34 @@ bdr_version_compare(const BdrVersion *a, const BdrVersion *b)
 bool
 bdr_conflict_is_concurrent(const BdrVersion *version)
 {
-	if (!version->known || version->node == bdr_xact.origin_node || bdr_peer.mirror)
+	if (!version->known || version->node == bdr_xact.origin_node || bdr_peer.trusted)
 		return false;
 	return version->time >= bdr_xact.commit_time || !bdr_seen_by_sender(version);
+}
+
+/* The same for a row that was found. */
+bool
+bdr_conflict_with_update(TupleTableSlot *row)
+{
+	BdrVersion	version;
+
+	if (bdr_peer.trusted)
+		return false;
+	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
+	return bdr_conflict_is_concurrent(&version);
+}
+
+/* A deletion is in conflict with a row that is newer. */
+bool
+bdr_conflict_with_delete(TupleTableSlot *row)
+{
+	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
+	BdrVersion	version;
+
+	if (bdr_peer.trusted)
+		return false;
+	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
+	return bdr_version_compare(&version, &remote) > 0;
 }
 
 /*

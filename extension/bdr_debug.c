@@ -177,7 +177,7 @@ prepare_to_apply(void)
 	bdr_relation_forget_all();
 	MemoryContextReset(bdr_change_context);
 	bdr_peer.name = "debug";
-	bdr_peer.mirror = true;
+	bdr_peer.mirror = bdr_peer.trusted = true;
 	memset(&bdr_xact, 0, sizeof(bdr_xact));
 	bdr_xact.open = true;
 	bdr_xact.started = true;

@@ -20,6 +20,7 @@ int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
 static int	dead_row_retention = 10 * 60;	/* these two are the manager's */
 static int	watermark_interval = 10000;
 bool		bdr_debug_faults = false;
+bool		bdr_debug_trust_peers = false;
 static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
 int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_min_worker_backoff_delay = 1000;
@@ -50,6 +51,14 @@ bdr_guc_define(void)
 							 "Lets tests make the manager fail.",
 							 NULL,
 							 &bdr_debug_faults,
+							 false,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("bdr.debug_trust_peers",
+							 "Lets the benchmark apply changes without looking for conflicts: nodes end different.",
+							 NULL,
+							 &bdr_debug_trust_peers,
 							 false,
 							 PGC_SUSET,
 							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,

@@ -102,7 +102,7 @@ bdr_row_version_differs(BdrUpdate *update, BdrRelation *rel, TupleTableSlot *loc
 	int64		there;
 	Oid			type;
 
-	if (rel->row_version == InvalidAttrNumber || i < 0 || slot == NULL || bdr_peer.mirror)
+	if (rel->row_version == InvalidAttrNumber || i < 0 || slot == NULL || bdr_peer.trusted)
 		return false;
 	here = slot_getattr(local, rel->row_version, &isnull);
 	if (isnull || slot->tts_isnull[i])

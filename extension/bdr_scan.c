@@ -182,7 +182,7 @@ is_newer(TupleTableSlot *row)
 {
 	BdrVersion	version;
 
-	if (bdr_peer.mirror)
+	if (bdr_peer.trusted)
 		return false;
 	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
 	return version.known && version.node != bdr_xact.origin_node && version.time >= bdr_xact.commit_time;

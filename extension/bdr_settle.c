@@ -292,7 +292,7 @@ bdr_settle_may_fill(BdrRelation *rel)
 	TransactionId xmin = bdr_conflict_xmin(rel->found_slot);
 	BdrVersion	version;
 
-	if (bdr_peer.mirror)
+	if (bdr_peer.trusted)
 		return true;
 	bdr_conflict_local_version(xmin, &version);
 	return version.known && version.node == bdr_xact.origin_node &&
@@ -358,7 +358,7 @@ decide(BdrCase *c)
 	c->resolution = NULL;
 	c->rule = NULL;
 	c->decisive = NULL;
-	if (bdr_peer.mirror || decide_alone(c))
+	if (bdr_peer.trusted || decide_alone(c))
 		win(c);
 	else
 		bdr_conflict_plan(c);
@@ -457,7 +457,7 @@ carry_out(BdrCase *c)
 		bdr_deferred_add_lost(c->rel, c->row);
 	if (remembers && bdr_case_overlooked(c))
 		return false;
-	if (stores && !bdr_peer.mirror && bdr_vanish_newer(c->rel->local_relid, bdr_xact.commit_time) &&
+	if (stores && !bdr_peer.trusted && bdr_vanish_newer(c->rel->local_relid, bdr_xact.commit_time) &&
 		bdr_case_is_surpassed(c))
 		bdr_unit_start_over();
 	return true;
@@ -481,7 +481,7 @@ take_away(BdrCase *c)
 			continue;
 		if (!bdr_write_delete(c->rel, found->row, &vetoed))
 			return false;
-		if (found->fate == BDR_FATE_EVICTED && !bdr_peer.mirror)
+		if (found->fate == BDR_FATE_EVICTED && !bdr_peer.trusted)
 			bdr_memory_mark_evicted(c->rel, c->lookup, found->row);
 	}
 	if (c->old != NULL && c->action != BDR_ACTION_INSERT && (c->action != BDR_ACTION_IGNORE || c->at_end))

@@ -196,6 +196,7 @@ read_setup(BdrMessage *msg)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("invalid setup from the bdr manager")));
 	bdr_peer.mirror = (mode == 'm');
+	bdr_peer.trusted = bdr_peer.mirror || bdr_debug_trust_peers;
 }
 
 /*

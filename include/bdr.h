@@ -19,6 +19,7 @@
 
 /* bdr_guc.c */
 extern bool bdr_debug_faults;
+extern bool bdr_debug_trust_peers;
 extern int	bdr_min_worker_backoff_delay;	/* ms */
 extern int	bdr_max_worker_backoff_delay;	/* ms */
 extern int	bdr_conflict_history_retention;	/* s; -1: for ever */

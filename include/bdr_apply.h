@@ -43,7 +43,8 @@ typedef struct BdrPeer
 	uint32		subscription_id;
 	uint32		node_id;
 	uint32		local_node_id;
-	bool		mirror;			/* incoming changes always win */
+	bool		mirror;			/* of a join: the sender's state is copied */
+	bool		trusted;		/* incoming changes always win; so in mirror mode */
 	char	   *name;
 	XLogRecPtr	first_lsn;
 } BdrPeer;
@@ -474,6 +475,8 @@ extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
 extern const char *const bdr_conflict_type_names[];
 
 extern bool bdr_conflict_is_concurrent(const BdrVersion *version);
+extern bool bdr_conflict_with_update(TupleTableSlot *row);
+extern bool bdr_conflict_with_delete(TupleTableSlot *row);
 
 /* bdr_seen.c: what the sender had of other nodes' changes */
 extern void bdr_seen_read(BdrReader *body);

@@ -10,8 +10,8 @@ import (
 	"bdr/gosrc/pgtest"
 )
 
-// conflictsResult is what conflicts cost: the same changes without and with
-// them, medians of the passes.
+// conflictsResult is what conflicts cost: the same changes when nobody looks for
+// them, without and with them, medians of the passes.
 type conflictsResult struct {
 	Date    string         `json:"date"`
 	Server  string         `json:"server"`
@@ -36,6 +36,7 @@ type conflictCost struct {
 type conflictLoad struct {
 	title               string
 	rows                int
+	trusts              bool // bdr.debug_trust_peers: detection is off
 	sql, earlier, later string
 }
 
@@ -47,16 +48,20 @@ func conflictLoads(rows int) []conflictLoad {
 	update := func(which string) string {
 		return loop(0, rows/100-1, "UPDATE clash SET a = a + 1, c = 'changed ' || id WHERE id BETWEEN i * 100 + 1 AND i * 100 + 100"+which)
 	}
-	insert := func(first int, which string) string {
-		return loop(first/100, (first+rows)/100-1, `INSERT INTO clash SELECT g, g, g % 1000, 'row number ' || g, now()
+	insert := func(which string) string {
+		return loop(rows/100, 2*rows/100-1, `INSERT INTO clash SELECT g, g, g % 1000, 'row number ' || g, now()
  FROM generate_series(i * 100 + 1, i * 100 + 100) g`+which)
 	}
+	one := loop(1, rows/2, "UPDATE clash SET a = a + 1 WHERE id = i")
 	return []conflictLoad{
+		{title: "updates, detection off", rows: rows, trusts: true, sql: update("")},
 		{title: "updates, no conflict", rows: rows, sql: update("")},
 		{title: "updates, 20% conflicts", rows: rows, sql: update(""), earlier: update(" AND id % 10 = 1"), later: update(" AND id % 10 = 6")},
-		{title: "inserts, no conflict", rows: rows, sql: insert(rows, "")},
-		{title: "inserts, 20% conflicts", rows: rows, sql: insert(2*rows, ""),
-			earlier: insert(2*rows, " WHERE g % 10 = 1"), later: insert(2*rows, " WHERE g % 10 = 6")},
+		{title: "inserts, detection off", rows: rows, trusts: true, sql: insert("")},
+		{title: "inserts, no conflict", rows: rows, sql: insert("")},
+		{title: "inserts, 20% conflicts", rows: rows, sql: insert(""), earlier: insert(" WHERE g % 10 = 1"), later: insert(" WHERE g % 10 = 6")},
+		{title: "one-row updates, detection off", rows: rows / 2, trusts: true, sql: one},
+		{title: "one-row updates, no conflict", rows: rows / 2, sql: one},
 	}
 }
 
@@ -85,17 +90,16 @@ func conflicts(o options, r *report) error {
 	passes := make([][]conflictCost, len(loads))
 	mark := 1
 	for range o.repeats {
-		mark++
-		if err := v.prepareConflicts(p, rows, mark); err != nil {
-			return err
-		}
 		for i, load := range loads {
-			mark++
+			mark += 2
+			if err := v.prepareConflicts(p, rows, mark-1); err != nil {
+				return err
+			}
 			cost, err := v.measureConflicts(p, load, mark)
 			if err != nil {
 				return fmt.Errorf("%s: %w: %s", load.title, err, p.receiver.LogTail(5))
 			}
-			fmt.Fprintf(os.Stderr, "%-24s %6.2f s, %d conflicts\n", load.title, cost.Wall, cost.Conflicts)
+			fmt.Fprintf(os.Stderr, "%-32s %6.2f s, %d conflicts\n", load.title, cost.Wall, cost.Conflicts)
 			passes[i] = append(passes[i], cost)
 		}
 	}
@@ -127,7 +131,7 @@ func (v variant) measureConflicts(p *pair, load conflictLoad, mark int) (conflic
 	for _, step := range []struct {
 		server *pgtest.Server
 		sql    string
-	}{{p.receiver, "TRUNCATE bdr.conflict_history"}, {p.receiver, load.earlier}, {p.sender, load.sql}, {p.receiver, load.later}} {
+	}{{p.receiver, "TRUNCATE bdr.conflict_history"}, {p.receiver, v.trust(load.trusts)}, {p.receiver, load.earlier}, {p.sender, load.sql}, {p.receiver, load.later}} {
 		if _, err := step.server.RunTimeout(v.database, step.sql, limit); err != nil {
 			return conflictCost{}, errors.New(pgtest.Explain(err))
 		}
@@ -162,6 +166,14 @@ func (v variant) conflictsMet(p *pair, load conflictLoad) (int, error) {
 		err = fmt.Errorf("%d conflicts of %d rows", n, load.rows)
 	}
 	return n, err
+}
+
+// trust is what makes the next writer of the database look for conflicts or not.
+func (v variant) trust(all bool) string {
+	if all {
+		return "ALTER DATABASE " + v.database + " SET bdr.debug_trust_peers = on"
+	}
+	return "ALTER DATABASE " + v.database + " RESET bdr.debug_trust_peers"
 }
 
 // returnAll lets the sender receive again, up to now.

@@ -316,6 +316,7 @@ func unloggedAndTemporary(t *testing.T, c *pgtest.Cluster) {
 	// unlogged on one node only: what arrives is written there
 	a.Exec("ALTER TABLE ul SET LOGGED", "TRUNCATE ul", "INSERT INTO ul VALUES (4, 'd')", "UPDATE ul SET v = 'e'")
 	b.Wait(resumeLimit, "SELECT string_agg(id || v, ' ') FROM ul", "4e")
+	c.WaitDrained(c.Nodes...)
 	c.ExecAll("DROP TABLE ul")
 }
 
