@@ -28,6 +28,9 @@ type conflictCost struct {
 	Wall      float64 `json:"wall"`      // seconds
 	Applier   float64 `json:"applier"`   // CPU seconds
 	Manager   float64 `json:"manager"`
+
+	WallShare    float64 `json:"wall_share"` // per row, against the same without detection
+	ApplierShare float64 `json:"applier_share"`
 }
 
 // conflictLoad is SQL for the sender while nobody receives, and what the
@@ -40,28 +43,38 @@ type conflictLoad struct {
 	sql, earlier, later string
 }
 
+const withoutDetection = "detection off" // bdr.debug_trust_peers
+
 const clashSchema = `CREATE TABLE clash (id bigint PRIMARY KEY, u bigint NOT NULL UNIQUE, a integer NOT NULL, c text, d timestamptz)`
 
-// conflictLoads change rows by hundreds. Of each ten rows the receiver writes
-// the first earlier and the sixth later, in transactions of their own.
-func conflictLoads(rows int) []conflictLoad {
-	update := func(which string) string {
+// conflictLoads change rows by hundreds or one by one. Of each ten rows the
+// receiver writes the first earlier and the sixth later, in transactions of
+// their own. Loads that are compared come in groups, the first without detection,
+// and are long enough for that.
+func conflictLoads(rows int) [][]conflictLoad {
+	update := func(rows int, which string) string {
 		return loop(0, rows/100-1, "UPDATE clash SET a = a + 1, c = 'changed ' || id WHERE id BETWEEN i * 100 + 1 AND i * 100 + 100"+which)
 	}
-	insert := func(which string) string {
-		return loop(rows/100, 2*rows/100-1, `INSERT INTO clash SELECT g, g, g % 1000, 'row number ' || g, now()
- FROM generate_series(i * 100 + 1, i * 100 + 100) g`+which)
+	insert := func(rows int, which string) string {
+		return loop(0, rows/100-1, `INSERT INTO clash SELECT g, g, g % 1000, 'row number ' || g, now()
+ FROM generate_series(-i * 100 - 99, -i * 100) g`+which)
 	}
-	one := loop(1, rows/2, "UPDATE clash SET a = a + 1 WHERE id = i")
-	return []conflictLoad{
-		{title: "updates, detection off", rows: rows, trusts: true, sql: update("")},
-		{title: "updates, no conflict", rows: rows, sql: update("")},
-		{title: "updates, 20% conflicts", rows: rows, sql: update(""), earlier: update(" AND id % 10 = 1"), later: update(" AND id % 10 = 6")},
-		{title: "inserts, detection off", rows: rows, trusts: true, sql: insert("")},
-		{title: "inserts, no conflict", rows: rows, sql: insert("")},
-		{title: "inserts, 20% conflicts", rows: rows, sql: insert(""), earlier: insert(" WHERE g % 10 = 1"), later: insert(" WHERE g % 10 = 6")},
-		{title: "one-row updates, detection off", rows: rows / 2, trusts: true, sql: one},
-		{title: "one-row updates, no conflict", rows: rows / 2, sql: one},
+	one := loop(1, 2*rows, "UPDATE clash SET a = a + 1 WHERE id = i")
+	return [][]conflictLoad{
+		{
+			{title: "updates, " + withoutDetection, rows: 3 * rows, trusts: true, sql: update(3*rows, "")},
+			{title: "updates, no conflict", rows: 3 * rows, sql: update(3*rows, "")},
+			{title: "updates, 20% conflicts", rows: rows, sql: update(rows, ""), earlier: update(rows, " AND id % 10 = 1"), later: update(rows, " AND id % 10 = 6")},
+		},
+		{
+			{title: "inserts, " + withoutDetection, rows: 10 * rows, trusts: true, sql: insert(10*rows, "")},
+			{title: "inserts, no conflict", rows: 10 * rows, sql: insert(10*rows, "")},
+			{title: "inserts, 20% conflicts", rows: rows, sql: insert(rows, ""), earlier: insert(rows, " WHERE g % 10 = -1"), later: insert(rows, " WHERE g % 10 = -6")},
+		},
+		{
+			{title: "one-row updates, " + withoutDetection, rows: 2 * rows, trusts: true, sql: one},
+			{title: "one-row updates, no conflict", rows: 2 * rows, sql: one},
+		},
 	}
 }
 
@@ -86,26 +99,31 @@ func conflicts(o options, r *report) error {
 		}
 	}
 	rows := int(100_000*o.scale) / 100 * 100
-	loads := conflictLoads(rows)
-	passes := make([][]conflictCost, len(loads))
-	mark := 1
-	for range o.repeats {
-		for i, load := range loads {
-			mark += 2
-			if err := v.prepareConflicts(p, rows, mark-1); err != nil {
-				return err
-			}
-			cost, err := v.measureConflicts(p, load, mark)
-			if err != nil {
-				return fmt.Errorf("%s: %w: %s", load.title, err, p.receiver.LogTail(5))
-			}
-			fmt.Fprintf(os.Stderr, "%-32s %6.2f s, %d conflicts\n", load.title, cost.Wall, cost.Conflicts)
-			passes[i] = append(passes[i], cost)
-		}
-	}
 	r.Conflicts = &conflictsResult{Date: today(), Server: serverVersion(p.sender), Repeats: o.repeats, Scale: o.scale}
-	for _, costs := range passes {
-		r.Conflicts.Loads = append(r.Conflicts.Loads, middleCost(costs))
+	mark := 1
+	for _, group := range conflictLoads(rows) {
+		passes := make([][]conflictCost, len(group)) // by load
+		for pass := range o.repeats {
+			order := []int{0, 1, 2}[:len(group)]
+			if pass%2 == 1 { // nobody always comes first
+				order[0], order[1] = 1, 0
+			}
+			for _, i := range order {
+				mark += 2
+				if err := v.prepareConflicts(p, 3*rows, mark-1); err != nil {
+					return err
+				}
+				cost, err := v.measureConflicts(p, group[i], mark)
+				if err != nil {
+					return fmt.Errorf("%s: %w: %s", group[i].title, err, p.receiver.LogTail(5))
+				}
+				fmt.Fprintf(os.Stderr, "%-32s %6.2f s, %d conflicts\n", group[i].title, cost.Wall, cost.Conflicts)
+				passes[i] = append(passes[i], cost)
+			}
+		}
+		for i := range group {
+			r.Conflicts.Loads = append(r.Conflicts.Loads, middleCost(passes[i], passes[0]))
+		}
 	}
 	return nil
 }
@@ -191,28 +209,34 @@ func (v variant) returnAll(p *pair, mark int) error {
 	})
 }
 
-func middleCost(passes []conflictCost) conflictCost {
-	middle := func(of func(conflictCost) float64) float64 {
+// middleCost is the median of a load's passes, and of what it needs against the
+// same pass without detection, row by row.
+func middleCost(passes, off []conflictCost) conflictCost {
+	middle := func(of func(int) float64) float64 {
 		var values []float64
-		for _, c := range passes {
-			values = append(values, of(c))
+		for i := range passes {
+			values = append(values, of(i))
 		}
 		slices.Sort(values)
 		return values[len(values)/2]
 	}
 	c := passes[0]
-	c.Wall = middle(func(c conflictCost) float64 { return c.Wall })
-	c.Applier = middle(func(c conflictCost) float64 { return c.Applier })
-	c.Manager = middle(func(c conflictCost) float64 { return c.Manager })
+	rows := float64(off[0].Rows) / float64(c.Rows)
+	c.Wall = middle(func(i int) float64 { return passes[i].Wall })
+	c.Applier = middle(func(i int) float64 { return passes[i].Applier })
+	c.Manager = middle(func(i int) float64 { return passes[i].Manager })
+	c.WallShare = middle(func(i int) float64 { return rows * passes[i].Wall / off[i].Wall })
+	c.ApplierShare = middle(func(i int) float64 { return rows * passes[i].Applier / off[i].Applier })
 	return c
 }
 
 func (r *conflictsResult) table() string {
-	out := newTable("Load", "Rows", "Conflicts logged", "Rows/s", "Writer CPU s per million rows", "Manager CPU s per million rows")
+	out := newTable("Load", "Rows", "Conflicts logged", "Rows/s", "Writer CPU s per million rows", "Manager CPU s per million rows",
+		"Time and writer CPU per row, against detection off")
 	for _, c := range r.Loads {
 		million := float64(c.Rows) / 1e6
 		out.row(c.Title, fmt.Sprint(c.Rows), fmt.Sprint(c.Conflicts), fmt.Sprintf("%.0f", float64(c.Rows)/c.Wall),
-			fmt.Sprintf("%.2f", c.Applier/million), fmt.Sprintf("%.2f", c.Manager/million))
+			fmt.Sprintf("%.2f", c.Applier/million), fmt.Sprintf("%.2f", c.Manager/million), fmt.Sprintf("%.2f, %.2f", c.WallShare, c.ApplierShare))
 	}
 	return fmt.Sprintf("PostgreSQL %s, medians of %d, %s%s.\n\n", r.Server, r.Repeats, r.Date, scaleNote(r.Scale)) + out.String()
 }
