@@ -42,27 +42,13 @@ static const char *const setting_names[] = {
 	"bdr.watermark_interval",
 };
 
+static void define_debug_settings(void);
 static void define_retention_settings(void);
 
 void
 bdr_guc_define(void)
 {
-	DefineCustomBoolVariable("bdr.debug_faults",
-							 "Lets tests make the manager fail.",
-							 NULL,
-							 &bdr_debug_faults,
-							 false,
-							 PGC_SUSET,
-							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
-							 NULL, NULL, NULL);
-	DefineCustomBoolVariable("bdr.debug_trust_peers",
-							 "Lets the benchmark apply changes without looking for conflicts: nodes end different.",
-							 NULL,
-							 &bdr_debug_trust_peers,
-							 false,
-							 PGC_SUSET,
-							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
-							 NULL, NULL, NULL);
+	define_debug_settings();
 	DefineCustomIntVariable("bdr.logical_decoding_work_mem",
 							"Memory that each walsender of a peer may use before it spills transactions to disk.",
 							"Where logical_decoding_work_mem is larger, that counts.",
@@ -113,6 +99,28 @@ bdr_guc_define(void)
 							 bdr_repair_check_setting, bdr_repair_assign_setting, NULL);
 	define_retention_settings();
 	MarkGUCPrefixReserved("bdr");
+}
+
+/* For tests and the benchmark. */
+static void
+define_debug_settings(void)
+{
+	DefineCustomBoolVariable("bdr.debug_faults",
+							 "Lets tests make the manager fail.",
+							 NULL,
+							 &bdr_debug_faults,
+							 false,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("bdr.debug_trust_peers",
+							 "Lets the benchmark apply changes without looking for conflicts: nodes end different.",
+							 NULL,
+							 &bdr_debug_trust_peers,
+							 false,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, NULL, NULL);
 }
 
 /* What is kept of conflicts and old versions, and counted. */

@@ -69,6 +69,12 @@ func (p Process) Gone() bool {
 	return !ok || fields[0] == "Z" || fields[0] == "X"
 }
 
+// Stopped says whether the process does nothing more before SIGCONT, or ended.
+func (p Process) Stopped() bool {
+	fields, ok := statFields(p.PID)
+	return !ok || fields[0] == "T" || p.Gone()
+}
+
 // CPUSeconds is the user and system time of all its threads so far.
 func (p Process) CPUSeconds() float64 {
 	fields, ok := statFields(p.PID)

@@ -208,6 +208,13 @@ func (s *Server) Stop(mode StopMode) (time.Duration, error) {
 // Kill9 ends the postmaster and all its processes with SIGKILL, as when
 // somebody pulls the plug of one node.
 func (s *Server) Kill9() error {
+	if _, err := s.signalPostmaster(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	postmaster := Process{PID: s.PID()}
+	for postmaster.PID != 0 && !postmaster.Stopped() { // forks no more: no child is overlooked
+		time.Sleep(time.Millisecond)
+	}
 	processes := s.Processes()
 	exited, err := s.signalPostmaster(syscall.SIGKILL)
 	if err != nil || exited == nil {
