@@ -62,6 +62,7 @@ static int	norigin_nodes;
 static TransactionId cached_xmin = InvalidTransactionId;
 static BdrVersion cached_version;
 
+static bool is_concurrent(const BdrVersion *version);
 static uint32 node_of_origin(RepOriginId origin);
 static uint32 look_up_node(RepOriginId origin);
 static void origins_changed(Datum arg, int cacheid, uint32 hashvalue);
@@ -168,10 +169,10 @@ bdr_version_compare(const BdrVersion *a, const BdrVersion *b)
  * the newer one, though: a clock that is behind makes nodes disagree, and then
  * it is for the policy to choose.
  */
-bool
-bdr_conflict_is_concurrent(const BdrVersion *version)
+static bool
+is_concurrent(const BdrVersion *version)
 {
-	if (!version->known || version->node == bdr_xact.origin_node || bdr_peer.trusted)
+	if (!version->known || version->node == bdr_xact.origin_node)
 		return false;
 	return version->time >= bdr_xact.commit_time || !bdr_seen_by_sender(version);
 }
@@ -185,7 +186,7 @@ bdr_conflict_with_update(TupleTableSlot *row)
 	if (bdr_peer.trusted)
 		return false;
 	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
-	return bdr_conflict_is_concurrent(&version);
+	return is_concurrent(&version);
 }
 
 /* A deletion is in conflict with a row that is newer. */
@@ -211,7 +212,7 @@ bdr_conflict_is_seen(BdrCase *c, BdrFound *found)
 	if (c->update == NULL || c->key_changed || found->row == NULL || !bms_is_member(0, found->on) ||
 		(c->rel->row_version != InvalidAttrNumber && bdr_row_version_differs(c->update, c->rel, found->row)))
 		return false;
-	return (c->operation == BDR_OP_DELETE && !c->leaves) || !bdr_conflict_is_concurrent(&found->version);
+	return (c->operation == BDR_OP_DELETE && !c->leaves) || !is_concurrent(&found->version);
 }
 
 /*

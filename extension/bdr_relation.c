@@ -616,6 +616,14 @@ map_conversion(BdrRelation *rel, BdrColumn *column)
 	}
 }
 
+/* In a writer. */
+bool
+bdr_trigger_fires(const Trigger *trigger)
+{
+	return trigger->tgenabled == TRIGGER_FIRES_ON_REPLICA ||
+		trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
+}
+
 /*
  * What the table has that an insert or update must take care of.
  */
@@ -631,8 +639,7 @@ describe_table(BdrRelation *rel, Relation local)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 
-		if (trigger->tgenabled != TRIGGER_FIRES_ON_REPLICA &&
-			trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+		if (!bdr_trigger_fires(trigger))
 			continue;
 		rel->fires_triggers = true;
 		rel->fires_before |= TRIGGER_FOR_BEFORE(trigger->tgtype);

@@ -14,9 +14,9 @@
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/heap.h"
-#include "catalog/pg_trigger.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
 #include "nodes/makefuncs.h"
@@ -134,8 +134,7 @@ fires_triggers(Relation table)
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		if (TRIGGER_FOR_TRUNCATE(triggers->triggers[i].tgtype) &&
-			(triggers->triggers[i].tgenabled == TRIGGER_FIRES_ALWAYS ||
-			 triggers->triggers[i].tgenabled == TRIGGER_FIRES_ON_REPLICA))
+			bdr_trigger_fires(&triggers->triggers[i]))
 			return true;
 	}
 	return false;
@@ -154,7 +153,12 @@ add_referencing(Targets *targets)
 		ListCell   *lc;
 
 		foreach(lc, relids)
-			add_table(targets, table_open(lfirst_oid(lc), AccessExclusiveLock));
+		{
+			Relation	table = table_open(lfirst_oid(lc), AccessExclusiveLock);
+
+			CheckTableNotInUse(table, "TRUNCATE");
+			add_table(targets, table);
+		}
 	}
 }
 

@@ -338,6 +338,7 @@ extern void bdr_relation_define(BdrReader *reader);
 extern BdrRelation *bdr_relation_open(uint32 remote_relid);
 extern bool bdr_relation_open_this(BdrRelation *rel);
 extern BdrRelation *bdr_relation_find(uint32 remote_relid);
+extern bool bdr_trigger_fires(const Trigger *trigger);
 extern Relation bdr_relation_open_exclusive(BdrRelation *rel);
 extern void bdr_relation_drop(BdrRelation *rel);
 extern IndexScanDesc bdr_relation_scan(BdrRelation *rel, BdrLookup *lookup);
@@ -474,7 +475,6 @@ extern void bdr_conflict_local_version(TransactionId xmin, BdrVersion *version);
 extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
 extern const char *const bdr_conflict_type_names[];
 
-extern bool bdr_conflict_is_concurrent(const BdrVersion *version);
 extern bool bdr_conflict_with_update(TupleTableSlot *row);
 extern bool bdr_conflict_with_delete(TupleTableSlot *row);
 

@@ -4,8 +4,6 @@
 package catalog
 
 import (
-	"fmt"
-
 	"bdr/gosrc/hand"
 )
 
@@ -116,12 +114,6 @@ func InsertLocalNode(id uint32, uuid string) hand.Stmt {
 	return hand.Stmt{SQL: `INSERT INTO bdr.local_node (node_id, node_uuid) VALUES ($1::oid, $2::uuid)`, Args: []any{id, uuid}}
 }
 
-// CreateMessageOrigin makes the origin that tells our messages in WAL from those
-// of users. It must have committed before the first message.
-func CreateMessageOrigin(dboid uint32) hand.Stmt { return CreateOrigin(messageOrigin(dboid)) }
-
-func messageOrigin(dboid uint32) string { return fmt.Sprintf("bdr_%d_message", dboid) }
-
 // LabelDatabase marks the database, so that the supervisor keeps a manager in it.
 func LabelDatabase(database string) hand.Stmt {
 	return hand.Stmt{SQL: `SECURITY LABEL FOR bdr ON DATABASE ` + QuoteIdentifier(database) + ` IS 'node'`}
@@ -133,9 +125,8 @@ func UnlabelDatabase(database string) hand.Stmt {
 }
 
 // ForgetNode removes everything this database knows about being a node.
-func ForgetNode(dboid uint32) []hand.Stmt {
+func ForgetNode() []hand.Stmt {
 	return []hand.Stmt{
-		DropOrigin(messageOrigin(dboid)),
 		{SQL: `DELETE FROM bdr.subscription`},
 		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `DELETE FROM bdr.local_join`},

@@ -11,11 +11,10 @@ func SelectSlots() hand.Stmt {
  WHERE database = pg_catalog.current_database() AND plugin = 'bdr_output' AND slot_name LIKE 'bdr\_%' ORDER BY 1`}
 }
 
-// SelectOrigins reads the names of the origins of this database from which
-// changes came.
+// SelectOrigins reads the names of our origins of this database.
 func SelectOrigins(dboid uint32) hand.Stmt {
 	return hand.Stmt{SQL: `SELECT roname FROM pg_catalog.pg_replication_origin
- WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_') AND roname <> $2 ORDER BY 1`, Args: []any{dboid, messageOrigin(dboid)}}
+ WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_') ORDER BY 1`, Args: []any{dboid}}
 }
 
 // TerminateSlotUser ends the sender that uses a slot.

@@ -10,6 +10,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/hand"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
 )
 
 // CreateNode is bdr.create_node(node_name, local_dsn, node_kind). It writes in
@@ -36,7 +37,7 @@ func (s *Service) CreateNode(ctx context.Context, r *hand.Request) (hand.Rows, e
 		return hand.Rows{}, err
 	}
 	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID),
-		catalog.CreateMessageOrigin(s.deps.DatabaseOID), catalog.LabelDatabase(s.deps.DatabaseName))
+		catalog.CreateOrigin(stream.MessageOrigin(s.deps.DatabaseOID)), catalog.LabelDatabase(s.deps.DatabaseName))
 	if _, err := r.Run(ctx, statements...); err != nil {
 		return hand.Rows{}, err
 	}
@@ -194,7 +195,8 @@ func (s *Service) dropLocal(ctx context.Context, r *hand.Request, local catalog.
 	if err := s.leave(ctx); err != nil {
 		return err
 	}
-	_, err := r.Run(ctx, append(catalog.ForgetNode(s.deps.DatabaseOID), catalog.UnlabelDatabase(s.deps.DatabaseName))...)
+	statements := append(catalog.ForgetNode(), catalog.DropOrigin(stream.MessageOrigin(s.deps.DatabaseOID)), catalog.UnlabelDatabase(s.deps.DatabaseName))
+	_, err := r.Run(ctx, statements...)
 	return err
 }
 

@@ -308,7 +308,7 @@ func (s *Service) closeParted(ctx context.Context) error {
 }
 
 // dropTraces drops every slot and origin of this database that is ours, and
-// what is left of a copy.
+// what is left of a copy. The origin of messages goes with the node.
 func (s *Service) dropTraces(ctx context.Context) error {
 	if err := s.removeDump(); err != nil {
 		return err
@@ -325,6 +325,9 @@ func (s *Service) dropTraces(ctx context.Context) error {
 		errs = append(errs, s.dropSlot(ctx, name))
 	}
 	for _, name := range catalog.Texts(results[1]) {
+		if name == stream.MessageOrigin(s.deps.DatabaseOID) {
+			continue
+		}
 		_, err := s.deps.Host.Run(ctx, catalog.DropOrigin(name))
 		errs = append(errs, err)
 	}
