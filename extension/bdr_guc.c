@@ -18,7 +18,7 @@
 
 int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
 static int	dead_row_retention = 10 * 60;	/* these two are the manager's */
-static int	watermark_interval = 10000;
+static int	watermark_interval = 1000;
 bool		bdr_debug_faults = false;
 bool		bdr_debug_trust_peers = false;
 static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
@@ -145,9 +145,9 @@ define_retention_settings(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("bdr.watermark_interval",
 							"Time between two watermarks of a node, and between two looks at what can be cleaned up.",
-							NULL,
+							"While nothing happens it grows up to ten times that.",
 							&watermark_interval,
-							10000, 10, 60 * 60 * 1000,
+							1000, 10, 60 * 60 * 1000,
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);

@@ -188,19 +188,22 @@ has_free_slot(void)
 
 /*
  * On disk an older xmin than the one that counts does no harm: a crash then
- * makes us keep more.
+ * makes us keep more.  A checkpoint writes it in its time.
  */
 static void
 move_slot(TransactionId xmin)
 {
 	ReplicationSlot *slot = MyReplicationSlot;
+	bool		later;
 
 	SpinLockAcquire(&slot->mutex);
+	later = TransactionIdIsValid(slot->data.xmin) && TransactionIdPrecedes(slot->data.xmin, xmin);
 	slot->data.xmin = xmin;
 	slot->effective_xmin = xmin;
 	SpinLockRelease(&slot->mutex);
 	ReplicationSlotMarkDirty();
-	ReplicationSlotSave();
+	if (!later)
+		ReplicationSlotSave();
 	ReplicationSlotsComputeRequiredXmin(false);
 }
 

@@ -28,7 +28,9 @@ const (
 	// deleteMax is how many rows go in one transaction of the main thread.
 	deleteMax = 5000
 	// turnDefault is the time between two turns where the setting is unknown.
-	turnDefault = 10 * time.Second
+	turnDefault = time.Second
+	// idleMax is how many times longer it becomes while nothing happens.
+	idleMax = 10
 )
 
 // A keeper keeps dead rows, and what is remembered of versions that have none,
@@ -38,6 +40,8 @@ type keeper struct {
 	m          *Manager
 	retention  conflict.Retention
 	watermarks conflict.Watermarks
+	next       uint64 // transaction of the last turn
+	safe       int64  // time up to which all had promised then
 	cleaned    int64  // remembered versions that are older are gone
 	unmarked   uint64 // marks of transactions before this one are gone
 	full       bool   // it was said that there is no slot
@@ -67,8 +71,8 @@ type surroundings struct {
 	listeners []uint32
 }
 
-// keepVersions takes turns until the manager stops: now and then, and when the
-// cluster or a setting has changed.
+// keepVersions takes turns until the manager stops: now and then, less often
+// while nothing happens, and when the cluster or a setting has changed.
 func (m *Manager) keepVersions() {
 	k := m.keeper
 	reloaded := make(chan struct{}, 1)
@@ -78,15 +82,20 @@ func (m *Manager) keepVersions() {
 		default:
 		}
 	})
-	for m.ctx.Err() == nil {
+	for idle := 1; m.ctx.Err() == nil; {
 		changed := m.member.Changed()
-		if err := k.turn(m.ctx); err != nil {
+		busy, err := k.turn(m.ctx)
+		if err != nil {
 			k.complain(err)
 			changed = nil
 		} else {
 			k.complaint = ""
 		}
-		timer := time.NewTimer(k.interval())
+		idle = min(2*idle, idleMax)
+		if busy {
+			idle = 1
+		}
+		timer := time.NewTimer(time.Duration(idle) * k.interval())
 		select {
 		case <-timer.C:
 		case <-changed:
@@ -124,29 +133,32 @@ func (k *keeper) limit() int64 {
 	return seconds * 1_000_000
 }
 
-// turn does once what keepVersions repeats. The sample comes first: the
-// watermark that is written last is later.
-func (k *keeper) turn(ctx context.Context) error {
+// turn does once what keepVersions repeats. It is busy if transactions or
+// promises have come since the last one. The sample comes first: the watermark
+// that is written last is later.
+func (k *keeper) turn(ctx context.Context) (busy bool, err error) {
 	s, err := k.look(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	k.retention.Note(conflict.Sample{Xmin: s.sample.Xmin, Next: s.sample.Next, Clock: s.sample.Clock, Newest: s.sample.Newest})
 	if len(s.senders) == 0 {
-		return k.rest(ctx, s)
+		return false, k.rest(ctx, s)
 	}
 	safe, blocker, asked := k.promises(s)
+	busy = s.sample.Next != k.next || safe != k.safe
+	k.next, k.safe = s.sample.Next, safe
 	began, ended := k.move(s, safe, blocker)
 	if err := k.hold(ctx, s, safe, blocker); err != nil {
-		return err
+		return busy, err
 	}
 	if began || ended {
 		k.tellCut(ctx, s, began)
 	}
 	if err := k.clean(ctx, safe, k.retention.Passed); err != nil {
-		return err
+		return busy, err
 	}
-	return k.promise(ctx, s, asked)
+	return busy, k.promise(ctx, s, asked)
 }
 
 func (k *keeper) look(ctx context.Context) (surroundings, error) {

@@ -156,8 +156,9 @@ func testKeptForLatePeer(t *testing.T, c *pgtest.Cluster) {
 	b.Wait(resumeLimit, lines, "0")
 }
 
-// The slot is on disk before anything relies on it, and a node that comes back
-// asks its peers again, though they have nothing new to say.
+// The slot is on disk before anything relies on it, where it stood then or
+// earlier, and a node that comes back asks its peers again, though they have
+// nothing new to say.
 func testKeptOverCrash(t *testing.T, c *pgtest.Cluster) {
 	b, d := c.Nodes[1], c.Nodes[2]
 	waitRest(c.Nodes...)
@@ -168,8 +169,8 @@ func testKeptOverCrash(t *testing.T, c *pgtest.Cluster) {
 	before := b.Value(xmin)
 	b.Must(b.Kill9())
 	b.Must(b.Start())
-	if got := b.Value(xmin); got != before {
-		t.Errorf("the hold stands at %s after a crash, before at %s", got, before)
+	if got := b.Value("SELECT age(xmin) >= age('" + before + "'::xid) FROM (" + xmin + ") s"); got != "t" {
+		t.Errorf("the hold stands at %s after a crash, before at %s", b.Value(xmin), before)
 	}
 	b.Wait(resumeLimit, holdStatus, "holding")
 	b.Exec(vacuum)
