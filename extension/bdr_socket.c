@@ -9,6 +9,9 @@
  *
  *		Reading takes as much as is there, so that a stream of frames costs
  *		one system call for many messages.
+ *
+ *		A replication connection that the manager has lent to a writer is read
+ *		here, too; its messages have PostgreSQL's framing.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -38,6 +41,9 @@
 struct BdrSocket
 {
 	int			fd;
+	bool		server;			/* it is a server's: the kind comes first */
+	int			descriptor;		/* that came with a message; -1: none */
+	int			error;			/* with which the stream ended; 0: none */
 	WaitEventSet *events;		/* latch, postmaster, fd at position 2 */
 	uint32		waiting_for;	/* what position 2 waits for */
 	TimestampTz deadline;		/* 0: none */
@@ -57,6 +63,8 @@ static int	take_message(BdrSocket *sock, BdrMessage *msg);
 static Size message_bytes(BdrSocket *sock);
 static void make_room(BdrSocket *sock);
 static int	fill(BdrSocket *sock);
+static ssize_t receive(BdrSocket *sock);
+static void keep_descriptor(BdrSocket *sock, struct msghdr *header);
 static void lost_connection(int error) pg_attribute_noreturn();
 static int	fault_code(const char *sqlstate);
 
@@ -116,11 +124,23 @@ bdr_socket_adopt(int fd)
 	return make_socket(fd);
 }
 
+BdrSocket *
+bdr_socket_adopt_server(int fd, BdrSocket *other)
+{
+	BdrSocket  *sock = bdr_socket_adopt(fd);
+
+	sock->server = true;
+	AddWaitEventToSet(sock->events, WL_SOCKET_READABLE, other->fd, NULL, NULL);
+	return sock;
+}
+
 void
 bdr_socket_close(BdrSocket *sock)
 {
 	FreeWaitEventSet(sock->events);
 	close(sock->fd);
+	if (sock->descriptor >= 0)
+		close(sock->descriptor);
 	ReleaseExternalFD();
 	pfree(sock->buffer);
 	pfree(sock);
@@ -130,6 +150,35 @@ int
 bdr_socket_fd(BdrSocket *sock)
 {
 	return sock->fd;
+}
+
+int
+bdr_socket_error(BdrSocket *sock)
+{
+	return sock->error;
+}
+
+int
+bdr_socket_take_descriptor(BdrSocket *sock)
+{
+	int			fd = sock->descriptor;
+
+	sock->descriptor = -1;
+	return fd;
+}
+
+void
+bdr_socket_put_back(BdrSocket *sock, BdrMessage *msg)
+{
+	sock->start -= HEADER_BYTES + msg->body.len;
+	Assert(sock->buffer + sock->start + HEADER_BYTES == msg->body.data);
+}
+
+const char *
+bdr_socket_unread(BdrSocket *sock, Size *len)
+{
+	*len = sock->end - sock->start;
+	return sock->buffer + sock->start;
 }
 
 bool
@@ -160,7 +209,7 @@ bdr_socket_try_read(BdrSocket *sock, BdrMessage *msg)
 			return 0;
 		if (got > 0)
 			continue;
-		if (sock->end > sock->start)
+		if (sock->end > sock->start && !sock->server)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("connection to the bdr manager ended in the middle of a message")));
@@ -380,10 +429,11 @@ make_socket(int fd)
 	BdrSocket  *sock = MemoryContextAllocZero(TopMemoryContext, sizeof(BdrSocket));
 
 	sock->fd = fd;
+	sock->descriptor = -1;
 	sock->size = BUFFER_BYTES_MIN;
 	sock->buffer = MemoryContextAlloc(TopMemoryContext, sock->size);
 	sock->waiting_for = WL_SOCKET_READABLE;
-	sock->events = BdrCreateWaitEventSet(3);
+	sock->events = BdrCreateWaitEventSet(4);
 	AddWaitEventToSet(sock->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(sock->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(sock->events, WL_SOCKET_READABLE, fd, NULL, NULL);
@@ -429,7 +479,7 @@ take_message(BdrSocket *sock, BdrMessage *msg)
 	bytes = message_bytes(sock);
 	if (sock->end - sock->start < bytes)
 		return 0;
-	msg->kind = (BdrMessageKind) sock->buffer[sock->start + sizeof(uint32)];
+	msg->kind = (BdrMessageKind) sock->buffer[sock->start + (sock->server ? 0 : sizeof(uint32))];
 	msg->body.data = sock->buffer + sock->start + HEADER_BYTES;
 	msg->body.len = msg->body.maxlen = (int) (bytes - HEADER_BYTES);
 	msg->body.cursor = 0;
@@ -442,14 +492,15 @@ static Size
 message_bytes(BdrSocket *sock)
 {
 	uint32		length;
+	uint32		least = sock->server ? sizeof(uint32) : 1;
 
-	memcpy(&length, sock->buffer + sock->start, sizeof(length));
+	memcpy(&length, sock->buffer + sock->start + (sock->server ? 1 : 0), sizeof(length));
 	length = pg_ntoh32(length);
-	if (length < 1 || length - 1 > BDR_MESSAGE_BYTES_MAX)
+	if (length < least || length - least > BDR_MESSAGE_BYTES_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("message of %u bytes from the bdr manager", length)));
-	return (Size) length + sizeof(uint32);
+				 errmsg("message of %u bytes from %s", length, sock->server ? "a peer" : "the bdr manager")));
+	return (Size) length - least + HEADER_BYTES;
 }
 
 /*
@@ -476,27 +527,69 @@ make_room(BdrSocket *sock)
 	sock->buffer = repalloc_huge(sock->buffer, sock->size);
 }
 
-/* 1: received something; 0: nothing is there; -1: end of stream. */
+/*
+ * 1: received something; 0: nothing is there; -1: end of stream, which the
+ * manager has to explain when the connection is a server's.
+ */
 static int
 fill(BdrSocket *sock)
 {
 	make_room(sock);
 	for (;;)
 	{
-		ssize_t		n = recv(sock->fd, sock->buffer + sock->end, sock->size - sock->end, MSG_DONTWAIT);
+		ssize_t		n = receive(sock);
 
 		if (n > 0)
 		{
 			sock->end += n;
 			return 1;
 		}
-		if (n == 0 || errno == ECONNRESET)
+		if (n == 0)
 			return -1;
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return 0;
-		if (errno != EINTR)
+		if (errno == EINTR)
+			continue;
+		if (!sock->server && errno != ECONNRESET)
 			lost_connection(errno);
+		sock->error = errno;
+		return -1;
 	}
+}
+
+static ssize_t
+receive(BdrSocket *sock)
+{
+	struct iovec part = {sock->buffer + sock->end, sock->size - sock->end};
+	union
+	{
+		struct cmsghdr align;
+		char		bytes[CMSG_SPACE(sizeof(int))];
+	}			control;
+	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1,
+	.msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t		n;
+
+	if (sock->server)
+		return recv(sock->fd, part.iov_base, part.iov_len, MSG_DONTWAIT);
+	n = recvmsg(sock->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n > 0 && header.msg_controllen > 0)
+		keep_descriptor(sock, &header);
+	return n;
+}
+
+/* One that nobody has taken is of no use any more. */
+static void
+keep_descriptor(BdrSocket *sock, struct msghdr *header)
+{
+	struct cmsghdr *item = CMSG_FIRSTHDR(header);
+
+	if (item == NULL || item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS ||
+		item->cmsg_len != CMSG_LEN(sizeof(int)))
+		return;
+	if (sock->descriptor >= 0)
+		close(sock->descriptor);
+	memcpy(&sock->descriptor, CMSG_DATA(item), sizeof(int));
 }
 
 static void

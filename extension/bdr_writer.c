@@ -7,7 +7,8 @@
  *		one peer.  It has two connections to the manager's socket: frames
  *		come in and progress goes out on the data connection, conflicts are
  *		asked on the other, so that a decision never queues behind frames.
- *		It is pure C and knows no peer address.
+ *		It is pure C and knows no peer address.  The manager may lend it the
+ *		peer's stream, to read frames from there: bdr_stream.c.
  *
  *		It ends on SIGTERM, when the postmaster dies, when the manager closes
  *		the data connection and after any error, which it reports in a FAULT
@@ -36,6 +37,7 @@
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
+#include "bdr_stream.h"
 #include "bdr_wire.h"
 
 /* Between the reports of a long transaction. */
@@ -52,13 +54,17 @@ static XLogRecPtr reported_flushed;
 static TimestampTz reported_at;
 static bool report_pending;		/* commits that were not reported */
 static bool stats_pending;		/* counted, not yet handed on */
+static bool manager_is_due;		/* for a look at what it says */
 static BackendState shown = STATE_UNDEFINED;	/* in pg_stat_activity */
 
 static void pin_settings(void);
 static void read_setup(BdrMessage *msg);
 static void writer_loop(void);
+static void handle_message(BdrMessage *msg);
 static bool wait_for_message(BdrMessage *msg);
+static int	next_message(BdrMessage *msg);
 static bool wait_for_socket(void);
+static void handle_silence(void);
 static void handle_signals(void);
 static void apply_frame(StringInfo body);
 static void apply_message(uint8 kind, BdrReader *body);
@@ -67,7 +73,6 @@ static void read_logical_message(BdrReader *body);
 static void read_startup(BdrReader *body);
 static void check_frame_header(BdrReader *reader);
 static bool progress_is_due(void);
-static void report_progress(void);
 static void report_activity(BackendState state);
 static void report_fault(void);
 static void pack_failed(StringInfo buf);
@@ -211,13 +216,31 @@ writer_loop(void)
 	report_activity(STATE_IDLE);
 	while (wait_for_message(&msg))
 	{
-		if (msg.kind != BDR_MSG_APPLY)
+		handle_message(&msg);
+		MemoryContextReset(bdr_change_context);
+	}
+}
+
+static void
+handle_message(BdrMessage *msg)
+{
+	switch (msg->kind)
+	{
+		case BDR_MSG_APPLY:
+			apply_frame(&msg->body);
+			manager_is_due |= bdr_xact.open;
+			break;
+		case BDR_MSG_LEND:
+			bdr_stream_borrow(data, msg);
+			break;
+		case BDR_MSG_RECALL:
+			bdr_stream_recall();
+			break;
+		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("unexpected message from the bdr manager"),
-					 errdetail("A writer was sent \"%c\".", msg.kind)));
-		apply_frame(&msg.body);
-		MemoryContextReset(bdr_change_context);
+					 errdetail("A writer was sent \"%c\".", msg->kind)));
 	}
 }
 
@@ -233,24 +256,36 @@ wait_for_message(BdrMessage *msg)
 		int			got;
 
 		handle_signals();
-		got = bdr_socket_try_read(data, msg);
+		got = next_message(msg);
 		if (got != 0)
 			return got > 0;
 		report_activity(STATE_IDLE);
-		if (wait_for_socket())
-			continue;
-		if (report_pending)
-			report_progress();
-		else
-		{
-			/* nothing came for a while */
-			if (bdr_progress_flushed() != reported_flushed)
-				report_progress();
-			if (!bdr_xact.started)
-				pgstat_report_stat(true);
-			stats_pending = false;
-		}
+		report_pending |= bdr_stream_has_news();
+		if (progress_is_due())
+			bdr_writer_report();
+		if (!wait_for_socket())
+			handle_silence();
 	}
+}
+
+/*
+ * From the manager or, while it is lent, from the stream; the manager is looked
+ * at before we wait, after each report, and between the frames of a transaction.
+ */
+static int
+next_message(BdrMessage *msg)
+{
+	if (manager_is_due || !bdr_stream_is_lent())
+	{
+		int			got = bdr_socket_try_read(data, msg);
+
+		manager_is_due = false;
+		if (got != 0 || !bdr_stream_is_lent())
+			return got;
+	}
+	if (bdr_stream_take(msg))
+		return 1;
+	return bdr_socket_try_read(data, msg);
 }
 
 /*
@@ -262,8 +297,27 @@ static bool
 wait_for_socket(void)
 {
 	bool		pending = report_pending || bdr_progress_pending() || stats_pending;
+	long		timeout = report_pending ? BDR_REPORT_MS : pending ? WalWriterDelay : -1;
 
-	return bdr_socket_wait(data, report_pending ? BDR_REPORT_MS : pending ? WalWriterDelay : -1);
+	return bdr_stream_is_lent() ? bdr_stream_wait(timeout) : bdr_socket_wait(data, timeout);
+}
+
+/* Nothing came for a while. */
+static void
+handle_silence(void)
+{
+	if (report_pending)
+		bdr_writer_report();
+	else
+	{
+		if (bdr_progress_flushed() != reported_flushed)
+			bdr_writer_report();
+		if (!bdr_xact.started)
+			pgstat_report_stat(true);
+		stats_pending = false;
+	}
+	if (bdr_stream_is_lent())
+		bdr_stream_check_silence();
 }
 
 static void
@@ -290,7 +344,7 @@ bdr_writer_wait(long (*left_ms) (void), const char *activity)
 	while (left > 0)
 	{
 		if (progress_is_due())
-			report_progress();
+			bdr_writer_report();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 Min(left, BDR_PROGRESS_MS), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -354,7 +408,7 @@ apply_frame(StringInfo body)
 	error_context_stack = callback.previous;
 	report_pending |= bdr_counters.commits + bdr_counters.skipped != commits;
 	if (progress_is_due())
-		report_progress();
+		bdr_writer_report();
 }
 
 /*
@@ -517,12 +571,13 @@ read_startup(BdrReader *body)
  * Reports
  * ---------------------------------------------------------------------
  */
-static void
-report_progress(void)
+void
+bdr_writer_report(void)
 {
 	StringInfoData buf;
 	const uint64 *counter = (const uint64 *) &bdr_counters;
 
+	manager_is_due = true;
 	report_pending = false;
 	reported_flushed = bdr_progress_flushed();
 	reported_at = GetCurrentTimestamp();
@@ -534,6 +589,7 @@ report_progress(void)
 	for (int i = 0; i < BDR_COUNTERS; i++)
 		pq_sendint64(&buf, counter[i]);
 	pq_sendint64(&buf, bdr_xact.open ? bdr_xact.change_nr : 0);
+	bdr_stream_report(&buf);
 	bdr_socket_send(data, &buf);
 	pfree(buf.data);
 	bdr_stats_report();
@@ -614,7 +670,7 @@ send_failed(StringInfo failed, ErrorData *edata)
 	StringInfoData fault;
 
 	if (bdr_activity != NULL)
-		report_progress();
+		bdr_writer_report();
 	if (bdr_xact.open)
 		bdr_socket_send(data, failed);
 	bdr_fault_pack(&fault, edata);

@@ -92,6 +92,9 @@ extern BdrCounters bdr_counters;
 /* bdr_writer.c: wait, interruptibly and reporting, until left_ms returns 0. */
 extern void bdr_writer_wait(long (*left_ms) (void), const char *activity);
 
+/* PROGRESS: the manager knows then what has been applied by now. */
+extern void bdr_writer_report(void);
+
 /* Reset after each change, or each run of inserts. */
 extern MemoryContext bdr_change_context;
 

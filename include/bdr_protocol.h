@@ -17,7 +17,7 @@
 #include "lib/stringinfo.h"
 
 /* First message of every connection; both ends must be of one build. */
-#define BDR_SOCKET_VERSION		"0.1.0/4"
+#define BDR_SOCKET_VERSION		"0.1.0/5"
 
 /* Largest body: a 1 GB row and its frame fit. */
 #define BDR_MESSAGE_BYTES_MAX	((Size) 1024 * 1024 * 1024 + 64 * 1024)
@@ -45,7 +45,11 @@ typedef enum BdrMessageKind
 	BDR_MSG_FACTS = 'v',		/* writer: what an incoming version collides with */
 	BDR_MSG_PLAN = 'z',			/* Go: what to do about it */
 	BDR_MSG_FETCH = 't',		/* writer: which values an update left out */
-	BDR_MSG_FETCHED = 'i'		/* Go: the values, or that the row is gone */
+	BDR_MSG_FETCHED = 'i',		/* Go: the values, or that the row is gone */
+	BDR_MSG_LEND = 'j',			/* Go: read the peer's stream yourself */
+	BDR_MSG_RECALL = 'm',		/* Go: give it back */
+	BDR_MSG_RETURNED = 'b',		/* writer: here it is */
+	BDR_MSG_HEARD = 'o'			/* writer: what the peer said about itself */
 } BdrMessageKind;
 
 /* Roles in HELLO. */
@@ -70,6 +74,13 @@ extern BdrSocket *bdr_socket_connect(const char *path, char role, uint64 token);
  */
 extern BdrSocket *bdr_socket_try_connect(const char *path, char role, uint64 token, int timeout_ms);
 extern BdrSocket *bdr_socket_adopt(int fd);
+
+/*
+ * As above, for a connection to a server in which CopyData comes.  Its waits
+ * end when something comes on the other socket, too.  Only for reading; a
+ * stream that ends in the middle of a message simply ends.
+ */
+extern BdrSocket *bdr_socket_adopt_server(int fd, BdrSocket *other);
 extern void bdr_socket_close(BdrSocket *sock);
 extern int	bdr_socket_fd(BdrSocket *sock);
 
@@ -90,6 +101,19 @@ extern int	bdr_socket_try_read(BdrSocket *sock, BdrMessage *msg);
  * interrupts.
  */
 extern bool bdr_socket_wait(BdrSocket *sock, long timeout_ms);
+
+/* The errno with which the stream ended; 0 when the other end closed it. */
+extern int	bdr_socket_error(BdrSocket *sock);
+
+/* The descriptor that came with the last message that had one, or -1. */
+extern int	bdr_socket_take_descriptor(BdrSocket *sock);
+
+/*
+ * Makes msg, which was read last, unread again; and what was received and not
+ * read, until the next read.
+ */
+extern void bdr_socket_put_back(BdrSocket *sock, BdrMessage *msg);
+extern const char *bdr_socket_unread(BdrSocket *sock, Size *len);
 
 extern void bdr_message_begin(StringInfo buf, BdrMessageKind kind);
 extern void bdr_message_text(StringInfo buf, const char *value);	/* NULL allowed */

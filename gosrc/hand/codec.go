@@ -231,8 +231,27 @@ func decodeProgress(body []byte) (Progress, error) {
 	p := Progress{Applied: lsn.LSN(d.u64()), Flushed: lsn.LSN(d.u64()), CommitTime: int64(d.u64()),
 		Commits: d.u64(), Inserts: d.u64(), Updates: d.u64(), Deletes: d.u64(), Truncates: d.u64(),
 		Conflicts: d.u64(), Skipped: d.u64(), Aborts: d.u64(), Deadlocks: d.u64(), ApplyTime: time.Duration(d.u64()) * time.Microsecond,
-		Rows: d.u64()}
+		Rows: d.u64(), Keepalive: lsn.LSN(d.u64()), Sent: int64(d.u64()), Received: int64(d.u64())}
 	return p, d.end(kindProgress)
+}
+
+func decodeHeard(body []byte) (Heard, error) {
+	d := decoder{rest: body}
+	flags := d.u8()
+	h := Heard{ReplyRequested: flags&heardReply != 0, Silence: flags&heardSilence != 0}
+	return h, d.end(kindHeard)
+}
+
+func decodeReturned(body []byte) (Returned, error) {
+	d := decoder{rest: body}
+	r := Returned{InTransaction: d.u8() != 0, Reason: d.optional(), Unread: d.bytes(int(int32(d.u32())))}
+	return r, d.end(kindReturned)
+}
+
+func encodeLend(promised int64) []byte {
+	var e encoder
+	e.u64(uint64(promised))
+	return e
 }
 
 func decodeFailed(body []byte) (Failed, error) {

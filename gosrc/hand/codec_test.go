@@ -26,7 +26,9 @@ var bodies = []struct {
 	{"rows", rowsBody(3, Text("x"), nil), func(b []byte) (any, error) { return decodeResults(b) }},
 	{"launched", []byte{0, 0, 0, 9}, func(b []byte) (any, error) { return decodeLaunched(b) }},
 	{"settings", []byte("\x00\x01\x00\x00\x00\x01a\xff\xff\xff\xff"), func(b []byte) (any, error) { return decodeSettings(b) }},
-	{"progress", make([]byte, 14*8), func(b []byte) (any, error) { return decodeProgress(b) }},
+	{"progress", make([]byte, 17*8), func(b []byte) (any, error) { return decodeProgress(b) }},
+	{"heard", []byte{3}, func(b []byte) (any, error) { return decodeHeard(b) }},
+	{"returned", []byte("\x01\xff\xff\xff\xff\x00\x00\x00\x02ab"), func(b []byte) (any, error) { return decodeReturned(b) }},
 	{"failed", make([]byte, 4+8+8+4+4+4), func(b []byte) (any, error) { return decodeFailed(b) }},
 	{"conflict", make([]byte, 1+13+13+1), func(b []byte) (any, error) { return decodeConflict(b) }},
 	{"facts", []byte(factsBody), func(b []byte) (any, error) { return decodeFacts(b) }},
@@ -102,13 +104,13 @@ func TestLayouts(t *testing.T) {
 		t.Errorf("DECISION %q", decision)
 	}
 	var e encoder
-	for i := range uint64(14) {
+	for i := range uint64(17) {
 		e.u64(i + 1)
 	}
 	p, err := decodeProgress(e)
 	if want := (Progress{Applied: lsn.LSN(1), Flushed: lsn.LSN(2), CommitTime: 3, Commits: 4, Inserts: 5, Updates: 6,
 		Deletes: 7, Truncates: 8, Conflicts: 9, Skipped: 10, Aborts: 11, Deadlocks: 12, ApplyTime: 13 * time.Microsecond,
-		Rows: 14}); err != nil || p != want {
+		Rows: 14, Keepalive: 15, Sent: 16, Received: 17}); err != nil || p != want {
 		t.Errorf("PROGRESS %+v %v", p, err)
 	}
 	f, err := decodeFailed([]byte("\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x04\x00\x00\x00\x01s\xff\xff\xff\xff"))

@@ -89,6 +89,18 @@ func (c *conn) write(k kind, body, payload []byte) error {
 	return c.send(payload)
 }
 
+// writeWith sends one message that takes a descriptor to the other process.
+func (c *conn) writeWith(fd int, k kind, body []byte) error {
+	both, ok := c.socket.(*quiet.Conn)
+	if !ok {
+		return violation("%s needs a Unix socket", k)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	message := binary.BigEndian.AppendUint32(nil, uint32(len(body)+1))
+	return both.WriteRights(append(append(message, byte(k)), body...), fd)
+}
+
 // send writes the head and what follows it; the caller holds mu.
 func (c *conn) send(payload []byte) error {
 	if both, ok := c.socket.(*quiet.Conn); ok {

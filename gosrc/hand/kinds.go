@@ -2,7 +2,7 @@ package hand
 
 // SocketVersion names the messages; both ends must be of one build. The same string is
 // BDR_SOCKET_VERSION in include/bdr_protocol.h.
-const SocketVersion = "0.1.0/4"
+const SocketVersion = "0.1.0/5"
 
 // messageBytesMax limits a body; BDR_MESSAGE_BYTES_MAX in C.
 const messageBytesMax = 1<<30 + 64*1024
@@ -34,6 +34,10 @@ const (
 	kindPlan     kind = 'z'
 	kindFetch    kind = 't'
 	kindFetched  kind = 'i'
+	kindLend     kind = 'j'
+	kindRecall   kind = 'm'
+	kindReturned kind = 'b'
+	kindHeard    kind = 'o'
 )
 
 // kindNames are the names in the documents.
@@ -44,6 +48,7 @@ var kindNames = map[kind]string{
 	kindApply: "APPLY", kindProgress: "PROGRESS", kindFailed: "FAILED", kindConflict: "CONFLICT", kindDecision: "DECISION",
 	kindFacts: "FACTS", kindPlan: "PLAN",
 	kindFetch: "FETCH", kindFetched: "FETCHED",
+	kindLend: "LEND", kindRecall: "RECALL", kindReturned: "RETURNED", kindHeard: "HEARD",
 }
 
 func (k kind) String() string {

@@ -228,7 +228,7 @@ func TestWriter(t *testing.T) {
 // testWriterEnd: progress, the fault, then the end of both connections.
 func testWriterEnd(t *testing.T, w *Writer, c, d fake) {
 	t.Helper()
-	c.send(kindProgress, make([]byte, 14*8))
+	c.send(kindProgress, make([]byte, 17*8))
 	c.send(kindFailed, make([]byte, 4+8+8+4+4+4))
 	c.send(kindFault, encodeFault(pgerr.New(pgerr.UniqueViolation, "twice")))
 	if _, err := w.Receive(); err != nil {

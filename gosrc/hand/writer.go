@@ -45,6 +45,32 @@ type Progress struct {
 	Deadlocks  uint64        // of which it was the victim
 	ApplyTime  time.Duration // of the transactions that wrote, from first change to commit
 	Rows       uint64        // of the transaction in progress
+	Keepalive  lsn.LSN       // of the peer, read by the writer itself: all that ends before is applied; zero: none
+	Sent       int64         // when the last message was sent that the writer read itself, as CommitTime; 0: none
+	Received   int64         // and when it came
+}
+
+// A Report is what a writer says of itself: a Progress, and while it has the
+// peer's stream, a Heard or a Returned.
+type Report any
+
+// Heard is what the peer said about itself. Everything before it is in the last
+// Progress.
+type Heard struct {
+	ReplyRequested bool
+	Silence        bool // nothing has come for long
+}
+
+const (
+	heardReply   = 1
+	heardSilence = 2
+)
+
+// Returned is a stream that comes back.
+type Returned struct {
+	InTransaction bool
+	Reason        string // why nothing more can be read; "": it can be tried
+	Unread        []byte // of the stream, from the beginning of a message
 }
 
 // Failed says which change of which transaction a writer could not apply. As
@@ -243,22 +269,36 @@ func (w *Writer) Setup(s Setup) error { return w.data.write(kindSetup, encodeSet
 // Apply sends one frame. It blocks while the writer is behind; Close ends it.
 func (w *Writer) Apply(frame []byte) error { return w.data.write(kindApply, nil, frame) }
 
-// Receive returns the next progress, the writer's fault as *pgerr.Error or
+// Lend lets the writer read the peer's stream itself, from the connection with
+// this descriptor, until it returns it. The peer has promised that nothing older
+// than promised comes, in microseconds since 2000-01-01.
+func (w *Writer) Lend(fd int, promised int64) error {
+	return w.data.writeWith(fd, kindLend, encodeLend(promised))
+}
+
+// Recall asks for the stream; the writer finishes the transaction in progress.
+func (w *Writer) Recall() error { return w.data.write(kindRecall, nil, nil) }
+
+// Receive returns the next report, the writer's fault as *pgerr.Error or
 // *Failed, or io.EOF when the writer ended.
-func (w *Writer) Receive() (Progress, error) {
+func (w *Writer) Receive() (Report, error) {
 	m, err := w.data.read()
 	if err != nil {
-		return Progress{}, endAsEOF(err)
+		return nil, endAsEOF(err)
 	}
 	switch m.kind {
 	case kindProgress:
 		return decodeProgress(m.body)
+	case kindHeard:
+		return decodeHeard(m.body)
+	case kindReturned:
+		return decodeReturned(m.body)
 	case kindFault:
-		return Progress{}, decodeFault(m.body)
+		return nil, decodeFault(m.body)
 	case kindFailed:
-		return Progress{}, w.receiveFailed(m.body)
+		return nil, w.receiveFailed(m.body)
 	}
-	return Progress{}, violation("%s from a writer", m.kind)
+	return nil, violation("%s from a writer", m.kind)
 }
 
 // receiveFailed joins FAILED with the FAULT that follows it.

@@ -29,7 +29,8 @@ const (
 	deleteMax = 5000
 	// turnDefault is the time between two turns where the setting is unknown.
 	turnDefault = time.Second
-	// idleMax is how many times longer it becomes while nothing happens.
+	// idleMax is how many times longer it becomes while nothing happens, and
+	// between two looks at what is locked now and then.
 	idleMax = 10
 )
 
@@ -40,12 +41,14 @@ type keeper struct {
 	m          *Manager
 	retention  conflict.Retention
 	watermarks conflict.Watermarks
-	next       uint64 // transaction of the last turn
-	safe       int64  // time up to which all had promised then
-	cleaned    int64  // remembered versions that are older are gone
-	unmarked   uint64 // marks of transactions before this one are gone
-	full       bool   // it was said that there is no slot
-	complaint  string // the last one in the log
+	nodes      nodes     // as they were when they were read last
+	next       uint64    // transaction of the last turn
+	safe       int64     // time up to which all had promised then
+	swept      time.Time // of the last clean-up
+	cleaned    int64     // remembered versions that are older are gone
+	unmarked   uint64    // marks of transactions before this one are gone
+	full       bool      // it was said that there is no slot
+	complaint  string    // the last one in the log
 
 	mu     sync.Mutex
 	status holdStatus
@@ -65,10 +68,17 @@ type holdStatus struct {
 
 // surroundings is what one turn looks at.
 type surroundings struct {
-	self      catalog.Node
-	senders   []catalog.Node // who may send us something that is not new
+	nodes
 	sample    catalog.Sample
 	listeners []uint32
+}
+
+// nodes is what the catalog says of them. A user may lock it, and the main thread
+// would wait for that, so a turn does not read it without need.
+type nodes struct {
+	self    catalog.Node
+	senders []catalog.Node // who may send us something that is not new
+	read    time.Time      // zero: to be read
 }
 
 // keepVersions takes turns until the manager stops: now and then, less often
@@ -99,6 +109,7 @@ func (m *Manager) keepVersions() {
 		select {
 		case <-timer.C:
 		case <-changed:
+			k.nodes.read = time.Time{}
 		case <-reloaded:
 		case <-m.ctx.Done():
 		}
@@ -155,32 +166,49 @@ func (k *keeper) turn(ctx context.Context) (busy bool, err error) {
 	if began || ended {
 		k.tellCut(ctx, s, began)
 	}
-	if err := k.clean(ctx, safe, k.retention.Passed); err != nil {
-		return busy, err
+	if time.Since(k.swept) >= idleMax*k.interval() {
+		if err := k.clean(ctx, safe, k.retention.Passed); err != nil {
+			return busy, err
+		}
+		k.swept = time.Now()
 	}
 	return busy, k.promise(ctx, s, asked)
 }
 
 func (k *keeper) look(ctx context.Context) (surroundings, error) {
-	var s surroundings
-	results, err := k.m.main.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes(), catalog.SelectListeners(), catalog.SelectSample())
+	if time.Since(k.nodes.read) >= idleMax*k.interval() {
+		if err := k.readNodes(ctx); err != nil {
+			return surroundings{}, err
+		}
+	}
+	s := surroundings{nodes: k.nodes}
+	results, err := k.m.main.Run(ctx, catalog.SelectListeners(), catalog.SelectSample())
 	if err != nil {
 		return s, err
+	}
+	if s.listeners, err = catalog.Listeners(results[0]); err != nil {
+		return s, err
+	}
+	s.sample, err = catalog.SampleOf(results[1])
+	return s, err
+}
+
+func (k *keeper) readNodes(ctx context.Context) error {
+	results, err := k.m.main.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
+	if err != nil {
+		return err
 	}
 	local, _, err := catalog.Local(results[0])
 	if err != nil {
-		return s, err
+		return err
 	}
-	nodes, err := catalog.Nodes(results[1])
+	all, err := catalog.Nodes(results[1])
 	if err != nil {
-		return s, err
+		return err
 	}
-	s.self, s.senders = senders(local.ID, nodes)
-	if s.listeners, err = catalog.Listeners(results[2]); err != nil {
-		return s, err
-	}
-	s.sample, err = catalog.SampleOf(results[3])
-	return s, err
+	k.nodes.self, k.nodes.senders = senders(local.ID, all)
+	k.nodes.read = time.Now()
+	return nil
 }
 
 // senders returns the local node and those from which it may get changes,

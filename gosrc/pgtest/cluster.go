@@ -20,6 +20,7 @@ type Option func(*plan)
 
 type plan struct {
 	proxies  bool
+	tls      bool
 	members  int // how many of the nodes join; the others only get the extension
 	settings map[string]string
 }
@@ -55,6 +56,11 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 	}
 	c := &Cluster{Dir: dir, t: t}
 	t.Cleanup(c.tearDown)
+	if p.tls {
+		if p.settings, err = offerTLS(dir, p.settings); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := range n {
 		c.addNode(fmt.Sprintf("node%d", i+1), p)
 	}

@@ -91,6 +91,22 @@ func (c *Conn) WriteBoth(first, second []byte) (written int, err error) {
 	return written, nil
 }
 
+// WriteRights writes a short message, and gives a copy of a descriptor to the
+// process at the other end of the Unix socket.
+func (c *Conn) WriteRights(b []byte, fd int) error {
+	socket, ok := c.Conn.(*net.UnixConn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	n, _, err := socket.WriteMsgUnix(b, syscall.UnixRights(fd), nil)
+	if err == nil && n < len(b) {
+		_, err = socket.Write(b[n:])
+	}
+	return err
+}
+
 // CloseWrite ends the direction to the peer.
 func (c *Conn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })

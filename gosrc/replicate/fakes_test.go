@@ -37,10 +37,12 @@ type fakeStream struct {
 	once     sync.Once
 	mu       sync.Mutex
 	heard    []confirmation
+	lendable bool
+	resumed  chan []byte // what Resume was given
 }
 
 func newFakeStream() *fakeStream {
-	return &fakeStream{messages: make(chan stream.Message), closed: make(chan struct{})}
+	return &fakeStream{messages: make(chan stream.Message), closed: make(chan struct{}), resumed: make(chan []byte, 10)}
 }
 
 func (s *fakeStream) Receive(ctx context.Context) (stream.Message, error) {
@@ -66,6 +68,21 @@ func (s *fakeStream) Confirm(write, flush, apply lsn.LSN, ask bool) error {
 
 func (s *fakeStream) Close() { s.once.Do(func() { close(s.closed) }) }
 
+// Lend says no unless a test made the stream lendable.
+func (s *fakeStream) Lend() (int, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return 7, s.lendable, nil
+}
+
+func (s *fakeStream) Resume(unread []byte, reason string) error {
+	if reason != "" {
+		return errors.New(reason)
+	}
+	s.resumed <- unread
+	return nil
+}
+
 func (s *fakeStream) confirmations() []confirmation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,9 +107,11 @@ func (s *fakeStream) frame(end lsn.LSN, payload []byte) {
 
 type fakeWriter struct {
 	setup     hand.Setup
-	frames    chan []byte        // what Apply was given; nobody reading it is backpressure
-	reports   chan hand.Progress // what Receive returns
-	fault     chan error         // what Receive returns at the end
+	frames    chan []byte      // what Apply was given; nobody reading it is backpressure
+	reports   chan hand.Report // what Receive returns
+	loans     chan int64       // promises of what Lend was given
+	recalls   chan struct{}
+	fault     chan error // what Receive returns at the end
 	questions chan hand.Question
 	answers   chan any      // hand.Decision, hand.Plan
 	broken    chan struct{} // closed: the socket is
@@ -102,7 +121,7 @@ type fakeWriter struct {
 }
 
 func newFakeWriter() *fakeWriter {
-	return &fakeWriter{frames: make(chan []byte), reports: make(chan hand.Progress), fault: make(chan error, 1),
+	return &fakeWriter{frames: make(chan []byte), reports: make(chan hand.Report), loans: make(chan int64, 10), recalls: make(chan struct{}, 10), fault: make(chan error, 1),
 		questions: make(chan hand.Question), answers: make(chan any, 10),
 		broken: make(chan struct{}), closed: make(chan struct{})}
 }
@@ -120,14 +139,17 @@ func (w *fakeWriter) Apply(frame []byte) error {
 	}
 }
 
-func (w *fakeWriter) Receive() (hand.Progress, error) {
+func (w *fakeWriter) Lend(_ int, promised int64) error { w.loans <- promised; return nil }
+func (w *fakeWriter) Recall() error                    { w.recalls <- struct{}{}; return nil }
+
+func (w *fakeWriter) Receive() (hand.Report, error) {
 	select {
 	case p := <-w.reports:
 		return p, nil
 	case err := <-w.fault:
-		return hand.Progress{}, err
+		return nil, err
 	case <-w.closed:
-		return hand.Progress{}, io.EOF
+		return nil, io.EOF
 	}
 }
 

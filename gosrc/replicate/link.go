@@ -57,6 +57,7 @@ func (d Deps) open(ctx context.Context, c Config, mode Mode) (*pump, error) {
 		return nil, err
 	}
 	p := newPump(d, sub.Name, s, w, start)
+	p.lends = mode.writer == hand.ModeNormal // what a mirror reads ends at a marker
 	p.values = newFetcher(d, c)
 	return p, nil
 }

@@ -26,6 +26,7 @@ type progress struct {
 	position      lsn.LSN // applied up to here, keepalives included; never goes back
 	confirmable   lsn.LSN // flushed up to here, keepalives included; never goes back
 	inTransaction bool
+	lent          bool           // the writer knows what has been received
 	promises      []promise      // that do not hold yet, oldest first
 	watermark     wire.Watermark // the last that holds
 	changed       chan struct{}  // closed at the next change, if somebody waits
@@ -72,11 +73,26 @@ func (p *progress) promise(after lsn.LSN, w wire.Watermark) {
 	p.settle()
 }
 
-// writer notes what the writer reports.
+// lend notes that the writer reads the stream from now on.
+func (p *progress) lend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lent = true
+}
+
+// takeBack notes that it does no more; everything before has been reported.
+func (p *progress) takeBack(inTransaction bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lent, p.inTransaction = false, inTransaction
+}
+
+// writer notes what the writer reports. What it has applied was received.
 func (p *progress) writer(applied, flushed lsn.LSN) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applied = max(p.applied, applied)
+	p.committed = max(p.committed, p.applied)
 	p.flushed = max(p.flushed, flushed)
 	p.settle()
 }
@@ -114,11 +130,12 @@ func (p *progress) feedback() (write, flush, apply lsn.LSN) {
 	return max(p.received, p.position), p.confirmable, p.position
 }
 
-// outstanding reports whether something that was received is not applied yet.
+// outstanding reports whether something that was received is, as far as we know,
+// not applied yet.
 func (p *progress) outstanding() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.inTransaction || p.applied < p.committed
+	return p.lent || p.inTransaction || p.applied < p.committed
 }
 
 // lastCommit is the end of the last transaction that was received whole.

@@ -39,6 +39,9 @@ var (
 type Stream interface {
 	Receive(ctx context.Context) (stream.Message, error)
 	Confirm(write, flush, apply lsn.LSN, replyRequested bool) error
+	// Lend and Resume: see stream.Stream.
+	Lend() (fd int, ok bool, err error)
+	Resume(unread []byte, reason string) error
 	Close()
 }
 
@@ -46,7 +49,9 @@ type Stream interface {
 type Applier interface {
 	Setup(hand.Setup) error
 	Apply(frame []byte) error
-	Receive() (hand.Progress, error)
+	Lend(fd int, promised int64) error
+	Recall() error
+	Receive() (hand.Report, error)
 }
 
 // A Decider asks what to do about conflicts, and for what an update left out.
@@ -76,6 +81,9 @@ type Writer interface {
 // slow stops the reading, and TCP stops the sender. What is in memory for a
 // subscription is one frame (64 KB, or one row if that is larger), the read
 // buffer of the connection and the kernel's socket buffers.
+//
+// Where it can, feed lends the writer the stream: then the writer reads the
+// frames itself, and returns the stream when something comes that is not for it.
 type pump struct {
 	spawn     func(name string, f func())
 	name      string // of the subscription
@@ -87,6 +95,8 @@ type pump struct {
 	values    *fetcher
 	log       func(level hand.Level, message, detail, hint string)
 	progress  *progress
+	lends     bool               // the stream may be lent
+	returned  chan hand.Returned // it came back
 	tracker   wire.Tracker
 	promised  int64                                     // the time of the last watermark
 	broken    bool                                      // it was said that this was not kept
@@ -108,6 +118,7 @@ func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
 		onApplied: func(hand.Progress) {},
 		onHeard:   func(sent, received time.Time) {},
 		onMessage: func(wire.Message) (bool, error) { return false, nil },
+		returned:  make(chan hand.Returned, 1),
 		moved:     make(chan struct{}, 1), urgent: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		drain: make(chan struct{}), done: make(chan struct{})}
 }
@@ -180,10 +191,60 @@ func (p *pump) feed(ctx context.Context) error {
 		if err := p.message(ctx, m); err != nil {
 			return err
 		}
+		if p.lends && p.tracker.AtRest() && !p.draining() {
+			if err := p.lend(ctx); err != nil {
+				return err
+			}
+		}
 		if p.draining() && !p.tracker.InTransaction() {
 			<-ctx.Done() // confirm ends the run when all is applied
 			return ctx.Err()
 		}
+	}
+}
+
+// lend lets the writer read the stream until something comes that is for us, or
+// the stream is wanted back.
+func (p *pump) lend(ctx context.Context) error {
+	fd, ok, err := p.stream.Lend()
+	if !ok {
+		return err
+	}
+	p.progress.lend()
+	if err := p.writer.Lend(fd, p.promised); err != nil {
+		return p.writerGone(err)
+	}
+	drain := p.drain
+	for {
+		select {
+		case back := <-p.returned:
+			return p.resume(back)
+		case <-drain:
+			drain = nil
+			if err := p.writer.Recall(); err != nil {
+				return p.writerGone(err)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// resume goes on where the writer has stopped; it has reported all before that.
+func (p *pump) resume(back hand.Returned) error {
+	p.tracker.Resume(back.InTransaction)
+	p.progress.takeBack(back.InTransaction)
+	signal(p.moved)
+	return p.stream.Resume(back.Unread, back.Reason)
+}
+
+// heard notes what the peer has told the writer.
+func (p *pump) heard(h hand.Heard) {
+	if h.ReplyRequested {
+		signal(p.urgent)
+	}
+	if h.Silence {
+		signal(p.asked)
 	}
 }
 
@@ -278,7 +339,7 @@ func (p *pump) awaitFlushed(ctx context.Context) error {
 func (p *pump) collect(ctx context.Context) error {
 	defer close(p.done)
 	for {
-		w, err := p.writer.Receive()
+		report, err := p.writer.Receive()
 		if errors.Is(err, io.EOF) {
 			err = pgerr.New(pgerr.ConnectionFailure, "writer of subscription %q ended unexpectedly", p.name).
 				WithHint("The server log may say why.")
@@ -287,10 +348,25 @@ func (p *pump) collect(ctx context.Context) error {
 			p.verdict = err
 			return err
 		}
-		p.progress.writer(w.Applied, w.Flushed)
-		p.onApplied(w)
-		signal(p.moved)
+		switch r := report.(type) {
+		case hand.Progress:
+			p.applied(r)
+		case hand.Heard:
+			p.heard(r)
+		case hand.Returned:
+			p.returned <- r
+		}
 	}
+}
+
+func (p *pump) applied(w hand.Progress) {
+	p.progress.writer(w.Applied, w.Flushed)
+	p.onApplied(w)
+	p.progress.keepalive(w.Keepalive)
+	if w.Received != 0 {
+		p.onHeard(commitTime(w.Sent), commitTime(w.Received))
+	}
+	signal(p.moved)
 }
 
 // writerGone returns the writer's own reason for the end of its connection, if

@@ -72,6 +72,7 @@ func connect(ctx context.Context, dsn string, replication bool, applicationName 
 	}
 	if replication {
 		config.RuntimeParams["replication"] = "database"
+		config.DialFunc = asLines(config.DialFunc)
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {

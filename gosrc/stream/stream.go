@@ -65,6 +65,7 @@ type Message struct {
 type Stream struct {
 	peer     string // connection string without its password
 	conn     net.Conn
+	line     *line // conn, if it can be lent
 	frontend *pgproto3.Frontend
 	writing  sync.Mutex
 	out      []byte // the confirmation being built; under writing
@@ -76,6 +77,11 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	// what speaks TLS is none; nothing may have been read ahead
+	lendable, _ := conn.Conn().(*line)
+	if lendable != nil && conn.Frontend().ReadBufferLen() == 0 {
+		lendable.framed = true
+	}
 	if err := start(ctx, conn, c); err != nil {
 		conn.Close(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("start replication from slot %q of %q: %w", c.Slot, pgerr.MaskDSN(c.DSN), pgerr.From(err))
@@ -85,7 +91,7 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
 	hijacked.Frontend.SetMaxBodyLen(messageBytesMax)
-	return &Stream{peer: pgerr.MaskDSN(c.DSN), conn: hijacked.Conn, frontend: hijacked.Frontend}, nil
+	return &Stream{peer: pgerr.MaskDSN(c.DSN), conn: hijacked.Conn, line: lendable, frontend: hijacked.Frontend}, nil
 }
 
 // start sends START_REPLICATION and waits for the server to switch.
@@ -181,6 +187,35 @@ func (s *Stream) decode(data []byte) (Message, error) {
 		return Message{Kind: Keepalive, WALStart: at, WALEnd: at, SendTime: timeOf(number(9)), ReplyRequested: data[17] != 0}, nil
 	}
 	return Message{}, pgerr.New(pgerr.ProtocolViolation, "unexpected replication message of %d bytes from %q", len(data), s.peer)
+}
+
+// Lend returns the descriptor of the connection for another process to read
+// from, until Resume; this one must not Receive meanwhile. False: this
+// connection cannot be lent, or not before more has been received.
+func (s *Stream) Lend() (fd int, ok bool, err error) {
+	if s.line == nil {
+		return 0, false, nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if fd, ok, err = s.line.lend(); err != nil {
+		return 0, false, s.broken(err)
+	}
+	return fd, ok, nil
+}
+
+// Resume takes the connection back with what the other process has read and not
+// used, or the reason why it cannot be read any more.
+func (s *Stream) Resume(unread []byte, reason string) error {
+	if reason != "" {
+		return s.broken(errors.New(reason))
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.line.resume(unread); err != nil {
+		return s.broken(err)
+	}
+	return nil
 }
 
 // Confirm reports how far this node has received, stored and applied the

@@ -12,12 +12,23 @@ import (
 type Tracker struct {
 	started bool
 	open    bool
+	unseen  bool // its beginning was read elsewhere
 	begin   Begin
 	changes uint32 // of the transaction in progress
 }
 
 // InTransaction reports whether the frames so far end inside a transaction.
 func (t *Tracker) InTransaction() bool { return t.open }
+
+// AtRest reports whether the frames so far have begun a stream and end between
+// transactions.
+func (t *Tracker) AtRest() bool { return t.started && !t.open }
+
+// Resume goes on where a writer has read the stream meanwhile. It has seen the
+// beginning of a transaction in progress, and compares the end with that itself.
+func (t *Tracker) Resume(inTransaction bool) {
+	t.open, t.unseen, t.begin = inTransaction, inTransaction, Begin{}
+}
 
 // Track follows one frame and calls visit with each of its events, after the
 // check of it. The first error ends it; the tracker is of no use then.
@@ -63,7 +74,7 @@ func (t *Tracker) beginTransaction(b Begin) error {
 	if t.open {
 		return fmt.Errorf("transaction %d begins inside transaction %d", b.XID, t.begin.XID)
 	}
-	t.open, t.begin, t.changes = true, b, 0
+	t.open, t.unseen, t.begin, t.changes = true, false, b, 0
 	return nil
 }
 
@@ -71,6 +82,7 @@ func (t *Tracker) commitTransaction(c Commit) error {
 	switch {
 	case !t.open:
 		return fmt.Errorf("commit at %s of a transaction that did not begin", c.CommitLSN)
+	case t.unseen:
 	case c.CommitLSN != t.begin.CommitLSN || c.EndLSN != t.begin.EndLSN:
 		return fmt.Errorf("transaction %d ends at %s, expected %s", t.begin.XID, c.CommitLSN, t.begin.CommitLSN)
 	case c.Changes != t.changes:
