@@ -41,7 +41,7 @@ type keeper struct {
 	m          *Manager
 	retention  conflict.Retention
 	watermarks conflict.Watermarks
-	nodes      nodes     // as they were when they were read last
+	known      known     // as it was read last
 	next       uint64    // transaction of the last turn
 	safe       int64     // time up to which all had promised then
 	swept      time.Time // of the last clean-up
@@ -68,17 +68,19 @@ type holdStatus struct {
 
 // surroundings is what one turn looks at.
 type surroundings struct {
-	nodes
+	self      catalog.Node
+	senders   []catalog.Node // who may send us something that is not new
 	sample    catalog.Sample
 	listeners []uint32
 }
 
-// nodes is what the catalog says of them. A user may lock it, and the main thread
-// would wait for that, so a turn does not read it without need.
-type nodes struct {
-	self    catalog.Node
-	senders []catalog.Node // who may send us something that is not new
-	read    time.Time      // zero: to be read
+// known is what the catalog says. A user may lock it, and the main thread would
+// wait for that, so a turn does not read it without need.
+type known struct {
+	local   uint32
+	nodes   []catalog.Node // of a node that is in no group
+	read    time.Time
+	changed <-chan struct{} // from before that; closed: it is not as it was
 }
 
 // keepVersions takes turns until the manager stops: now and then, less often
@@ -93,8 +95,8 @@ func (m *Manager) keepVersions() {
 		}
 	})
 	for idle := 1; m.ctx.Err() == nil; {
-		changed := m.member.Changed()
 		busy, err := k.turn(m.ctx)
+		changed := k.known.changed
 		if err != nil {
 			k.complain(err)
 			changed = nil
@@ -109,7 +111,6 @@ func (m *Manager) keepVersions() {
 		select {
 		case <-timer.C:
 		case <-changed:
-			k.nodes.read = time.Time{}
 		case <-reloaded:
 		case <-m.ctx.Done():
 		}
@@ -176,12 +177,11 @@ func (k *keeper) turn(ctx context.Context) (busy bool, err error) {
 }
 
 func (k *keeper) look(ctx context.Context) (surroundings, error) {
-	if time.Since(k.nodes.read) >= idleMax*k.interval() {
-		if err := k.readNodes(ctx); err != nil {
-			return surroundings{}, err
-		}
+	var s surroundings
+	if err := k.readCatalog(ctx); err != nil {
+		return s, err
 	}
-	s := surroundings{nodes: k.nodes}
+	s.self, s.senders = senders(k.known.local, k.nodes())
 	results, err := k.m.main.Run(ctx, catalog.SelectListeners(), catalog.SelectSample())
 	if err != nil {
 		return s, err
@@ -193,7 +193,25 @@ func (k *keeper) look(ctx context.Context) (surroundings, error) {
 	return s, err
 }
 
-func (k *keeper) readNodes(ctx context.Context) error {
+// nodes are those of the group as they have been agreed on by now: whoever has
+// begun to count before a turn counts in it.
+func (k *keeper) nodes() []catalog.Node {
+	if agreed := k.m.member.Cluster().Nodes; len(agreed) > 0 {
+		return agreed
+	}
+	return k.known.nodes
+}
+
+// readCatalog reads it again if it has changed or it is time to.
+func (k *keeper) readCatalog(ctx context.Context) error {
+	select {
+	case <-k.known.changed:
+	default:
+		if k.known.changed != nil && time.Since(k.known.read) < idleMax*k.interval() {
+			return nil
+		}
+	}
+	changed := k.m.member.Changed()
 	results, err := k.m.main.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
 	if err != nil {
 		return err
@@ -202,12 +220,11 @@ func (k *keeper) readNodes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := catalog.Nodes(results[1])
+	nodes, err := catalog.Nodes(results[1])
 	if err != nil {
 		return err
 	}
-	k.nodes.self, k.nodes.senders = senders(local.ID, all)
-	k.nodes.read = time.Now()
+	k.known = known{local: local.ID, nodes: nodes, read: time.Now(), changed: changed}
 	return nil
 }
 
