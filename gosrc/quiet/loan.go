@@ -18,8 +18,8 @@ const waitMax = 100 * time.Millisecond
 // network poller, which would wake up for everything that comes. What is written
 // must not be much, and Close must not run beside Write.
 type Loan struct {
-	net.Conn // closed; it knows the addresses
-	fd       int
+	net.Conn              // closed; it knows the addresses
+	fd       int          // -1: closed, or a connection again
 	deadline atomic.Int64 // of writes, Unix time in nanoseconds
 }
 
@@ -46,6 +46,7 @@ func (l *Loan) FD() int { return l.fd }
 // Resume makes it a connection as it was. The loan must not be used any more.
 func (l *Loan) Resume() (net.Conn, error) {
 	file := os.NewFile(uintptr(l.fd), "lent connection")
+	l.fd = -1
 	defer file.Close()
 	conn, err := net.FileConn(file)
 	if err != nil {
@@ -56,6 +57,9 @@ func (l *Loan) Resume() (net.Conn, error) {
 
 // Write is io.Writer.
 func (l *Loan) Write(b []byte) (written int, err error) {
+	if l.fd < 0 {
+		return 0, l.named(net.ErrClosed)
+	}
 	for written < len(b) {
 		n, err := unix.SendmsgN(l.fd, b[written:], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch err {
@@ -109,6 +113,8 @@ func (l *Loan) SetWriteDeadline(t time.Time) error {
 
 // Close ends the connection, for the other process too.
 func (l *Loan) Close() error {
-	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR) // one that is gone already need not be told
-	return unix.Close(l.fd)
+	fd := l.fd
+	l.fd = -1
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR) // one that is gone already need not be told
+	return unix.Close(fd)
 }

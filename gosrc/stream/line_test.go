@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	"golang.org/x/sys/unix"
 
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/quiet"
@@ -152,6 +153,34 @@ func TestCloseEndsALoan(t *testing.T) {
 	}
 	if err := s.Resume(nil, ""); pgerr.From(err).Code != pgerr.ConnectionFailure {
 		t.Errorf("resumed with %v", err)
+	}
+}
+
+// A confirmation that comes after Close must not go to whatever has got the
+// number of the descriptor meanwhile.
+func TestConfirmAfterCloseOfALoan(t *testing.T) {
+	s, _ := lendable(t)
+	fd, ok, err := s.Lend()
+	if !ok || err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	other, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other[0])
+	defer unix.Close(other[1])
+	if other[0] != fd && other[1] != fd {
+		t.Logf("descriptor %d was not used again", fd)
+	}
+	if err := s.Confirm(1, 1, 1, false); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("confirmed: %v", err)
+	}
+	for _, end := range other {
+		if n, _, _ := unix.Recvfrom(end, make([]byte, 64), unix.MSG_DONTWAIT); n > 0 {
+			t.Errorf("%d bytes went to another socket", n)
+		}
 	}
 }
 
