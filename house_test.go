@@ -37,12 +37,13 @@ var arrows = map[string][]string{
 
 	"gosrc/conflict/model": {"gosrc/conflict"},
 
-	"gosrc/pgerr":     {},
-	"gosrc/quiet":     {},
-	"gosrc/lsn":       {"gosrc/pgerr"},
-	"gosrc/pgtest":    {"gosrc/lsn"},
-	"regress/bench":   {"gosrc/pgtest"},
-	"regress/cluster": {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest"},
+	"gosrc/pgerr":      {},
+	"gosrc/quiet":      {},
+	"gosrc/lsn":        {"gosrc/pgerr"},
+	"gosrc/pgtest":     {"gosrc/lsn"},
+	"regress/bench":    {"gosrc/pgtest"},
+	"regress/cluster":  {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest"},
+	"regress/security": {"gosrc/pgtest"},
 }
 
 // drivers never run inside a server: they may start goroutines, read the

@@ -159,7 +159,7 @@ fuzz_all() {
 
 cluster_tests() {
     heading "cluster tests on real servers"
-    go_tests "cluster" -timeout 20m ./regress/cluster
+    go_tests "cluster" -p 1 -timeout 20m ./regress/cluster ./regress/security
 }
 
 soak_tests() {
