@@ -290,6 +290,30 @@ func TestFunctionLengthRatchet(t *testing.T) {
 	}
 }
 
+var (
+	resolvesNames = regexp.MustCompile(`\b(get_relname_relid|LookupFuncName|LookupFuncWithArgs|to_regclass|regprocedurein)\(`)
+	callsByName   = regexp.MustCompile(`"\s*SELECT bdr\.`)
+)
+
+// A name is not enough (decision 0019): where the extension is not installed,
+// the schema "bdr" and all in it may be a user's. bdr_route.c resolves names of
+// users; Go's SQL text is in gosrc/catalog and runs behind bdr_catalog_require.
+func TestObjectsAreOursByMembership(t *testing.T) {
+	for _, path := range paths(t, ".c") {
+		if path == "extension/bdr_catalog.c" || path == "extension/bdr_route.c" {
+			continue
+		}
+		if m := resolvesNames.FindString(read(t, path)); m != "" {
+			t.Errorf("%s resolves a name with %s...): use bdr_catalog.h", path, m)
+		}
+	}
+	for _, f := range goFiles(t, false) {
+		if f.pkg != "gosrc/catalog" && !strings.HasPrefix(f.pkg, "regress/") && f.pkg != "gosrc/pgtest" && callsByName.MatchString(read(t, f.path)) {
+			t.Errorf("%s runs SQL on objects of the extension: put it into gosrc/catalog", f.path)
+		}
+	}
+}
+
 func functionName(fn *ast.FuncDecl) string {
 	if fn.Recv == nil || len(fn.Recv.List) == 0 {
 		return fn.Name.Name

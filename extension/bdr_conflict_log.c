@@ -26,7 +26,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
@@ -43,6 +42,7 @@
 
 #include "bdr.h"
 #include "bdr_apply.h"
+#include "bdr_catalog.h"
 #include "bdr_compat.h"
 
 /* A row with more is left out: as json it might not fit into a value. */
@@ -133,7 +133,6 @@ static void read_config(void);
 static void read_node_config(void);
 static bool read_names(Relation rel, HeapTuple tuple, int column, List **names);
 static Oid	current_part(void);
-static Relation open_catalog(const char *name);
 static bool is_chosen(const BdrConflict *conflict);
 static bool names_contain(const List *names, const char *name);
 static void write_line(BdrConflict *conflict);
@@ -192,7 +191,7 @@ read_config(void)
 static void
 read_node_config(void)
 {
-	Relation	rel = open_catalog("node_log_config");
+	Relation	rel = bdr_catalog_open("node_log_config", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		isnull;
@@ -240,7 +239,7 @@ read_names(Relation rel, HeapTuple tuple, int column, List **names)
 static Oid
 current_part(void)
 {
-	Relation	rel = open_catalog("conflict_history_part");
+	Relation	rel = bdr_catalog_open("conflict_history_part", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	TimestampTz newest = DT_NOBEGIN;
 	Oid			part = InvalidOid;
@@ -266,17 +265,6 @@ current_part(void)
 	return part;
 }
 
-static Relation
-open_catalog(const char *name)
-{
-	Oid			relid = get_relname_relid(name, get_namespace_oid(BDR_SCHEMA, false));
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" does not exist", BDR_SCHEMA, name)));
-	return table_open(relid, AccessShareLock);
-}
 
 static bool
 is_chosen(const BdrConflict *conflict)
@@ -386,7 +374,7 @@ value_text(BdrRelation *rel, TupleTableSlot *slot, int i)
 static char *
 node_text(uint32 node)
 {
-	Relation	rel = open_catalog("node");
+	Relation	rel = bdr_catalog_open("node", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	char	   *text = NULL;
 	HeapTuple	tuple;

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "bdr.h"
+#include "bdr_catalog.h"
 #include "bdr_dropped.h"
 
 /* Columns of bdr.dropped_table. */
@@ -41,7 +42,6 @@ static object_access_hook_type previous_hook = NULL;
 static void watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg);
 static bool is_worth_noting(Oid relid);
 static void note(Oid relid);
-static Oid	catalog_oid(const char *name);
 
 void
 bdr_dropped_init(void)
@@ -82,13 +82,13 @@ is_worth_noting(Oid relid)
 			class->relnamespace != get_namespace_oid(BDR_SCHEMA, true);
 		ReleaseSysCache(tuple);
 	}
-	return is_table && OidIsValid(catalog_oid("dropped_table"));
+	return is_table && OidIsValid(bdr_catalog_relation("dropped_table"));
 }
 
 static void
 note(Oid relid)
 {
-	Relation	catalog = table_open(catalog_oid("dropped_table"), RowExclusiveLock);
+	Relation	catalog = bdr_catalog_open("dropped_table", RowExclusiveLock);
 	Datum		values[DROPPED_COLUMNS];
 	bool		nulls[DROPPED_COLUMNS] = {0};
 	NameData	schema;
@@ -106,7 +106,7 @@ note(Oid relid)
 bool
 bdr_dropped_recently(const char *schema, const char *name)
 {
-	Relation	catalog = table_open(catalog_oid("dropped_table"), AccessShareLock);
+	Relation	catalog = bdr_catalog_open("dropped_table", AccessShareLock);
 	TimestampTz limit = GetCurrentTimestamp() - USECS_PER_DAY;
 	NameData	searched;
 	ScanKeyData key;
@@ -116,7 +116,7 @@ bdr_dropped_recently(const char *schema, const char *name)
 
 	namestrcpy(&searched, name);
 	ScanKeyInit(&key, DROPPED_RELNAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&searched));
-	scan = systable_beginscan(catalog, catalog_oid("dropped_table_relname_idx"), true, GetActiveSnapshot(), 1, &key);
+	scan = systable_beginscan(catalog, bdr_catalog_relation("dropped_table_relname_idx"), true, GetActiveSnapshot(), 1, &key);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
@@ -128,13 +128,4 @@ bdr_dropped_recently(const char *schema, const char *name)
 	systable_endscan(scan);
 	table_close(catalog, NoLock);
 	return found;
-}
-
-/* InvalidOid when it does not exist. */
-static Oid
-catalog_oid(const char *name)
-{
-	Oid			schema = get_namespace_oid(BDR_SCHEMA, true);
-
-	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }

@@ -17,19 +17,17 @@
 
 #include "access/xact.h"
 #include "catalog/dependency.h"
-#include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
-#include "commands/extension.h"
 #include "commands/seclabel.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "bdr.h"
+#include "bdr_catalog.h"
 #include "bdr_guard.h"
 #include "bdr_shmem.h"
 
@@ -40,7 +38,6 @@ static bool stop_manager = false;
 static bool wake_supervisor = false;
 
 static void guard(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg);
-static Oid	bdr_relation_oid(const char *name);
 static void refuse_if_member(void);
 static void unlabel_database(void);
 static void make_way(Oid database);
@@ -65,28 +62,16 @@ guard(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 		return;
 	if (classId == RelationRelationId)
 	{
-		Oid			node = bdr_relation_oid("node");
-		Oid			local = bdr_relation_oid("local_node");
+		Oid			node = bdr_catalog_relation("node");
+		Oid			local = bdr_catalog_relation("local_node");
 
 		if (OidIsValid(node) && OidIsValid(local) && (objectId == node || objectId == local))
 			refuse_if_member();
 	}
-	else if (classId == ExtensionRelationId && objectId == get_extension_oid("bdr", true))
+	else if (classId == ExtensionRelationId && objectId == bdr_catalog_extension())
 		unlabel_database();
 	else if (classId == DatabaseRelationId)
 		make_way(objectId);
-}
-
-/* InvalidOid when it does not exist or is not the extension's own. */
-static Oid
-bdr_relation_oid(const char *name)
-{
-	Oid			schema = get_namespace_oid(BDR_SCHEMA, true);
-	Oid			relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-
-	if (OidIsValid(relation) && getExtensionOfObject(RelationRelationId, relation) == get_extension_oid("bdr", true))
-		return relation;
-	return InvalidOid;
 }
 
 static void

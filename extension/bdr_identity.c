@@ -25,7 +25,6 @@
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "commands/extension.h"
 #include "executor/executor.h"
 #include "nodes/plannodes.h"
 #include "replication/origin.h"
@@ -36,6 +35,7 @@
 
 #include "bdr.h"
 #include "bdr_apply.h"
+#include "bdr_catalog.h"
 #include "bdr_compat.h"
 #include "bdr_identity.h"
 #include "bdr_unchanged.h"
@@ -53,8 +53,8 @@ static void check_plan(EState *estate, Plan *plan);
 static CmdType changing_command(ModifyTable *plan, int i);
 static void check_relation(Relation rel, CmdType command);
 static bool is_member(void);
-static bool read_local_node(Oid schema, Oid *node);
-static bool read_node(Oid schema, Oid node, Oid *group, Oid *state);
+static bool read_local_node(Oid *node);
+static bool read_node(Oid node, Oid *group, Oid *state);
 
 void
 bdr_identity_init(void)
@@ -211,13 +211,11 @@ check_relation(Relation rel, CmdType command)
 static bool
 is_member(void)
 {
-	Oid			schema = get_namespace_oid(BDR_SCHEMA, true);
 	Oid			node;
 	Oid			group;
 	Oid			state;
 
-	return OidIsValid(schema) && OidIsValid(get_extension_oid("bdr", true)) &&
-		read_local_node(schema, &node) && read_node(schema, node, &group, &state) &&
+	return read_local_node(&node) && read_node(node, &group, &state) &&
 		OidIsValid(group) && state != BDR_STATE_PARTED;
 }
 
@@ -257,20 +255,20 @@ read_oids(Oid relid, const char *key, Oid value, const char *const *columns, Oid
 }
 
 static bool
-read_local_node(Oid schema, Oid *node)
+read_local_node(Oid *node)
 {
 	static const char *const columns[] = {"node_id"};
 
-	return read_oids(get_relname_relid("local_node", schema), NULL, InvalidOid, columns, node, 1);
+	return read_oids(bdr_catalog_relation("local_node"), NULL, InvalidOid, columns, node, 1);
 }
 
 static bool
-read_node(Oid schema, Oid node, Oid *group, Oid *state)
+read_node(Oid node, Oid *group, Oid *state)
 {
 	static const char *const columns[] = {"node_group_id", "node_state"};
 	Oid			values[2];
 
-	if (!read_oids(get_relname_relid("node", schema), "node_id", node, columns, values, 2))
+	if (!read_oids(bdr_catalog_relation("node"), "node_id", node, columns, values, 2))
 		return false;
 	*group = values[0];
 	*state = values[1];

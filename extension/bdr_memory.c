@@ -19,7 +19,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -35,6 +34,7 @@
 
 #include "bdr.h"
 #include "bdr_apply.h"
+#include "bdr_catalog.h"
 #include "bdr_compat.h"
 #include "bdr_settle.h"
 
@@ -309,15 +309,8 @@ values_text(BdrConstraint *constraint)
 static Relation
 open_table(const char *name, LOCKMODE lockmode, Oid *index)
 {
-	Oid			namespace = get_namespace_oid(BDR_SCHEMA, false);
-	Oid			relid = get_relname_relid(name, namespace);
-
-	*index = get_relname_relid(psprintf("%s_idx", name), namespace);
-	if (!OidIsValid(relid) || !OidIsValid(*index))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" or its index does not exist", BDR_SCHEMA, name)));
-	return table_open(relid, lockmode);
+	*index = bdr_catalog_relation(psprintf("%s_idx", name));
+	return bdr_catalog_open(name, lockmode);
 }
 
 /*

@@ -15,14 +15,13 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
+#include "bdr_catalog.h"
 #include "bdr_compat.h"
 #include "bdr_dropped.h"
 
@@ -62,7 +61,7 @@ uint32
 bdr_missing_generation(void)
 {
 	if (!OidIsValid(resolvers))
-		resolvers = get_relname_relid("node_conflict_resolvers", get_namespace_oid(BDR_SCHEMA, false));
+		resolvers = bdr_catalog_relation("node_conflict_resolvers");
 	return generation;
 }
 
@@ -139,7 +138,7 @@ decide(BdrRelation *rel, BdrConflictType type, bool complete, TupleTableSlot *ro
 		return *known;
 	if (rel->decided != generation)
 		memset(rel->decisions, 0, sizeof(rel->decisions));
-	resolvers = get_relname_relid("node_conflict_resolvers", get_namespace_oid(BDR_SCHEMA, false));
+	resolvers = bdr_catalog_relation("node_conflict_resolvers");
 	/* what arrives from here on makes the answer old */
 	rel->decided = generation;
 	conflict.complete = complete;

@@ -25,7 +25,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -33,6 +32,7 @@
 
 #include "bdr.h"
 #include "bdr_apply.h"
+#include "bdr_catalog.h"
 #include "bdr_compat.h"
 #include "bdr_row_version.h"
 
@@ -153,7 +153,7 @@ find_trigger(Relation rel)
 static Oid
 trigger_function(void)
 {
-	return LookupFuncName(list_make2(makeString(BDR_SCHEMA), makeString(TRIGGER_FUNCTION)), 0, NULL, false);
+	return bdr_catalog_function(TRIGGER_FUNCTION);
 }
 
 /* ---------------------------------------------------------------------

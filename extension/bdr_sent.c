@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 
 #include "bdr_compat.h"
+#include "bdr_catalog.h"
 #include "bdr_output.h"
 
 #define BDR_SCHEMA				"bdr"
@@ -135,7 +136,8 @@ relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 		form->relpersistence == RELPERSISTENCE_PERMANENT &&
 		strcmp(sent->schema, BDR_SCHEMA) != 0;
 	sent->is_sent = sent->is_truncated && form->relkind == RELKIND_RELATION;
-	sent->unseen = output->all_origins && strcmp(sent->schema, BDR_SCHEMA) == 0 ? bdr_unseen_kind(sent) : '\0';
+	sent->unseen = output->all_origins && strcmp(sent->schema, BDR_SCHEMA) == 0 && bdr_catalog_has(sent->relid) ?
+		bdr_unseen_kind(sent) : '\0';
 	sent->ncolumns = 0;
 	sent->ntypes = 0;
 	relation_build_root(output, sent, relation);

@@ -5,7 +5,8 @@
  * NOTES
  *		The caller owns the transaction and the error handling.  Values travel
  *		as text; the settings that change how a value looks, or what a name
- *		means, are the same wherever this runs.
+ *		means, are the same wherever this runs.  What is in the schema "bdr" is
+ *		the extension's, or nothing runs.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -17,6 +18,7 @@
 #include "utils/guc.h"
 
 #include "bdr.h"
+#include "bdr_catalog.h"
 #include "bdr_protocol.h"
 
 static const struct
@@ -43,6 +45,7 @@ bdr_sql_run(StringInfo body, StringInfo answer)
 	int			nestlevel = NewGUCNestLevel();
 	int			n;
 
+	bdr_catalog_require();
 	pin_settings();
 	bdr_message_begin(answer, BDR_MSG_ROWS);
 	SPI_connect();

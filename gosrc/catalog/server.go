@@ -36,21 +36,6 @@ func ServerOf(r hand.Result) (Server, error) {
 	return s, c.done()
 }
 
-// SelectInstalled reads whether the extension's tables are here: one row.
-func SelectInstalled() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.to_regclass('bdr.local_node') IS NOT NULL`}
-}
-
-// Installed decodes what SelectInstalled returned.
-func Installed(r hand.Result) (bool, error) {
-	if len(r.Rows) == 0 {
-		return false, nil
-	}
-	c := columns{row: r.Rows[0]}
-	installed := c.boolean()
-	return installed, c.done()
-}
-
 // LimitLockWait keeps the statements that follow it in a transaction from
 // waiting for ever for a lock, which the transaction of a caller may hold that
 // waits for us.

@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	callSQL          = "SELECT bdr.internal_rpc($1::bytea)"
-	byteaOID         = 17
 	idlePerPeerMax   = 4
 	idleTimeMax      = 30 * time.Second
 	callsPerPeerMax  = 16
@@ -43,7 +41,7 @@ type peerLinks struct {
 }
 
 type idleLink struct {
-	conn  *pgconn.PgConn
+	*link
 	since time.Time
 }
 
@@ -60,43 +58,28 @@ func (l *Links) Call(ctx context.Context, to uint32, kind MessageKind, body []by
 // Send delivers a message to whatever node the DSN reaches. A connection that
 // was idle may be dead: the peer restarted. Every message may come twice.
 func (l *Links) Send(ctx context.Context, dsn string, e Envelope) ([]byte, error) {
-	conn, reused, err := l.take(ctx, dsn)
+	peer, reused, err := l.take(ctx, dsn)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := exchange(ctx, conn, e)
-	if err != nil && reused && conn.IsClosed() && ctx.Err() == nil {
-		l.drop(dsn, conn)
+	reply, err := peer.exchange(ctx, e.Encode())
+	if err != nil && reused && peer.conn.IsClosed() && ctx.Err() == nil {
+		l.drop(dsn, peer)
 		l.Forget(dsn)
-		if conn, _, err = l.take(ctx, dsn); err != nil {
+		if peer, _, err = l.take(ctx, dsn); err != nil {
 			return nil, err
 		}
-		reply, err = exchange(ctx, conn, e)
+		reply, err = peer.exchange(ctx, e.Encode())
 	}
-	l.give(dsn, conn)
+	l.give(dsn, peer)
 	if err != nil {
 		return nil, err
 	}
 	return DecodeReply(reply)
 }
 
-// exchange runs the function. Its answer is one row with one column.
-func exchange(ctx context.Context, conn *pgconn.PgConn, e Envelope) ([]byte, error) {
-	result := conn.ExecParams(ctx, callSQL, [][]byte{e.Encode()}, []uint32{byteaOID}, []int16{1}, []int16{1}).Read()
-	if result.Err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, result.Err
-	}
-	if len(result.Rows) != 1 || len(result.Rows[0]) != 1 {
-		return nil, pgerr.New(pgerr.ProtocolViolation, "malformed reply of a manager")
-	}
-	return result.Rows[0][0], nil
-}
-
 // take returns an idle connection or a new one, within the limit per peer.
-func (l *Links) take(ctx context.Context, dsn string) (conn *pgconn.PgConn, reused bool, err error) {
+func (l *Links) take(ctx context.Context, dsn string) (peer *link, reused bool, err error) {
 	l.mu.Lock()
 	p := l.peer(dsn)
 	if p.running >= callsPerPeerMax {
@@ -106,41 +89,49 @@ func (l *Links) take(ctx context.Context, dsn string) (conn *pgconn.PgConn, reus
 	}
 	p.running++
 	if n := len(p.idle); n > 0 {
-		conn, p.idle = p.idle[n-1].conn, p.idle[:n-1]
+		peer, p.idle = p.idle[n-1].link, p.idle[:n-1]
 	}
 	l.mu.Unlock()
-	if conn != nil {
-		return conn, true, nil
+	if peer != nil {
+		return peer, true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	if conn, err = l.Connect(ctx, dsn); err != nil {
+	if peer, err = l.open(ctx, dsn); err != nil {
 		l.drop(dsn, nil)
 	}
-	return conn, false, err
+	return peer, false, err
+}
+
+func (l *Links) open(ctx context.Context, dsn string) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := l.Connect(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	return newLink(ctx, conn)
 }
 
 // give puts a connection back, if it is still good and wanted.
-func (l *Links) give(dsn string, conn *pgconn.PgConn) {
+func (l *Links) give(dsn string, peer *link) {
 	l.mu.Lock()
 	p := l.peer(dsn)
-	if !conn.IsClosed() && len(p.idle) < idlePerPeerMax {
+	if !peer.conn.IsClosed() && len(p.idle) < idlePerPeerMax {
 		p.running--
-		p.idle = append(p.idle, idleLink{conn, time.Now()})
+		p.idle = append(p.idle, idleLink{peer, time.Now()})
 		l.mu.Unlock()
 		return
 	}
 	l.mu.Unlock()
-	l.drop(dsn, conn)
+	l.drop(dsn, peer)
 }
 
 // drop closes a connection and gives its place back.
-func (l *Links) drop(dsn string, conn *pgconn.PgConn) {
+func (l *Links) drop(dsn string, peer *link) {
 	l.mu.Lock()
 	l.peer(dsn).running--
 	l.mu.Unlock()
-	if conn != nil {
-		disconnect(conn)
+	if peer != nil {
+		disconnect(peer.conn)
 	}
 }
 

@@ -182,15 +182,10 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 
 // readLocal reads which node this database is.
 func (m *Manager) readLocal(ctx context.Context) (catalog.LocalNode, bool, error) {
-	results, err := m.main.Run(ctx, catalog.SelectInstalled())
-	if err != nil {
-		return catalog.LocalNode{}, false, fmt.Errorf("look for the extension: %w", err)
+	results, err := m.main.Run(ctx, catalog.SelectLocalNode())
+	if pgerr.Code(err) == pgerr.UndefinedObject {
+		return catalog.LocalNode{}, false, nil // the extension is not installed
 	}
-	installed, err := catalog.Installed(results[0])
-	if err != nil || !installed {
-		return catalog.LocalNode{}, false, err
-	}
-	results, err = m.main.Run(ctx, catalog.SelectLocalNode())
 	if err != nil {
 		return catalog.LocalNode{}, false, fmt.Errorf("read local node: %w", err)
 	}
