@@ -423,6 +423,24 @@ func TestSQLFunctionsAreDescribedAndRevoked(t *testing.T) {
 	}
 }
 
+var sqlTableBody = regexp.MustCompile(`(?s)CREATE TABLE (bdr\.\w+) \((.*?)\n\);`)
+
+// A publication of a user's, FOR ALL TABLES, makes PostgreSQL refuse UPDATE and
+// DELETE of a table without a replica identity, also where they are our upkeep.
+func TestTablesHaveAReplicaIdentity(t *testing.T) {
+	for _, path := range paths(t, ".sql") {
+		if !strings.HasPrefix(path, "sql/") {
+			continue
+		}
+		text := read(t, path)
+		for _, m := range sqlTableBody.FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(m[2], "PRIMARY KEY") && !strings.Contains(text, "ALTER TABLE "+m[1]+" REPLICA IDENTITY FULL;") {
+				t.Errorf("%s: table %s has no primary key, and not REPLICA IDENTITY FULL", path, m[1])
+			}
+		}
+	}
+}
+
 // argumentTypes turns an argument list of CREATE FUNCTION into the types that
 // name the function: names, defaults and OUT arguments go.
 func argumentTypes(list string) string {

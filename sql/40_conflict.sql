@@ -25,6 +25,7 @@ CREATE TABLE bdr.conflict_history (
     local_tuple_node_id oid,
     local_tuple_commit_time timestamptz
 );
+ALTER TABLE bdr.conflict_history REPLICA IDENTITY FULL; -- a publication for all tables must not keep us from deleting
 COMMENT ON TABLE bdr.conflict_history IS 'conflicts that this node met while applying changes of its peers, and what it did';
 
 CREATE TABLE bdr.conflict_history_part (
@@ -40,6 +41,7 @@ BEGIN
     FOR i IN 1..8 LOOP
         part := 'bdr.conflict_history_' || i;
         EXECUTE pg_catalog.format('CREATE TABLE %s () INHERITS (bdr.conflict_history)', part);
+        EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', part);
         EXECUTE pg_catalog.format('CREATE INDEX ON %s USING brin (local_time)', part);
         EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', part, 'part of the conflict history');
         INSERT INTO bdr.conflict_history_part (part, began)
@@ -121,6 +123,7 @@ CREATE TABLE bdr.dropped_table (
     drop_time timestamptz NOT NULL
 );
 CREATE INDEX dropped_table_relname_idx ON bdr.dropped_table (relname);
+ALTER TABLE bdr.dropped_table REPLICA IDENTITY FULL;
 COMMENT ON TABLE bdr.dropped_table IS 'tables that were dropped on this node within the last day or so';
 
 CREATE FUNCTION bdr.alter_node_set_conflict_resolver(node_name text, conflict_type text, conflict_resolver text)

@@ -14,6 +14,7 @@ CREATE TABLE bdr.remembered_version (
 );
 CREATE INDEX remembered_version_idx ON bdr.remembered_version (relation, index_name, value_hash);
 CREATE INDEX remembered_version_commit_time_idx ON bdr.remembered_version (commit_time);
+ALTER TABLE bdr.remembered_version REPLICA IDENTITY FULL;
 COMMENT ON TABLE bdr.remembered_version IS 'deletions that found no row, and rows that lost, for as long as a peer may send something older';
 
 -- By key values like '' above.  The local transaction deleted the row in favour
@@ -25,6 +26,7 @@ CREATE TABLE bdr.evicted_row (
     xid xid NOT NULL
 );
 CREATE INDEX evicted_row_idx ON bdr.evicted_row (relation, value_hash);
+ALTER TABLE bdr.evicted_row REPLICA IDENTITY FULL;
 COMMENT ON TABLE bdr.evicted_row IS 'rows that were deleted because a newer row of another key took a value of theirs';
 
 -- Rows of both go soon after they came.

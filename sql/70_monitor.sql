@@ -42,7 +42,17 @@ CREATE VIEW bdr.stat_subscription AS
     FROM bdr.subscription s LEFT JOIN bdr.internal_subscription_status() l ON l.sub_id = s.sub_id;
 COMMENT ON VIEW bdr.stat_subscription IS 'counters of each subscription since the manager started, or since they were reset';
 
--- One row for each subscription that stands still, gone as soon as it goes on.
+-- Upkeep of the extension's own tables that fails.
+CREATE FUNCTION bdr.internal_upkeep_errors(
+    OUT error_time timestamptz, OUT error_first_time timestamptz, OUT error_retries bigint, OUT error_sqlstate text,
+    OUT error_message text, OUT error_detail text, OUT error_hint text, OUT error_context text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'bdr_call_if_running'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_upkeep_errors() IS 'internal: upkeep of the tables of the extension that fails';
+REVOKE ALL ON FUNCTION bdr.internal_upkeep_errors() FROM PUBLIC;
+
+-- One row for each subscription that stands still, gone as soon as it goes on, and for what the manager cannot do.
 CREATE VIEW bdr.worker_errors AS
     SELECT s.sub_name, s.sub_id, CASE WHEN l.remote_end_lsn IS NULL THEN 'receiver' ELSE 'writer' END AS worker_role,
            l.last_error_time AS error_time, l.error_first_time, l.error_retries,
@@ -50,8 +60,13 @@ CREATE VIEW bdr.worker_errors AS
            l.error_sqlstate, l.error_message, l.error_detail, l.error_hint, l.error_context,
            l.remote_nspname, l.remote_relname, l.remote_change_nr, l.remote_xid, l.remote_end_lsn, l.remote_commit_time
     FROM bdr.subscription s JOIN bdr.internal_subscription_status() l ON l.sub_id = s.sub_id
-    WHERE l.error_sqlstate IS NOT NULL;
-COMMENT ON VIEW bdr.worker_errors IS 'subscriptions that cannot go on, and why';
+    WHERE l.error_sqlstate IS NOT NULL
+    UNION ALL
+    SELECT NULL, NULL, 'manager', u.error_time, u.error_first_time, u.error_retries, NULL,
+           u.error_sqlstate, u.error_message, u.error_detail, u.error_hint, u.error_context,
+           NULL, NULL, NULL, NULL, NULL, NULL
+    FROM bdr.internal_upkeep_errors() u;
+COMMENT ON VIEW bdr.worker_errors IS 'subscriptions that cannot go on, and upkeep that fails, and why';
 
 -- What writers do at this moment; no rows where bdr is not preloaded.
 CREATE FUNCTION bdr.internal_writer_activity(
@@ -120,7 +135,8 @@ CREATE TABLE bdr.event_history (
     event_text text NOT NULL,
     event_detail text
 );
-COMMENT ON TABLE bdr.event_history IS 'what happened to the subscriptions of this node';
+ALTER TABLE bdr.event_history REPLICA IDENTITY FULL;
+COMMENT ON TABLE bdr.event_history IS 'what happened to the subscriptions of this node, and to the upkeep of its tables';
 
 CREATE VIEW bdr.event_summary AS
     SELECT n.node_name AS event_node_name, e.event_type, e.event_sub_type, e.event_source, e.event_time, e.event_text, e.event_detail

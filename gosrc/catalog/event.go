@@ -18,12 +18,13 @@ type Event struct {
 const (
 	EventOfSubscription = "subscription"
 	EventOfDeadRows     = "dead_rows"
+	EventOfUpkeep       = "upkeep" // of the extension's own tables
 )
 
 // Kinds of events.
 const (
-	EventError   = "error"   // a change cannot be applied
-	EventResumed = "resumed" // what could not be applied has been
+	EventError   = "error"   // a change cannot be applied, or upkeep fails
+	EventResumed = "resumed" // what could not be done has been
 	EventSkipped = "skipped" // an administrator skipped transactions
 
 	EventCut   = "cut"   // dead rows are not kept for as long as a peer needs

@@ -11,7 +11,6 @@ import (
 	"bdr/gosrc/conflict"
 	"bdr/gosrc/hand"
 	"bdr/gosrc/membership"
-	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
 
@@ -48,7 +47,6 @@ type keeper struct {
 	cleaned    int64     // remembered versions that are older are gone
 	unmarked   uint64    // marks of transactions before this one are gone
 	full       bool      // it was said that there is no slot
-	complaint  string    // the last one in the log
 
 	mu     sync.Mutex
 	status holdStatus
@@ -97,11 +95,9 @@ func (m *Manager) keepVersions() {
 	for idle := 1; m.ctx.Err() == nil; {
 		busy, err := k.turn(m.ctx)
 		changed := k.known.changed
+		m.upkeep.report(m.ctx, upkeepVersions, err)
 		if err != nil {
-			k.complain(err)
 			changed = nil
-		} else {
-			k.complaint = ""
 		}
 		idle = min(2*idle, idleMax)
 		if busy {
@@ -116,16 +112,6 @@ func (m *Manager) keepVersions() {
 		}
 		timer.Stop()
 	}
-}
-
-// complain says once what fails again and again.
-func (k *keeper) complain(err error) {
-	fault := pgerr.From(err)
-	if k.m.ctx.Err() != nil || fault.Message == k.complaint {
-		return
-	}
-	k.complaint = fault.Message
-	k.m.main.Log(hand.Warning, "could not clean up old versions and will try again: "+fault.Message, fault.Detail, fault.Hint)
 }
 
 func (k *keeper) interval() time.Duration {

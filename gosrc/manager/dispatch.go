@@ -24,6 +24,7 @@ func (m *Manager) table() map[string]entry {
 	own := map[string]entry{
 		"internal_subscription_status":         {m.subscriptionStatus, true},
 		"internal_dead_row_hold":               {m.deadRowHold, true},
+		"internal_upkeep_errors":               {m.upkeepErrors, true},
 		"internal_debug_fault":                 {debugFault, true},
 		"internal_rpc":                         {m.rpc, false},
 		"alter_subscription_enable":            {m.enableSubscription, false},

@@ -61,6 +61,7 @@ type Manager struct {
 	handlers map[string]entry
 	peers    *peers
 	keeper   *keeper
+	upkeep   *upkeep
 	member   member
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -83,6 +84,7 @@ func Start(config Config) (*Manager, error) {
 		loaded: make(chan struct{}), activity: make(chan struct{}, 1), reading: make(chan struct{}, 1)}
 	m.peers = newPeers(m)
 	m.keeper = &keeper{m: m}
+	m.upkeep = &upkeep{m: m}
 	m.member = newMember(m)
 	m.handlers = m.table()
 	server, err := hand.Listen(filepath.Join(config.RunDirectory, "sock"), Go, m)

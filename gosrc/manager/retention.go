@@ -33,9 +33,8 @@ func (m *Manager) keepHistory() {
 	})
 	for {
 		wait, err := m.turnHistory(m.ctx, m.historyRetention())
-		if err != nil && m.ctx.Err() == nil {
-			fault := pgerr.From(err)
-			m.main.Log(hand.Warning, "could not empty the conflict history: "+fault.Message, fault.Detail, fault.Hint)
+		m.upkeep.report(m.ctx, upkeepHistory, err)
+		if err != nil {
 			wait = partRetry
 		}
 		if wait <= 0 || wait > droppedTablesTurn {
