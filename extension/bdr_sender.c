@@ -319,6 +319,8 @@ watched_flush_if_writable(void)
 	if (sender.output != NULL)
 		send_keepalive();
 	result = sender.original_methods->flush_if_writable();
+	if (sender.output != NULL)
+		bdr_stopping_check();
 	if (result == 0 && sender.output != NULL &&
 		!sender.reading_wal && !sender.decoding && !sender.ended)
 		decode_ahead();
@@ -360,5 +362,6 @@ watched_update_progress(LogicalDecodingContext *decoding, XLogRecPtr lsn,
 
 	sender.decoding = true;
 	sender.original_update_progress(decoding, lsn, xid, skipped_xact);
+	bdr_stopping_check();
 	sender.decoding = was_decoding;
 }

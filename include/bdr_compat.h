@@ -185,6 +185,13 @@ bdr_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
  */
 #define BDR_PLUGIN_REPORTS_PROGRESS (PG_VERSION_NUM < 160000)
 
+/* The n-th process, from 1, as far as statistics know; needs backend_status.h. */
+#if PG_VERSION_NUM >= 160000
+#define bdr_backend_entry(n)	pgstat_get_local_beentry_by_index(n)
+#else
+#define bdr_backend_entry(n)	pgstat_fetch_stat_local_beentry(n)
+#endif
+
 /* Varlena macros have a header of their own since 16. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"

@@ -5,6 +5,7 @@
  * NOTES
  *		bdr_output.c decides what is sent, bdr_sent.c in which form, bdr_wire.c
  *		turns it into bytes, bdr_sender.c decides when they leave.
+ *		bdr_stopping.c ends the walsender when the server stops.
  *		bdr_seen_output.c follows what the sender has of its peers.
  *-------------------------------------------------------------------------
  */
@@ -172,6 +173,9 @@ extern void bdr_sent_announce(BdrOutput *output, BdrSentRelation *sent);
 extern void bdr_sender_attach(BdrOutput *output);
 extern void bdr_sender_detach(BdrOutput *output);
 extern bool bdr_sender_is_attached(const BdrOutput *output);
+
+/* bdr_stopping.c: the server stops */
+extern void bdr_stopping_check(void);
 
 /* bdr_seen_output.c: how far the sender is with the changes of its peers */
 extern void bdr_seen_start(BdrOutput *output);

@@ -39,6 +39,7 @@ const startTimeout = 60 * time.Second
 type StopMode syscall.Signal
 
 const (
+	Smart     = StopMode(syscall.SIGTERM) // waits for the sessions of users
 	Fast      = StopMode(syscall.SIGINT)
 	Immediate = StopMode(syscall.SIGQUIT)
 )
