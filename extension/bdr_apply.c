@@ -15,6 +15,11 @@
  *		A row that another transaction changes between our finding and our
  *		writing is found again.  The command counter moves only where a
  *		transaction changes a row for the second time.
+ *
+ *		Changes are applied in bdr_change_context, which is reset after each.
+ *		Nothing that PostgreSQL keeps may lie there: what goes with an open
+ *		table is in its exec_context or in its executor's es_query_cxt, what
+ *		goes with a mapping is in map_context.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -68,6 +73,7 @@ static bool update_found(BdrUpdate *update);
 static bool update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool move_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool delete_found(BdrUpdate *update);
+static bool lock_row(BdrRelation *rel, TupleTableSlot *found);
 static void make_writable(TupleTableSlot *found);
 static bool is_written(TM_Result result);
 static void end_change(BdrRelation *rel);
@@ -495,6 +501,8 @@ update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 
 	if (rel->fires_before && rel->result->ri_TrigDesc->trig_update_before_row)
 	{
+		if (!lock_row(rel, found))
+			return false;
 		bdr_epq_init(&epq, rel->estate);
 		if (!bdr_before_update_triggers(rel->estate, &epq, rel->result, &tid, slot))
 			return true;
@@ -604,6 +612,8 @@ bdr_write_delete(BdrRelation *rel, TupleTableSlot *found, bool *vetoed)
 
 	if (rel->fires_before && rel->result->ri_TrigDesc->trig_delete_before_row)
 	{
+		if (!lock_row(rel, found))
+			return false;
 		bdr_epq_init(&epq, rel->estate);
 		if (!bdr_before_delete_triggers(rel->estate, &epq, rel->result, &tid))
 			return *vetoed = true;
@@ -617,6 +627,28 @@ bdr_write_delete(BdrRelation *rel, TupleTableSlot *found, bool *vetoed)
 	if (rel->fires_triggers)
 		ExecARDeleteTriggers(rel->estate, rel->result, &tid, NULL, NULL, false);
 	return true;
+}
+
+/*
+ * PostgreSQL locks a row before it calls the triggers that come before a
+ * change, and where the row has a newer version runs a plan again, which we do
+ * not have.  So we lock it first.  Returns false when found is not the newest
+ * version any more.
+ */
+static bool
+lock_row(BdrRelation *rel, TupleTableSlot *found)
+{
+	TupleTableSlot *slot = ExecGetTriggerOldSlot(rel->estate, rel->result);
+	ItemPointerData tid = found->tts_tid;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	make_writable(found);
+	rel->estate->es_output_cid = GetCurrentCommandId(true);
+	result = table_tuple_lock(rel->rel, &tid, GetActiveSnapshot(), slot, rel->estate->es_output_cid,
+							  LockTupleExclusive, LockWaitBlock, 0, &failure);
+	ExecClearTuple(slot);
+	return is_written(result);
 }
 
 /*
@@ -657,6 +689,25 @@ is_written(TM_Result result)
  */
 
 /*
+ * rel was opened.  PostgreSQL looks a trigger's function up when it calls it
+ * for the first time, and keeps that for as long as the table is open; so does
+ * the function with what it finds out.  That must not lie in
+ * bdr_change_context, in which changes are applied.
+ */
+void
+bdr_apply_prepare_triggers(BdrRelation *rel)
+{
+	TriggerDesc *triggers = rel->result->ri_TrigDesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (bdr_trigger_fires(&triggers->triggers[i]))
+			fmgr_info_cxt(triggers->triggers[i].tgfoid, &rel->result->ri_TrigFunctions[i],
+						  rel->estate->es_query_cxt);
+	}
+}
+
+/*
  * Triggers see what came before them.
  */
 void
@@ -676,9 +727,13 @@ bdr_apply_begin_change(BdrRelation *rel)
 void
 bdr_apply_fire_triggers(BdrRelation *rel)
 {
+	MemoryContext old;
+
 	if (!rel->fires_triggers)
 		return;
+	old = MemoryContextSwitchTo(rel->estate->es_query_cxt);
 	AfterTriggerEndQuery(rel->estate);
+	MemoryContextSwitchTo(old);
 	CommandCounterIncrement();
 }
 

@@ -871,6 +871,7 @@ build_execution(BdrRelation *rel)
 	InitResultRelInfo(rel->result, rel->rel, 1, NULL, 0);
 	if (!rel->fires_triggers)
 		rel->result->ri_TrigDesc = NULL;
+	bdr_apply_prepare_triggers(rel);
 	rel->estate->es_opened_result_relations =
 		lappend(rel->estate->es_opened_result_relations, rel->result);
 	if (rel->routes)

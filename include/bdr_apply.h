@@ -399,6 +399,7 @@ extern void bdr_apply_forget(void);
 extern void bdr_apply_read_update(BdrUpdate *update, BdrReader *reader);
 extern void bdr_apply_read_delete(BdrUpdate *update, BdrReader *reader);
 extern bool bdr_apply_find_and_write(BdrUpdate *update);
+extern void bdr_apply_prepare_triggers(BdrRelation *rel);
 extern void bdr_apply_begin_change(BdrRelation *rel);
 extern void bdr_apply_fire_triggers(BdrRelation *rel);
 extern void bdr_writer_apply_messages(BdrReader *reader);
