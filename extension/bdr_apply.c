@@ -199,7 +199,19 @@ next_run_slot(BdrRelation *rel)
 }
 
 /*
- * Write the run, if there is one.
+ * Nothing waits to be written, so what is read from here on stays until the
+ * change is done.
+ */
+bool
+bdr_apply_is_flushed(void)
+{
+	return run.rel == NULL;
+}
+
+/*
+ * Write the run, if there is one.  What was read into bdr_change_context is
+ * gone then, so this comes first: a message other than INSERT never sees a run
+ * (bdr_writer.c), and who reads an insert reads it again after calling this.
  */
 void
 bdr_apply_flush(void)
@@ -376,7 +388,7 @@ bdr_apply_update(BdrReader *reader)
 {
 	BdrUpdate	update;
 
-	bdr_apply_flush();
+	Assert(bdr_apply_is_flushed());
 	update.rel = bdr_relation_open(bdr_read_uint32(reader));
 	if (likely(update.rel != NULL))
 		bdr_apply_read_update(&update, reader);
@@ -552,7 +564,7 @@ bdr_apply_delete(BdrReader *reader)
 {
 	BdrUpdate	update;
 
-	bdr_apply_flush();
+	Assert(bdr_apply_is_flushed());
 	update.rel = bdr_relation_open(bdr_read_uint32(reader));
 	if (unlikely(update.rel == NULL))
 	{

@@ -145,7 +145,7 @@ bdr_relation_define(BdrReader *reader)
 	BdrRelation *rel;
 	bool		found;
 
-	bdr_apply_flush();
+	Assert(bdr_apply_is_flushed());
 	bdr_deferred_settle();
 	rel = hash_search(relations, &relid, HASH_ENTER, &found);
 	if (found)

@@ -313,7 +313,7 @@ commit_local(void)
 
 	if (bdr_xact.started)
 	{
-		bdr_apply_flush();
+		Assert(bdr_apply_is_flushed());
 		bdr_deferred_settle();
 		bdr_act_as(InvalidOid);
 		bdr_relation_close_all();

@@ -68,7 +68,7 @@ bdr_truncate_apply(BdrReader *reader)
 	Targets		targets = {NIL, NIL, NIL};
 	ListCell   *lc;
 
-	bdr_apply_flush();
+	Assert(bdr_apply_is_flushed());
 	bdr_act_as(InvalidOid);
 	bdr_relation_close_all();
 	if (flags & ~(BDR_TRUNCATE_CASCADE | BDR_TRUNCATE_RESTART))

@@ -26,10 +26,10 @@ bdr_unseen_apply(BdrReader *body)
 	BdrCase		c = {rel};
 	BdrConstraint constraint;
 
+	/* the order of changes is that of the peer */
+	Assert(bdr_apply_is_flushed());
 	if (!bdr_peer.mirror || (what != BDR_UNSEEN_REMEMBERED && what != BDR_UNSEEN_EVICTED))
 		bdr_frame_error("An unexpected version came that no row shows.");
-	/* the order of changes is that of the peer */
-	bdr_apply_flush();
 	if (rel == NULL ||
 		!bdr_constraint_of_texts(&constraint, rel, bdr_settle_key_lookup(rel), index, n, texts))
 		return;

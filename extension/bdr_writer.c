@@ -468,9 +468,15 @@ bdr_writer_apply_messages(BdrReader *reader)
 	}
 }
 
+/*
+ * Only inserts make a run longer.  Whatever else comes finds it written, before
+ * a byte of it is read: writing a run resets the memory that is read into.
+ */
 static void
 apply_message(uint8 kind, BdrReader *body)
 {
+	if (kind != BDR_WIRE_INSERT)
+		bdr_apply_flush();
 	switch (kind)
 	{
 		case BDR_WIRE_INSERT:

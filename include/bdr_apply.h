@@ -394,6 +394,7 @@ extern void bdr_truncate_apply(BdrReader *reader);
 /* bdr_unseen.c */
 extern void bdr_unseen_apply(BdrReader *body);
 extern void bdr_apply_flush(void);
+extern bool bdr_apply_is_flushed(void);
 extern void bdr_apply_forget(void);
 
 extern void bdr_apply_read_update(BdrUpdate *update, BdrReader *reader);
