@@ -41,18 +41,10 @@
  */
 #include "postgres.h"
 
-/*
- * libpq.h asks for the headers of these libraries, for members of struct Port
- * that nothing here looks at.  Building should not need them.
- */
-#undef ENABLE_GSS
-#undef USE_OPENSSL
-
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogreader.h"
 #include "access/xlogrecovery.h"
-#include "libpq/libpq.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
@@ -60,6 +52,7 @@
 #include "utils/timestamp.h"
 
 #include "bdr_compat.h"
+#include "bdr_libpq.h"
 #include "bdr_output.h"
 
 #define BDR_RECORDS_PER_TURN	100

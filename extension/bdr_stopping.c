@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #include "miscadmin.h"
-#include "libpq/libpq.h"
 #include "replication/slot.h"
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
@@ -36,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "bdr_compat.h"
+#include "bdr_libpq.h"
 #include "bdr_output.h"
 
 /* Between two looks whether the server stops. */
