@@ -485,3 +485,60 @@ func TestListsThatAreWrittenTwice(t *testing.T) {
 		}
 	}
 }
+
+// What we connect with must not be what somebody set for a database: connections
+// are made in one place, which pins their settings, and background workers pin
+// theirs before they do anything else.
+func TestConnectionsArePinned(t *testing.T) {
+	const place = "gosrc/stream/connect.go"
+	for _, f := range goFiles(t, false) {
+		if isDriver(f.path) || f.path == place {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok && strings.HasPrefix(selector(call.Fun), "pgconn.Connect") {
+				t.Errorf("%v: %s outside of %s", f.set.Position(n.Pos()), selector(call.Fun), place)
+			}
+			return true
+		})
+	}
+	for _, path := range paths(t, ".c") {
+		text := read(t, path)
+		connects := len(cConnects.FindAllString(text, -1))
+		if pins := len(cConnectsPinned.FindAllString(text, -1)); connects != pins {
+			t.Errorf("%s: bdr_session_pin() must follow BackgroundWorkerInitializeConnection() at once", path)
+		}
+	}
+}
+
+var (
+	cConnects       = regexp.MustCompile(`\n\tBackgroundWorkerInitializeConnection`)
+	cConnectsPinned = regexp.MustCompile(`\n\tBackgroundWorkerInitializeConnection\w*\(.*\);\n\tbdr_session_pin\(`)
+	cPinned         = regexp.MustCompile(`\{"(\w+)", "(.*)"\}`)
+	goPinned        = regexp.MustCompile(`(?m)^\t"(\w+)":\s+"(.*)",`)
+)
+
+// onlyOfConnections are settings that background workers do not have, or get in
+// another way.
+var onlyOfConnections = []string{"client_encoding", "local_preload_libraries"}
+
+// The pinned settings of connections and of background workers are one list.
+func TestPinnedSettingsAreOneList(t *testing.T) {
+	_, list, _ := strings.Cut(read(t, "gosrc/stream/settings.go"), "var pinned = ")
+	list, _, _ = strings.Cut(list, "\n}")
+	connections := map[string]string{}
+	for _, m := range goPinned.FindAllStringSubmatch(list, -1) {
+		if !slices.Contains(onlyOfConnections, m[1]) {
+			connections[m[1]] = m[2]
+		}
+	}
+	_, list, _ = strings.Cut(read(t, "extension/bdr_session.c"), "common[] = {")
+	list, _, _ = strings.Cut(list, "\n};")
+	workers := map[string]string{}
+	for _, m := range cPinned.FindAllStringSubmatch(list, -1) {
+		workers[m[1]] = m[2]
+	}
+	if len(workers) < 20 || !maps.Equal(connections, workers) {
+		t.Errorf("connections pin %v\nbackground workers pin %v", connections, workers)
+	}
+}

@@ -46,30 +46,11 @@
 #include "bdr_compat.h"
 #include "bdr_golib.h"
 #include "bdr_protocol.h"
+#include "bdr_session.h"
 #include "bdr_shmem.h"
 
 #define GRACE_MS		800		/* for Go to stop */
 #define GRACE_FATAL_MS	200		/* the same when this thread cannot serve it */
-
-/* Settings of this session that the configuration must not change. */
-static const struct
-{
-	const char *name;
-	const char *value;
-}			pinned[] =
-{
-	{"default_transaction_isolation", "read committed"},
-	{"default_transaction_read_only", "off"},
-	{"default_transaction_deferrable", "off"},
-	{"idle_in_transaction_session_timeout", "0"},
-	{"idle_session_timeout", "0"},
-	{"lock_timeout", "0"},
-	{"row_security", "on"},
-	{"search_path", "pg_catalog, pg_temp"},
-	{"session_replication_role", "origin"},
-	{"statement_timeout", "0"},
-	{"synchronous_commit", "local"},
-};
 
 static BdrSocket *go;
 static MemoryContext message_context;
@@ -82,7 +63,6 @@ static volatile sig_atomic_t stop_requested = false;
 
 static void handle_stop(SIGNAL_ARGS);
 static void handle_cancel(SIGNAL_ARGS);
-static void set_up_session(Oid dboid);
 static void start_go(Oid dboid);
 static void fill_config(BdrGoConfig *config, Oid dboid);
 static void make_run_directory(Oid dboid);
@@ -125,7 +105,8 @@ bdr_manager_main(Datum arg)
 	pqsignal(SIGTERM, handle_stop);
 	pqsignal(SIGINT, handle_cancel);
 	BackgroundWorkerUnblockSignals();
-	set_up_session(dboid);
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	bdr_session_pin(BDR_SESSION_MANAGER);
 	if (!bdr_shmem_attach(dboid))
 		proc_exit(0);
 
@@ -153,14 +134,6 @@ handle_cancel(SIGNAL_ARGS)
 {
 	if (serving)
 		StatementCancelHandler(postgres_signal_arg);
-}
-
-static void
-set_up_session(Oid dboid)
-{
-	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
-	for (int i = 0; i < lengthof(pinned); i++)
-		SetConfigOption(pinned[i].name, pinned[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* A failure is told to the sessions that wait for this manager. */

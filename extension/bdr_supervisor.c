@@ -36,6 +36,7 @@
 #include "bdr.h"
 #include "bdr_clock.h"
 #include "bdr_hold.h"
+#include "bdr_session.h"
 #include "bdr_shmem.h"
 #include "bdr_vanish.h"
 
@@ -92,6 +93,7 @@ bdr_supervisor_main(Datum arg)
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	bdr_session_pin(BDR_SESSION_MANAGER);
 
 	handles = MemoryContextAllocZero(TopMemoryContext, bdr_shmem->nslots * sizeof(*handles));
 	context = AllocSetContextCreate(TopMemoryContext, "bdr supervisor", ALLOCSET_DEFAULT_SIZES);

@@ -37,6 +37,7 @@
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
+#include "bdr_session.h"
 #include "bdr_stream.h"
 #include "bdr_wire.h"
 
@@ -57,7 +58,6 @@ static bool stats_pending;		/* counted, not yet handed on */
 static bool manager_is_due;		/* for a look at what it says */
 static BackendState shown = STATE_UNDEFINED;	/* in pg_stat_activity */
 
-static void pin_settings(void);
 static void read_setup(BdrMessage *msg);
 static void writer_loop(void);
 static void handle_message(BdrMessage *msg);
@@ -95,7 +95,7 @@ bdr_writer_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(extra.dboid, InvalidOid, 0);
-	pin_settings();
+	bdr_session_pin(BDR_SESSION_WRITER);
 	bdr_change_context = AllocSetContextCreate(TopMemoryContext, "bdr change",
 											   ALLOCSET_DEFAULT_SIZES);
 
@@ -123,51 +123,6 @@ bdr_writer_main(Datum arg)
 	writer_loop();
 	bdr_xact_abort();
 	proc_exit(0);
-}
-
-/*
- * Settings of the database, the role or the server must not change what a
- * row becomes or keep us from writing it.
- */
-static void
-pin_settings(void)
-{
-	static const char *const settings[][2] = {
-		{"session_replication_role", "replica"},
-		{"synchronous_commit", "off"},
-		{"search_path", "pg_catalog"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"idle_session_timeout", "0"},
-		{"transaction_timeout", "0"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"row_security", "off"},
-		{"DateStyle", "ISO, YMD"},
-		{"IntervalStyle", "postgres"},
-		{"TimeZone", "GMT"},
-		{"extra_float_digits", "1"},
-		{"bytea_output", "hex"},
-		{"lc_monetary", "C"},
-		{"lc_numeric", "C"},
-		{"lc_time", "C"},
-		{"array_nulls", "on"},
-		{"xmloption", "content"},
-		{"xmlbinary", "base64"},
-		{"quote_all_identifiers", "off"},
-		{"jit", "off"},
-	};
-
-	SetClientEncoding(GetDatabaseEncoding());
-	for (int i = 0; i < lengthof(settings); i++)
-	{
-		/* transaction_timeout is not in every version */
-		if (GetConfigOption(settings[i][0], true, false) == NULL)
-			continue;
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-	}
 }
 
 /*

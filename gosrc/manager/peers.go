@@ -258,7 +258,7 @@ func open(ctx context.Context, c stream.Config) (replicate.Stream, error) {
 }
 
 func reach(ctx context.Context, dsn, name string) (replicate.PeerRows, error) {
-	conn, err := stream.Connect(ctx, dsn, false, name)
+	conn, err := stream.Connect(ctx, dsn, stream.Command, name)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func noticeSkipped(r *hand.Request, peer *replicate.Peer, skipped []wire.Begin) 
 
 // written asks a peer how far its WAL is.
 func written(ctx context.Context, dsn string) (lsn.LSN, error) {
-	conn, err := stream.Connect(ctx, dsn, false, "bdr")
+	conn, err := stream.Connect(ctx, dsn, stream.Command, "bdr")
 	if err != nil {
 		return lsn.Zero, err
 	}

@@ -27,12 +27,6 @@ const (
 	copiedRowTime = "2000-01-01 00:00:01+00"
 )
 
-// sessionSettings make the two ends of a copy agree on text and keep them from
-// being ended by somebody's defaults.
-const sessionSettings = `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
- SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex';
- SET row_security = off; SET search_path = ''; SET default_transaction_read_only = off`
-
 // A copySession is one attempt to copy the source: the slot and its snapshot
 // live as long as the replication connection does.
 type copySession struct {
@@ -86,10 +80,7 @@ func (c *copySession) close() {
 // open makes the slot on the source from which the catch-up will read; its
 // snapshot is what the copy sees.
 func (c *copySession) open(ctx context.Context) (err error) {
-	if c.holder, err = c.j.s.connect(ctx, c.source.DSN, true); err != nil {
-		return err
-	}
-	if _, err := c.holder.Exec(ctx, "SET idle_in_transaction_session_timeout = 0").ReadAll(); err != nil {
+	if c.holder, err = c.j.s.connect(ctx, c.source.DSN, stream.Replication); err != nil {
 		return err
 	}
 	name := stream.SlotName(c.source.DBOID, c.local.ID)
@@ -108,7 +99,7 @@ func (c *copySession) open(ctx context.Context) (err error) {
 
 // dropOldSlot drops the slot of an earlier copy.
 func (c *copySession) dropOldSlot(ctx context.Context, name string) error {
-	conn, err := c.j.s.connect(ctx, c.source.DSN, false)
+	conn, err := c.j.s.connect(ctx, c.source.DSN, stream.Command)
 	if err != nil {
 		return err
 	}
@@ -122,11 +113,11 @@ func (c *copySession) dropOldSlot(ctx context.Context, name string) error {
 
 // reader opens a connection to the source that sees the snapshot.
 func (c *copySession) reader(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := c.j.s.connect(ctx, c.source.DSN, false)
+	conn, err := c.j.s.connect(ctx, c.source.DSN, stream.Reading)
 	if err != nil {
 		return nil, err
 	}
-	for _, script := range []string{sessionSettings, matchEncoding, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+	for _, script := range []string{matchEncoding, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		"SET TRANSACTION SNAPSHOT " + catalog.QuoteLiteral(c.snapshot)} {
 		if _, err := conn.Exec(ctx, script).ReadAll(); err != nil {
 			hangUp(conn)
@@ -141,12 +132,11 @@ const matchEncoding = "SELECT pg_catalog.set_config('client_encoding', pg_catalo
 
 // writer opens a connection to this database that works as a replica does.
 func (c *copySession) writer(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := c.j.s.connect(ctx, c.local.DSN, false)
+	conn, err := c.j.s.connect(ctx, c.local.DSN, stream.Restoring)
 	if err != nil {
 		return nil, err
 	}
-	script := sessionSettings + "; " + matchEncoding + "; SET session_replication_role = replica; SET synchronous_commit = off"
-	if _, err := conn.Exec(ctx, script).ReadAll(); err != nil {
+	if _, err := conn.Exec(ctx, matchEncoding).ReadAll(); err != nil {
 		hangUp(conn)
 		return nil, pgerr.From(err)
 	}
@@ -394,7 +384,7 @@ func (c *copySession) complete(ctx context.Context, again bool) error {
 }
 
 func (c *copySession) copySequences(ctx context.Context) error {
-	conn, err := c.j.s.connect(ctx, c.source.DSN, false)
+	conn, err := c.j.s.connect(ctx, c.source.DSN, stream.Command)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,22 @@ func splitPassword(dsn string) (rest, password string) {
 	return splitKeywords(dsn)
 }
 
+// withOptions sets the keyword options; what comes last counts.
+func withOptions(dsn, options string) string {
+	if !isURI(dsn) {
+		return dsn + " options=" + quoteValue(options)
+	}
+	separator := "?"
+	if strings.Contains(dsn, "?") {
+		separator = "&"
+	}
+	return dsn + separator + "options=" + strings.ReplaceAll(url.QueryEscape(options), "+", "%20")
+}
+
+func isURI(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgresql://") || strings.HasPrefix(dsn, "postgres://")
+}
+
 func splitURI(uri string) (rest, password string) {
 	place, query, hasQuery := strings.Cut(uri, "?")
 	authority, path, hasPath := strings.Cut(place, "/")

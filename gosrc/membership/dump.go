@@ -13,6 +13,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
 )
 
 const (
@@ -30,8 +31,12 @@ func (c *copySession) dump(ctx context.Context) error {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return fmt.Errorf("make a directory for the schema: %w", err)
 	}
-	dsn, password := splitPassword(c.source.DSN)
-	return c.program(ctx, password, nil, "pg_dump", "--dbname="+dsn, "--format=directory", "--file="+filepath.Join(c.dir, "schema"),
+	dsn, password, err := c.programDSN(ctx, c.source.DSN, stream.Reading)
+	if err != nil {
+		return err
+	}
+	encoding := c.holder.ParameterStatus("server_encoding")
+	return c.program(ctx, password, nil, "pg_dump", "--dbname="+dsn, "--encoding="+encoding, "--format=directory", "--file="+filepath.Join(c.dir, "schema"),
 		"--section=pre-data", "--section=post-data", "--snapshot="+c.snapshot, "--exclude-schema=bdr",
 		"--no-publications", "--no-subscriptions", "--no-blobs", "--no-password")
 }
@@ -53,12 +58,31 @@ func (c *copySession) restore(ctx context.Context, section string, again bool) e
 	if err != nil {
 		return err
 	}
-	dsn, password := splitPassword(c.local.DSN)
+	dsn, password, err := c.programDSN(ctx, c.local.DSN, stream.Restoring)
+	if err != nil {
+		return err
+	}
 	args := []string{"--dbname=" + dsn, "--section=" + section, "--use-list=" + list, "--single-transaction", "--exit-on-error", "--no-password"}
 	if again {
 		args = append(args, "--clean", "--if-exists")
 	}
 	return c.program(ctx, password, nil, "pg_restore", append(args, filepath.Join(c.dir, "schema"))...)
+}
+
+// programDSN is a node's connection string for one of the programs: its options
+// pin what our own connections pin.
+func (c *copySession) programDSN(ctx context.Context, dsn string, purpose stream.Purpose) (rest, password string, err error) {
+	conn, err := c.j.s.connect(ctx, dsn, stream.Command)
+	if err != nil {
+		return "", "", err
+	}
+	defer hangUp(conn)
+	options, err := stream.ProgramOptions(dsn, purpose, stream.VersionOf(conn))
+	if err != nil {
+		return "", "", err
+	}
+	rest, password = splitPassword(dsn)
+	return withOptions(rest, options), password, nil
 }
 
 // selectEntries writes the list of entries to restore: all but our own
@@ -134,8 +158,7 @@ func (c *copySession) program(ctx context.Context, password string, out *bytes.B
 }
 
 func (c *copySession) environment(password string) []string {
-	env := []string{"LC_ALL=C", "PGAPPNAME=bdr join", "PGCONNECT_TIMEOUT=10", "HOME=" + c.j.s.deps.HomeDirectory,
-		"PGOPTIONS=-c session_replication_role=replica -c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0"}
+	env := []string{"LC_ALL=C", "PGAPPNAME=bdr join", "PGCONNECT_TIMEOUT=10", "HOME=" + c.j.s.deps.HomeDirectory}
 	if c.j.s.deps.PassFile != "" {
 		env = append(env, "PGPASSFILE="+c.j.s.deps.PassFile)
 	}

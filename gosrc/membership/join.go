@@ -12,6 +12,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/hand"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
 )
 
 // JoinNodeGroup is bdr.join_node_group(join_target_dsn, node_group_name,
@@ -121,7 +122,7 @@ func (s *Service) preflight(ctx context.Context, local catalog.Node, dsn, groupN
 	if err != nil {
 		return 0, err
 	}
-	conn, err := s.connect(ctx, dsn, false)
+	conn, err := s.connect(ctx, dsn, stream.Command)
 	if err != nil {
 		return 0, hintTarget(err)
 	}

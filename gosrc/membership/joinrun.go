@@ -443,7 +443,7 @@ func (j *joinRun) createSlots(ctx context.Context) error {
 
 // ensureSlot makes a slot on a node; one of an earlier try is as good.
 func (j *joinRun) ensureSlot(ctx context.Context, node catalog.Node, name string) error {
-	conn, err := j.s.connect(ctx, node.DSN, true)
+	conn, err := j.s.connect(ctx, node.DSN, stream.Replication)
 	if err != nil {
 		return err
 	}
@@ -462,7 +462,7 @@ func (j *joinRun) watchSlot(ctx context.Context, node catalog.Node) (context.Con
 	ctx, cancel := context.WithCancel(ctx)
 	j.s.deps.Spawn("slot watch", func() {
 		for pause(ctx, blockerDelay) {
-			conn, err := j.s.connect(ctx, node.DSN, false)
+			conn, err := j.s.connect(ctx, node.DSN, stream.Command)
 			if err != nil {
 				continue
 			}

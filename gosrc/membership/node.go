@@ -85,7 +85,7 @@ func (s *Service) checkLocal(ctx context.Context, r *hand.Request, dsn string) e
 	if err := checkRole(there, dsn); err != nil {
 		return err
 	}
-	conn, err := s.connect(ctx, dsn, true)
+	conn, err := s.connect(ctx, dsn, stream.Replication)
 	if err != nil {
 		return hintDSN(err)
 	}
@@ -112,7 +112,7 @@ func factsOf(ctx context.Context, runner catalog.Runner) (catalog.Facts, error) 
 }
 
 func (s *Service) remoteFacts(ctx context.Context, dsn string) (catalog.Facts, error) {
-	conn, err := s.connect(ctx, dsn, false)
+	conn, err := s.connect(ctx, dsn, stream.Command)
 	if err != nil {
 		return catalog.Facts{}, err
 	}

@@ -177,7 +177,7 @@ func (s *Service) answerReach(ctx context.Context, body []byte) ([]byte, error) 
 	if hello.NodeUUID != request.NodeUUID {
 		return nil, pgerr.New(pgerr.InvalidParameter, "%q reaches another node", pgerr.MaskDSN(request.DSN))
 	}
-	conn, err := s.connect(ctx, request.DSN, true)
+	conn, err := s.connect(ctx, request.DSN, stream.Replication)
 	if err != nil {
 		return nil, err
 	}

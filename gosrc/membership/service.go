@@ -15,6 +15,7 @@ import (
 	"bdr/gosrc/hand"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
 )
 
 const (
@@ -55,7 +56,7 @@ type Deps struct {
 	Subscriptions Subscriptions
 	KeepsDeadRows func() bool // what is deleted here from now on can be found
 	Spawn         func(name string, f func())
-	Connect       func(ctx context.Context, dsn string, replication bool, applicationName string) (*pgconn.PgConn, error)
+	Connect       func(ctx context.Context, dsn string, purpose stream.Purpose, applicationName string) (*pgconn.PgConn, error)
 	RunDirectory  string
 	BinDirectory  string
 	HomeDirectory string
@@ -91,7 +92,7 @@ func New(d Deps) *Service {
 	s := &Service{deps: d, ctx: ctx, cancel: cancel, changed: make(chan struct{}), parts: map[uint32]bool{}}
 	s.links = &consensus.Links{
 		Connect: func(ctx context.Context, dsn string) (*pgconn.PgConn, error) {
-			return d.Connect(ctx, dsn, false, applicationName)
+			return d.Connect(ctx, dsn, stream.Command, applicationName)
 		},
 		Identity: s.identity,
 		Address:  s.address,
@@ -350,8 +351,8 @@ func (s *Service) waitUntil(ctx context.Context, met func(Cluster) bool) error {
 }
 
 // connect opens an ordinary or replication connection.
-func (s *Service) connect(ctx context.Context, dsn string, replication bool) (*pgconn.PgConn, error) {
-	return s.deps.Connect(ctx, dsn, replication, applicationName)
+func (s *Service) connect(ctx context.Context, dsn string, purpose stream.Purpose) (*pgconn.PgConn, error) {
+	return s.deps.Connect(ctx, dsn, purpose, applicationName)
 }
 
 // hangUp closes a connection, whatever state it is in.

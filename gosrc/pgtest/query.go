@@ -17,7 +17,7 @@ const Null = "<NULL>"
 func (s *Server) connect(database string) (*pgconn.PgConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return pgconn.Connect(ctx, s.DSN(database)+" application_name=bdr_test")
+	return pgconn.Connect(ctx, s.DSN(database)+" application_name=bdr_test options='"+s.Options+"'")
 }
 
 // Connect opens a session of the caller's own.

@@ -19,9 +19,10 @@ import (
 
 // Server is one PostgreSQL instance, started or not.
 type Server struct {
-	Name string
-	Dir  string // holds data, log and the Unix socket
-	Port int
+	Options string // of the sessions of Run and Connect: "-c name=value ..."
+	Name    string
+	Dir     string // holds data, log and the Unix socket
+	Port    int
 
 	bin     string
 	account account

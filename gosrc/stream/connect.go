@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -57,28 +58,66 @@ func SetDefaults(passfile, home string) {
 	defaults.keywords = keywords
 }
 
-// Connect makes a connection to the database that dsn names, in replication
-// mode if asked. It is the one place that does. applicationName is used when
-// dsn has none. An error never shows a password.
-func Connect(ctx context.Context, dsn string, replication bool, applicationName string) (*pgconn.PgConn, error) {
-	return connect(ctx, dsn, replication, applicationName, 0)
+// Connect makes a connection to the database that dsn names. It is the one place
+// that does. applicationName is used when dsn has none. What dsn sets in its
+// options stays, but for what is pinned. An error never shows a password.
+func Connect(ctx context.Context, dsn string, purpose Purpose, applicationName string) (*pgconn.PgConn, error) {
+	return connect(ctx, dsn, purpose, applicationName, 0)
 }
 
+// versions are the versions of the servers that connection strings led to.
+var versions sync.Map
+
 // connect has a timeout of its own for dsn without one; zero is the default.
-func connect(ctx context.Context, dsn string, replication bool, applicationName string, timeout time.Duration) (*pgconn.PgConn, error) {
+func connect(ctx context.Context, dsn string, purpose Purpose, applicationName string, timeout time.Duration) (*pgconn.PgConn, error) {
 	config, err := parse(dsn, applicationName, timeout)
 	if err != nil {
 		return nil, err
 	}
-	if replication {
+	if purpose == Replication {
 		config.RuntimeParams["replication"] = "database"
 		config.DialFunc = asLines(config.DialFunc)
 	}
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	conn, err := connectPinned(ctx, dsn, config, purpose)
 	if err != nil {
 		return nil, connectError(ctx, dsn, err)
 	}
 	return conn, nil
+}
+
+// connectPinned gives the connection the settings that its server knows. A server
+// of which nothing was known, or that is another one now, is connected to twice.
+func connectPinned(ctx context.Context, dsn string, config *pgconn.Config, purpose Purpose) (*pgconn.PgConn, error) {
+	expected := 0
+	if known, ok := versions.Load(dsn); ok {
+		expected = known.(int)
+	}
+	conn, err := connectVersion(ctx, config, purpose, expected)
+	if refused := new(pgconn.PgError); err != nil && expected != 0 && errors.As(err, &refused) && refused.Code == pgerr.UndefinedObject {
+		expected = 0
+		conn, err = connectVersion(ctx, config, purpose, expected)
+	}
+	if err != nil {
+		return nil, err
+	}
+	version := VersionOf(conn)
+	versions.Store(dsn, version)
+	if sameSettings(expected, version) {
+		return conn, nil
+	}
+	_ = conn.Close(ctx)
+	return connectVersion(ctx, config, purpose, version)
+}
+
+func connectVersion(ctx context.Context, config *pgconn.Config, purpose Purpose, version int) (*pgconn.PgConn, error) {
+	config = config.Copy()
+	pinConfig(config, purpose, version)
+	return pgconn.ConnectConfig(ctx, config)
+}
+
+func pinConfig(config *pgconn.Config, purpose Purpose, version int) {
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool { return isPinned(name) })
+	maps.Copy(config.RuntimeParams, settings(purpose, config.User, version))
 }
 
 func parse(dsn, applicationName string, timeout time.Duration) (*pgconn.Config, error) {

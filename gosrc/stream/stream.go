@@ -73,7 +73,7 @@ type Stream struct {
 
 // Open connects and starts replication from c.Slot.
 func Open(ctx context.Context, c Config) (*Stream, error) {
-	conn, err := connect(ctx, c.DSN, true, c.ApplicationName, c.ConnectTimeout)
+	conn, err := connect(ctx, c.DSN, Replication, c.ApplicationName, c.ConnectTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -231,7 +231,7 @@ func TestKeywordsOfLibpqAreNotSent(t *testing.T) {
 func TestErrorsHidePasswords(t *testing.T) {
 	for _, dsn := range []string{"host=127.0.0.1 port=1 password=hush", "postgres://u:hush@127.0.0.1:1/db", "host=h password=hush port=x",
 		"postgres://u:hush@h:port/db", "password=hush host='"} {
-		_, err := Connect(t.Context(), dsn, true, "me")
+		_, err := Connect(t.Context(), dsn, Replication, "me")
 		e := pgerr.From(err)
 		if e == nil || strings.Contains(e.Message+e.Detail+e.Hint, "hush") || e.Detail == "" || !strings.HasSuffix(e.Detail, ".") {
 			t.Errorf("%s: %+v", dsn, e)
@@ -240,7 +240,7 @@ func TestErrorsHidePasswords(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Connect(ctx, "host=127.0.0.1 port=1", false, ""); !errors.Is(err, context.Canceled) {
+	if _, err := Connect(ctx, "host=127.0.0.1 port=1", Command, ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -732,7 +732,7 @@ func TestOutputSessionEnds(t *testing.T) {
 	n := publisher(t, nil)
 	n.Exec(`CREATE TABLE t (id serial PRIMARY KEY, v text)`)
 	createSlot(n, "s")
-	conn, err := stream.Connect(t.Context(), n.NodeDSN, true, "ends")
+	conn, err := stream.Connect(t.Context(), n.NodeDSN, stream.Replication, "ends")
 	n.Must(err)
 	defer conn.Close(context.Background())
 	options := streamOptions(map[string]string{"server_version": n.Value("SHOW server_version_num")})
@@ -963,7 +963,7 @@ func TestOutputRefusesOptions(t *testing.T) {
 // Slots are made and dropped over the replication protocol.
 func TestSlots(t *testing.T) {
 	n := publisher(t, nil)
-	conn, err := stream.Connect(t.Context(), n.NodeDSN, true, "slots")
+	conn, err := stream.Connect(t.Context(), n.NodeDSN, stream.Replication, "slots")
 	if err != nil {
 		t.Fatal(err)
 	}
