@@ -44,6 +44,7 @@
 #include "bdr_apply.h"
 #include "bdr_catalog.h"
 #include "bdr_compat.h"
+#include "bdr_owner.h"
 
 /* A row with more is left out: as json it might not fit into a value. */
 #define LOGGED_ROW_BYTES_MAX	((Size) 16 * 1024 * 1024)
@@ -113,13 +114,6 @@ typedef struct LogConfig
 	Oid			part;			/* of the history */
 } LogConfig;
 
-/* Whose rights count. */
-typedef struct RightsContext
-{
-	Oid			user;
-	int			context;
-} RightsContext;
-
 /* The values of a history row. */
 typedef struct HistoryRow
 {
@@ -145,8 +139,7 @@ static void fill_version(const BdrVersion *version, HistoryRow *row);
 static void fill_key(BdrConflict *conflict, HistoryRow *row);
 static void fill_json(BdrConflict *conflict, TupleTableSlot *slot, int column, HistoryRow *row);
 static bool row_json(BdrRelation *rel, TupleTableSlot *slot, Datum *json);
-static RightsContext become_owner(BdrRelation *rel);
-static void become_self(RightsContext before);
+static void become_owner(BdrRelation *rel, BdrRights *before);
 static bool is_too_large(TupleTableSlot *slot);
 static TupleTableSlot *key_slot(BdrRelation *rel, TupleTableSlot *from, const bool *columns);
 static void store_row(HistoryRow *row);
@@ -357,15 +350,15 @@ value_text(BdrRelation *rel, TupleTableSlot *slot, int i)
 {
 	Oid			output;
 	bool		is_varlena;
-	RightsContext rights;
+	BdrRights	rights;
 	char	   *text;
 
 	if (slot->tts_isnull[i])
 		return "null";
 	getTypeOutputInfo(TupleDescAttr(rel->desc, i)->atttypid, &output, &is_varlena);
-	rights = become_owner(rel);
+	become_owner(rel, &rights);
 	text = OidOutputFunctionCall(output, slot->tts_values[i]);
-	become_self(rights);
+	bdr_rights_restore(&rights);
 	if (strlen(text) <= LOGGED_VALUE_BYTES_MAX)
 		return text;
 	return psprintf("%.*s...", pg_mbcliplen(text, strlen(text), LOGGED_VALUE_BYTES_MAX), text);
@@ -495,33 +488,23 @@ fill_json(BdrConflict *conflict, TupleTableSlot *slot, int column, HistoryRow *r
 static bool
 row_json(BdrRelation *rel, TupleTableSlot *slot, Datum *json)
 {
-	RightsContext rights;
+	BdrRights	rights;
 
 	if (is_too_large(slot))
 		return false;
-	rights = become_owner(rel);
+	become_owner(rel, &rights);
 	*json = DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(slot));
-	become_self(rights);
+	bdr_rights_restore(&rights);
 	return true;
 }
 
 /*
  * An error in between is taken care of by the abort of the transaction.
  */
-static RightsContext
-become_owner(BdrRelation *rel)
-{
-	RightsContext before;
-
-	GetUserIdAndSecContext(&before.user, &before.context);
-	SetUserIdAndSecContext(rel->rel->rd_rel->relowner, before.context | SECURITY_RESTRICTED_OPERATION);
-	return before;
-}
-
 static void
-become_self(RightsContext before)
+become_owner(BdrRelation *rel, BdrRights *before)
 {
-	SetUserIdAndSecContext(before.user, before.context);
+	bdr_rights_take(OidIsValid(rel->owner) ? rel->owner : rel->rel->rd_rel->relowner, before);
 }
 
 static bool

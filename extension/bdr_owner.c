@@ -10,6 +10,11 @@
  *		table that it writes, in a security-restricted operation, and takes
  *		back what settings that code has changed.
  *
+ *		A partition, or a table that inherits, has code from the tables above
+ *		it.  If they have several owners, all code runs as the one whose rights
+ *		the others have, too: a partition that an administrator made for a
+ *		user's table does not make the user one.
+ *
  *		A table of a superuser changes nothing.  Deferred triggers of another
  *		owner cannot fire in such an operation: PostgreSQL's error stops the
  *		subscription.
@@ -19,37 +24,75 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
+#include "bdr_owner.h"
 
 static Oid	acting_as = InvalidOid; /* InvalidOid: ourselves */
-static Oid	own_user;
-static int	own_context;
-static int	nest_level;
+static BdrRights ourselves;
+
+static List *add_parents(List *above, Relation catalog, Oid relid);
+static Oid	owner_of(Oid relid);
+static void no_common_role(Relation rel, Oid role, Oid above, Oid owner) pg_attribute_noreturn();
+
+/* ---------------------------------------------------------------------
+ * Acting as somebody
+ * ---------------------------------------------------------------------
+ */
 
 /*
- * Act as this role; InvalidOid: as ourselves.
+ * Have the rights of a role, in a security-restricted operation, until
+ * bdr_rights_restore; an abort takes them back as well.
  */
 void
+bdr_rights_take(Oid role, BdrRights *before)
+{
+	GetUserIdAndSecContext(&before->user, &before->context);
+	SetUserIdAndSecContext(role, before->context | SECURITY_RESTRICTED_OPERATION);
+	before->nest_level = NewGUCNestLevel();
+}
+
+void
+bdr_rights_restore(const BdrRights *before)
+{
+	AtEOXact_GUC(false, before->nest_level);
+	SetUserIdAndSecContext(before->user, before->context);
+}
+
+/*
+ * A writer acts as this role from here on; InvalidOid: as ourselves.  Returns
+ * as whom it acted before.
+ */
+Oid
 bdr_act_as(Oid role)
 {
-	if (likely(role == acting_as))
-		return;
+	Oid			before = acting_as;
+
+	if (likely(role == before))
+		return before;
 	if (OidIsValid(acting_as))
 	{
-		AtEOXact_GUC(false, nest_level);
-		SetUserIdAndSecContext(own_user, own_context);
+		bdr_rights_restore(&ourselves);
 		acting_as = InvalidOid;
 	}
 	if (!OidIsValid(role))
-		return;
-	GetUserIdAndSecContext(&own_user, &own_context);
-	SetUserIdAndSecContext(role, own_context | SECURITY_RESTRICTED_OPERATION);
-	nest_level = NewGUCNestLevel();
+		return before;
+	bdr_rights_take(role, &ourselves);
 	acting_as = role;
+	return before;
 }
 
 /*
@@ -61,13 +104,109 @@ bdr_act_forget(void)
 	acting_as = InvalidOid;
 }
 
+/* ---------------------------------------------------------------------
+ * As whom
+ * ---------------------------------------------------------------------
+ */
+
 /*
  * As whom a table is written.
  */
 Oid
 bdr_act_owner(Relation rel)
 {
-	Oid			owner = rel->rd_rel->relowner;
+	return bdr_act_owner_below(rel, bdr_owner_above(RelationGetRelid(rel)));
+}
 
-	return superuser_arg(owner) ? InvalidOid : owner;
+/*
+ * The same where it is known which tables are above it.
+ */
+Oid
+bdr_act_owner_below(Relation rel, const List *above)
+{
+	Oid			role = bdr_code_role(rel, above);
+
+	return superuser_arg(role) ? InvalidOid : role;
+}
+
+/*
+ * The role whose rights the code of a table has: its owner, or one above it
+ * whose rights all the other owners have.
+ */
+Oid
+bdr_code_role(Relation rel, const List *above)
+{
+	Oid			role = rel->rd_rel->relowner;
+	ListCell   *lc;
+
+	foreach(lc, above)
+	{
+		Oid			owner = owner_of(lfirst_oid(lc));
+
+		if (owner == role || !OidIsValid(owner))
+			continue;
+		if (has_privs_of_role(role, owner))
+			role = owner;
+		else if (!has_privs_of_role(owner, role))
+			no_common_role(rel, role, lfirst_oid(lc), owner);
+	}
+	return role;
+}
+
+/* InvalidOid: the table has been dropped. */
+static Oid
+owner_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+static void
+no_common_role(Relation rel, Oid role, Oid above, Oid owner)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("cannot tell whose rights the code of table \"%s.%s\" has",
+					get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)),
+			 errdetail("It has code of role \"%s\", and of role \"%s\" from table \"%s\" above it; neither has the rights of the other.",
+					   GetUserNameFromId(role, false), GetUserNameFromId(owner, false), get_rel_name(above)),
+			 errhint("Give the tables one owner with ALTER TABLE ... OWNER TO; replication then continues by itself.")));
+}
+
+/*
+ * The tables that a table is a partition of or inherits from, and those above
+ * them.
+ */
+List *
+bdr_owner_above(Oid relid)
+{
+	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
+	List	   *above = add_parents(NIL, catalog, relid);
+
+	for (int i = 0; i < list_length(above); i++)
+		above = add_parents(above, catalog, list_nth_oid(above, i));
+	table_close(catalog, AccessShareLock);
+	return above;
+}
+
+static List *
+add_parents(List *above, Relation catalog, Oid relid)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		above = list_append_unique_oid(above, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	return above;
 }

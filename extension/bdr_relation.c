@@ -49,6 +49,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_owner.h"
 #include "bdr_row_version.h"
 #include "bdr_wire.h"
 
@@ -278,7 +279,7 @@ bdr_relation_open_this(BdrRelation *rel)
 	rel->rel = open_mapped(rel, RowExclusiveLock);
 	if (rel->rel == NULL)
 		return false;
-	rel->owner = bdr_act_owner(rel->rel);
+	rel->owner = bdr_act_owner_below(rel->rel, rel->above);
 	bdr_act_as(rel->owner);
 	if (rel->estate == NULL)
 		build_execution(rel);
@@ -484,6 +485,7 @@ drop_mapping(BdrRelation *rel)
 	rel->mapped = false;
 	rel->local_relid = InvalidOid;
 	rel->ancestors = NIL;
+	rel->above = NIL;
 	rel->estate = NULL;
 	rel->result = NULL;
 	rel->by_key.scan = NULL;
@@ -521,6 +523,7 @@ map_relation(BdrRelation *rel, Relation local)
 	rel->has_domains = false;
 	for (int i = 0; i < rel->ncolumns; i++)
 		map_column(rel, &rel->columns[i]);
+	rel->above = bdr_owner_above(rel->local_relid);
 	describe_table(rel, local);
 	bdr_route_map(rel, local);
 	bdr_missing_describe(rel);

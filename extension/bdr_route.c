@@ -59,6 +59,7 @@ typedef struct BdrLeaf
 typedef struct BdrLevel
 {
 	Relation	rel;
+	Oid			owner;			/* for bdr_act_as */
 	PartitionKey key;
 	List	   *expressions;	/* ExprState, of key->partexprs */
 	Bitmapset  *columns;		/* of the root that the key is made of */
@@ -417,8 +418,11 @@ static BdrLevel *
 make_level(BdrRelation *root, Relation partitioned)
 {
 	BdrLevel   *level = palloc0(sizeof(BdrLevel));
+	Oid			before;
 
 	level->rel = partitioned;
+	level->owner = bdr_act_owner(partitioned);
+	before = bdr_act_as(level->owner);
 	level->key = RelationGetPartitionKey(partitioned);
 	level->expressions = ExecPrepareExprList(level->key->partexprs, root->estate);
 	level->map = bdr_attribute_map(root->desc, RelationGetDescr(partitioned));
@@ -426,6 +430,7 @@ make_level(BdrRelation *root, Relation partitioned)
 		level->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(partitioned)),
 											   &TTSOpsVirtual);
 	level->columns = key_columns(level);
+	bdr_act_as(before);
 	return level;
 }
 
@@ -544,6 +549,7 @@ compute_key(BdrRelation *root, BdrLevel *level, TupleTableSlot *row, Datum *valu
 {
 	ExprContext *econtext = GetPerTupleExprContext(root->estate);
 	ListCell   *expression = list_head(level->expressions);
+	Oid			before = bdr_act_as(level->owner);
 
 	econtext->ecxt_scantuple = row;
 	for (int i = 0; i < level->key->partnatts; i++)
@@ -556,6 +562,7 @@ compute_key(BdrRelation *root, BdrLevel *level, TupleTableSlot *row, Datum *valu
 			expression = lnext(level->expressions, expression);
 		}
 	}
+	bdr_act_as(before);
 }
 
 /*

@@ -303,6 +303,7 @@ typedef struct BdrRelation
 	bool		has_constraints;
 	bool		is_partition;
 	List	   *ancestors;		/* partitioned tables above ours, nearest first */
+	List	   *above;			/* all whose code it may have: bdr_owner.c */
 	bool		routes;			/* partitioned here: rows go to its leaves */
 	bool		reroutes;		/* rows that do not belong here go to root */
 	bool		via_root;		/* stands for the root of the peer's partition */
@@ -406,9 +407,10 @@ extern void bdr_apply_fire_triggers(BdrRelation *rel);
 extern void bdr_writer_apply_messages(BdrReader *reader);
 
 /* Whose code runs: bdr_owner.c */
-extern void bdr_act_as(Oid role);
+extern Oid	bdr_act_as(Oid role);
 extern void bdr_act_forget(void);
 extern Oid	bdr_act_owner(Relation rel);
+extern Oid	bdr_act_owner_below(Relation rel, const List *above);
 
 /* Deferrable constraints: bdr_deferred.c */
 extern void bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot);

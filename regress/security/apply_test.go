@@ -111,3 +111,95 @@ func TestTriggersWaitForRows(t *testing.T) {
 	c.RequireConverged()
 	requireUninterrupted(t, a, b)
 }
+
+// attack is functions of u's for expressions and triggers, which note as whom they
+// run. An administrator's own statements call them, too, so that they do no harm
+// before armed has replaced one of them.
+const attack = `
+	CREATE FUNCTION u.take() RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+	CREATE FUNCTION u.grab(place text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+	BEGIN
+		RAISE LOG 'grabbed in % as %', place, current_user;
+		PERFORM u.take();
+		RETURN 1;
+	END$$;
+	CREATE FUNCTION u.fire() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN PERFORM u.grab(TG_WHEN || ' trigger'); IF TG_OP = 'DELETE' THEN RETURN OLD; END IF; RETURN NEW; END$$`
+
+// armed tries to make u a superuser in whatever way works for who runs it.
+const armed = `
+	CREATE OR REPLACE FUNCTION u.take() RETURNS void LANGUAGE plpgsql AS $$
+	DECLARE payload text;
+	BEGIN
+		FOREACH payload IN ARRAY ARRAY['RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres'] LOOP
+			BEGIN EXECUTE payload; EXCEPTION WHEN OTHERS THEN NULL; END;
+			BEGIN EXECUTE 'ALTER ROLE u SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+		END LOOP;
+		BEGIN PERFORM query_to_xml('ALTER ROLE u SUPERUSER', true, false, ''); EXCEPTION WHEN OTHERS THEN NULL; END;
+	END$$`
+
+// TestTablesBelowThoseOfUsers exists because a partition that an administrator
+// makes for a user's table is the administrator's, and so is a table of his that
+// inherits from it; their triggers, checks and columns are the user's code.
+func TestTablesBelowThoseOfUsers(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
+	a, b := c.Nodes[0], c.Nodes[1]
+	addUser(a, b)
+	for _, n := range c.Nodes {
+		u := n.As(user, "")
+		u.Exec(attack, "CREATE DOMAIN u.positive AS int CHECK (u.grab('domain') = 1)",
+			`CREATE TABLE u.p (id int, v int, d u.positive, g int GENERATED ALWAYS AS (v + u.grab('generated')) STORED,
+				PRIMARY KEY (id), CHECK (v <> 7 OR u.grab('check') = 1)) PARTITION BY RANGE (id)`,
+			"CREATE INDEX ON u.p ((v + u.grab('index')))",
+			"CREATE TRIGGER fire BEFORE INSERT OR UPDATE OR DELETE ON u.p FOR EACH ROW EXECUTE FUNCTION u.fire()",
+			"CREATE TRIGGER fired AFTER INSERT OR UPDATE OR DELETE ON u.p FOR EACH ROW EXECUTE FUNCTION u.fire()",
+			"CREATE TABLE u.parent (id int, v int, CHECK (v <> 7 OR u.grab('inherited check') = 1))")
+		n.Exec("CREATE TABLE public.low PARTITION OF u.p FOR VALUES FROM (0) TO (100)", "CREATE TABLE public.child (PRIMARY KEY (id)) INHERITS (u.parent)",
+			// a table of the administrator's, with a partition of the user's that he has attached
+			"CREATE TABLE public.root (id int, k int, v int) PARTITION BY RANGE (id)")
+		u.Exec("CREATE TABLE u.mid (id int NOT NULL, k int, v int) PARTITION BY LIST ((k + u.grab('partition key') - 1))", "CREATE TABLE u.leaf PARTITION OF u.mid DEFAULT")
+		n.Exec("ALTER TABLE root ATTACH PARTITION u.mid FOR VALUES FROM (0) TO (100)", "ALTER TABLE low ENABLE ALWAYS TRIGGER fire", "ALTER TABLE low ENABLE ALWAYS TRIGGER fired")
+	}
+	b.As(user, "").Exec("ALTER TABLE u.leaf RENAME TO leaf_b", armed)
+	a.As(user, "").Exec("INSERT INTO u.p VALUES (1, 7, 1), (2, 8, 1)", "UPDATE u.p SET v = 9 WHERE id = 1", "DELETE FROM u.p WHERE id = 2")
+	a.Exec("INSERT INTO child VALUES (1, 7), (2, 7)")
+	a.As(user, "").Exec("INSERT INTO u.leaf VALUES (1, 1, 1), (2, 2, 2)")
+	c.WaitDrained(c.Nodes...)
+	for _, place := range []string{"domain", "generated", "check", "index", "BEFORE trigger", "AFTER trigger", "inherited check", "partition key"} {
+		if !b.LogContains("bdr writer  LOG:  grabbed in " + place + " as u") {
+			t.Errorf("no %s ran as u in a writer", place)
+		}
+		if b.LogContains("bdr writer  LOG:  grabbed in " + place + " as postgres") {
+			t.Errorf("a %s ran as postgres in a writer", place)
+		}
+	}
+	requireOrdinary(t, b)
+	if got := b.Value("SELECT count(*) FROM u.leaf_b"); got != "2" {
+		t.Errorf("%s rows came", got)
+	}
+}
+
+// TestTablesOfSeveralUsers exists because code of two users meets where a table
+// of one is below a table of the other, and neither may get the other's rights.
+func TestTablesOfSeveralUsers(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
+	a, b := c.Nodes[0], c.Nodes[1]
+	addUser(a, b)
+	for _, n := range c.Nodes {
+		n.Exec("CREATE ROLE team", "CREATE ROLE other", "GRANT team TO other")
+		n.As(user, "").Exec(attack, "CREATE TABLE u.p (id int PRIMARY KEY, v int CHECK (u.grab('check') = 1)) PARTITION BY RANGE (id)",
+			"CREATE TABLE u.low PARTITION OF u.p FOR VALUES FROM (0) TO (100)")
+		n.Exec("GRANT ALL ON SCHEMA u TO team, other", "ALTER TABLE u.p OWNER TO team", "ALTER TABLE u.low OWNER TO other")
+	}
+	a.Exec("INSERT INTO u.p VALUES (1, 1)")
+	b.Wait(replicated, "SELECT count(*) FROM u.p", "1")
+	if !b.LogContains("bdr writer  LOG:  grabbed in check as team") {
+		t.Error("the check did not run as the role whose rights both have")
+	}
+	b.Exec("ALTER TABLE u.p OWNER TO u")
+	a.Exec("INSERT INTO u.p VALUES (2, 2)")
+	b.Wait(replicated, "SELECT count(*) FROM bdr.worker_errors WHERE error_message LIKE 'cannot tell whose rights the code of table%'", "1")
+	b.Exec("ALTER TABLE u.low OWNER TO u")
+	b.Wait(replicated, "SELECT count(*) FROM u.p", "2")
+	requireOrdinary(t, b)
+}

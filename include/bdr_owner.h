@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ * bdr_owner.h
+ *		Whose rights code of users has, wherever we may run some.
+ *
+ * NOTES
+ *		Writers use bdr_act_as and bdr_act_owner (bdr_apply.h).
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_OWNER_H
+#define BDR_OWNER_H
+
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+
+/* Whose rights we had before. */
+typedef struct BdrRights
+{
+	Oid			user;
+	int			context;
+	int			nest_level;		/* of settings */
+} BdrRights;
+
+extern void bdr_rights_take(Oid role, BdrRights *before);
+extern void bdr_rights_restore(const BdrRights *before);
+extern Oid	bdr_code_role(Relation rel, const List *above);
+extern List *bdr_owner_above(Oid relid);
+
+#endif							/* BDR_OWNER_H */
