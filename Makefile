@@ -12,7 +12,7 @@ BDR_VERSION = 0.1.0
 
 EXTENSION = bdr
 MODULE_big = bdr
-OUTPUT_OBJS = $(addprefix extension/bdr_,output.o sent.o wire.o sender.o stopping.o seen_output.o unseen_output.o)
+OUTPUT_OBJS = $(addprefix extension/bdr_,output.o sent.o sent_owner.o wire.o sender.o stopping.o seen_output.o unseen_output.o)
 BOTH_OBJS = extension/bdr_catalog.o
 OBJS = $(filter-out $(OUTPUT_OBJS),$(patsubst %.c,%.o,$(sort $(wildcard extension/*.c))))
 DATA_built = bdr--$(BDR_VERSION).sql

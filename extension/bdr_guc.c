@@ -12,6 +12,7 @@
 #include "utils/guc.h"
 
 #include "bdr.h"
+#include "bdr_apply.h"
 #include "bdr_protocol.h"
 #include "bdr_repair.h"
 #include "bdr_skew.h"
@@ -44,6 +45,8 @@ static const char *const setting_names[] = {
 
 static void define_debug_settings(void);
 static void define_retention_settings(void);
+static void define_match_table_owner(void);
+static void assign_match_table_owner(bool newval, void *extra);
 
 void
 bdr_guc_define(void)
@@ -57,6 +60,7 @@ bdr_guc_define(void)
 							PGC_SIGHUP,
 							GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	define_match_table_owner();
 	DefineCustomIntVariable("bdr.max_worker_backoff_delay",
 							"Longest time between two attempts of a subscription that fails.",
 							NULL,
@@ -99,6 +103,26 @@ bdr_guc_define(void)
 							 bdr_repair_check_setting, bdr_repair_assign_setting, NULL);
 	define_retention_settings();
 	MarkGUCPrefixReserved("bdr");
+}
+
+static void
+define_match_table_owner(void)
+{
+	DefineCustomBoolVariable("bdr.match_table_owner",
+							 "Changes of a peer's table go to a table of the same owner only.",
+							 "Owners are compared by name; one superuser is like another.",
+							 &bdr_match_table_owner,
+							 true,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, assign_match_table_owner, NULL);
+}
+
+/* A writer looks at its tables again. */
+static void
+assign_match_table_owner(bool newval, void *extra)
+{
+	bdr_relation_mark_all_stale();
 }
 
 /* For tests and the benchmark. */

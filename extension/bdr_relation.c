@@ -59,13 +59,13 @@ static BdrRelation *last_opened;
 
 static void relation_changed(Datum arg, Oid relid);
 static void name_changed(Datum arg, int cacheid, uint32 hashvalue);
-static void namespace_changed(Datum arg, int cacheid, uint32 hashvalue);
+static void namespace_or_role_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void read_definition(BdrReader *reader, BdrRelation *rel);
+static void read_owners(BdrReader *reader, BdrRelation *rel);
 static void read_column(BdrReader *reader, BdrColumn *column);
 static void drop_mapping(BdrRelation *rel);
 static Relation open_mapped(BdrRelation *rel, LOCKMODE lockmode);
 static Relation open_local(BdrRelation *rel, LOCKMODE lockmode);
-static void check_local(BdrRelation *rel, Relation local);
 static void map_relation(BdrRelation *rel, Relation local);
 static void map_column(BdrRelation *rel, BdrColumn *column);
 static void map_conversion(BdrRelation *rel, BdrColumn *column);
@@ -92,7 +92,8 @@ bdr_relation_init(void)
 	relations = hash_create("bdr relations", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(RELNAMENSP, name_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_or_role_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, namespace_or_role_changed, (Datum) 0);
 }
 
 static void
@@ -126,9 +127,17 @@ name_changed(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 static void
-namespace_changed(Datum arg, int cacheid, uint32 hashvalue)
+namespace_or_role_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	relation_changed(arg, InvalidOid);
+}
+
+/* A setting has changed that mappings depend on; in any process. */
+void
+bdr_relation_mark_all_stale(void)
+{
+	if (relations != NULL)
+		relation_changed((Datum) 0, InvalidOid);
 }
 
 /* ---------------------------------------------------------------------
@@ -183,6 +192,7 @@ read_definition(BdrReader *reader, BdrRelation *rel)
 	rel->root_name = bdr_read_name(reader);
 	if (rel->root_name[0] == '\0')
 		rel->root_name = NULL;
+	read_owners(reader, rel);
 	rel->ncolumns = bdr_read_uint16(reader);
 	if (rel->ncolumns > MaxTupleAttributeNumber)
 		bdr_frame_error("Relation \"%s.%s\" has %d columns.", rel->schema, name, rel->ncolumns);
@@ -191,6 +201,19 @@ read_definition(BdrReader *reader, BdrRelation *rel)
 		read_column(reader, &rel->columns[i]);
 	rel->name = name;
 	MemoryContextSwitchTo(old);
+}
+
+static void
+read_owners(BdrReader *reader, BdrRelation *rel)
+{
+	if (rel->flags & ~BDR_RELATION_FLAGS)
+		bdr_frame_error("A relation has the unknown flags %u.", rel->flags);
+	rel->owner_there.name = bdr_read_name(reader);
+	rel->owner_there.is_superuser = (rel->flags & BDR_RELATION_OWNER_SUPERUSER) != 0;
+	rel->root_owner.name = bdr_read_name(reader);
+	rel->root_owner.is_superuser = (rel->flags & BDR_RELATION_ROOT_OWNER_SUPERUSER) != 0;
+	if (rel->owner_there.name[0] == '\0' || (rel->root_name != NULL) != (rel->root_owner.name[0] != '\0'))
+		bdr_frame_error("A relation has no owner, or one too many.");
 }
 
 static void
@@ -321,7 +344,7 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 	local = open_local(rel, lockmode);
 	if (local == NULL)
 		return NULL;
-	check_local(rel, local);
+	bdr_match_check(rel, local);
 	/* expressions of indexes are simplified when they are read, which may run them */
 	bdr_act_as(bdr_act_owner(local));
 	map_relation(rel, local);
@@ -353,20 +376,6 @@ open_local(BdrRelation *rel, LOCKMODE lockmode)
 		return NULL;
 	}
 	return relation_open(relid, NoLock);
-}
-
-static void
-check_local(BdrRelation *rel, Relation local)
-{
-	char		relkind = local->rd_rel->relkind;
-
-	if (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("cannot apply changes to relation \"%s.%s\"", rel->schema, rel->name),
-			 errdetail("It is not a table here, but it is one on node \"%s\".", bdr_peer.name),
-			 errhint("Define it in the same way on all nodes.")));
 }
 
 /*

@@ -72,7 +72,7 @@ static Oid	look_up(const char *schema, const char *name);
 static bool is_named(Oid relid, const char *schema, const char *name);
 static Oid	topmost(Oid relid);
 static uint32 name_hash_if_absent(const char *schema, const char *name);
-static BdrRelation *make_related(BdrRelation *rel, char *schema, char *name);
+static BdrRelation *make_related(BdrRelation *rel, char *schema, char *name, const BdrOwnerThere *owner);
 static void table_is_gone(BdrRelation *root) pg_attribute_noreturn();
 static void open_root(BdrRelation *root);
 static BdrRelation *open_leaf(BdrRelation *root, Oid relid);
@@ -232,9 +232,10 @@ bdr_route_map(BdrRelation *rel, Relation local)
 		rel->absent_root_hash = name_hash_if_absent(rel->root_schema, rel->root_name);
 	else if (rel->ancestors != NIL && is_named(llast_oid(rel->ancestors), rel->root_schema, rel->root_name))
 	{
+		bdr_match_owner(llast_oid(rel->ancestors), &rel->root_owner);
 		rel->reroutes = true;
 		if (rel->root == NULL)
-			rel->root = make_related(rel, rel->root_schema, rel->root_name);
+			rel->root = make_related(rel, rel->root_schema, rel->root_name, &rel->root_owner);
 	}
 }
 
@@ -254,7 +255,7 @@ name_hash_if_absent(const char *schema, const char *name)
  * Another relation for the same changes, not yet mapped.
  */
 static BdrRelation *
-make_related(BdrRelation *rel, char *schema, char *name)
+make_related(BdrRelation *rel, char *schema, char *name, const BdrOwnerThere *owner)
 {
 	BdrRelation *related = MemoryContextAllocZero(rel->context, sizeof(BdrRelation));
 
@@ -262,6 +263,7 @@ make_related(BdrRelation *rel, char *schema, char *name)
 	related->context = rel->context;
 	related->schema = schema;
 	related->name = name;
+	related->owner_there = *owner;
 	related->identity = rel->identity;
 	related->flags = rel->flags;
 	related->ncolumns = rel->ncolumns;
@@ -279,7 +281,7 @@ bdr_route_mark_stale(BdrRelation *rel, Oid relid)
 	HASH_SEQ_STATUS scan;
 	BdrLeaf    *leaf;
 
-	if (relid == InvalidOid || rel->local_relid == relid)
+	if (relid == InvalidOid || rel->local_relid == relid || list_member_oid(rel->ancestors, relid))
 		rel->stale = true;
 	if (rel->leaves != NULL)
 	{
@@ -405,7 +407,7 @@ open_leaf(BdrRelation *root, Oid relid)
 	if (!found)
 	{
 		leaf->rel = NULL;
-		leaf->rel = make_related(root, root->schema, root->name);
+		leaf->rel = make_related(root, root->schema, root->name, &root->owner_there);
 		leaf->rel->leaf_relid = relid;
 		leaf->rel->root = root;
 	}

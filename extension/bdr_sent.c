@@ -47,6 +47,7 @@ static void remember_type(BdrSentRelation *sent, Oid type);
 static void relation_changed(Datum arg, Oid relid);
 static void type_changed(Datum arg, int cache, uint32 hash);
 static void schema_changed(Datum arg, int cache, uint32 hash);
+static void role_changed(Datum arg, int cache, uint32 hash);
 static void invalidate(IsConcerned is_concerned, uint32 hash);
 static bool is_root(const BdrSentRelation *sent, uint32 relid);
 static bool has_type(const BdrSentRelation *sent, uint32 hash);
@@ -75,6 +76,7 @@ bdr_sent_start(BdrOutput *output)
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
 }
 
 void
@@ -162,7 +164,13 @@ relation_build_root(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	sent->root_schema_hash = 0;
 	sent->root_schema = "";
 	sent->root_name = "";
-	if (!sent->is_truncated || !relation->rd_rel->relispartition)
+	sent->root_owner.name[0] = '\0';
+	if (!sent->is_truncated)
+		return;
+	bdr_sent_owner(sent->relid, relation->rd_rel->relowner, &sent->owner);
+	if (sent->owner.is_superuser)
+		sent->flags |= BDR_RELATION_OWNER_SUPERUSER;
+	if (!relation->rd_rel->relispartition)
 		return;
 	output->has_partitions = true;
 	sent->ancestors = get_partition_ancestors(sent->relid);
@@ -174,6 +182,9 @@ relation_build_root(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	sent->root_name = get_rel_name(sent->root);
 	if (sent->root_name == NULL)
 		elog(ERROR, "cache lookup failed for relation %u", sent->root);
+	bdr_sent_owner(sent->root, relation->rd_rel->relowner, &sent->root_owner);
+	if (sent->root_owner.is_superuser)
+		sent->flags |= BDR_RELATION_ROOT_OWNER_SUPERUSER;
 	identity = RelationGetReplicaIndex(relation);
 	if (OidIsValid(identity) &&
 		list_length(get_partition_ancestors(identity)) == list_length(sent->ancestors))
@@ -372,6 +383,8 @@ relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf)
 	bdr_wire_append_name(buf, sent->name);
 	bdr_wire_append_name(buf, sent->root_schema);
 	bdr_wire_append_name(buf, sent->root_name);
+	bdr_wire_append_name(buf, sent->owner.name);
+	bdr_wire_append_name(buf, sent->root_owner.name);
 	pq_sendint16(buf, sent->ncolumns);
 	for (int i = 0; i < sent->ncolumns; i++)
 	{
@@ -443,6 +456,13 @@ static void
 schema_changed(Datum arg, int cache, uint32 hash)
 {
 	invalidate(is_in_schema, hash);
+}
+
+/* Roles change rarely, and the subscriber hears of what concerns it only. */
+static void
+role_changed(Datum arg, int cache, uint32 hash)
+{
+	invalidate(NULL, 0);
 }
 
 /* A hash, or an oid, of 0 means all there are. */

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
@@ -121,7 +122,7 @@ acting_owner(const Targets *targets, bool restarts)
 					 errmsg("cannot fire the TRUNCATE triggers of tables of several owners together"),
 					 errdetail("\"%s\" has such a trigger and is truncated together with \"%s\".",
 							   RelationGetRelationName(firing), RelationGetRelationName((Relation) lfirst(lc))),
-					 errhint("Disable the trigger here, or give the tables one owner; replication then continues by itself.")));
+					 errhint("Disable the trigger here, or give the tables one owner on all nodes; replication then continues by itself.")));
 	}
 	return bdr_act_owner(firing);
 }
@@ -239,14 +240,8 @@ open_partitioned(BdrRelation *rel)
 	bdr_apply_relation = rel;
 	if (!OidIsValid(relid))
 		return NULL;
-	local = table_open(relid, NoLock);
-	if (local->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
-		local->rd_rel->relkind != RELKIND_RELATION)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot truncate relation \"%s.%s\"", rel->schema, rel->name),
-				 errdetail("It is not a table here, but it is one on node \"%s\".", bdr_peer.name),
-				 errhint("Define it in the same way on all nodes.")));
+	local = relation_open(relid, NoLock);
+	bdr_match_check(rel, local);
 	return local;
 }
 

@@ -24,6 +24,7 @@ extern int	bdr_min_worker_backoff_delay;	/* ms */
 extern int	bdr_max_worker_backoff_delay;	/* ms */
 extern int	bdr_conflict_history_retention;	/* s; -1: for ever */
 extern int	bdr_stat_relation_max;
+extern bool bdr_match_table_owner;
 extern void bdr_guc_define(void);
 extern void bdr_guc_pack(StringInfo buf);	/* a SETTINGS message */
 

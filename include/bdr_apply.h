@@ -255,6 +255,13 @@ typedef struct BdrLookup
 	SnapshotData dirty;
 } BdrLookup;
 
+/* Who owns a table at the peer. */
+typedef struct BdrOwnerThere
+{
+	char	   *name;
+	bool		is_superuser;
+} BdrOwnerThere;
+
 typedef struct BdrRelation
 {
 	uint32		remote_relid;	/* hash key; must be first */
@@ -265,6 +272,8 @@ typedef struct BdrRelation
 	uint8		flags;			/* BDR_RELATION_* */
 	char	   *root_schema;	/* of the peer's partition; NULL: it is none */
 	char	   *root_name;
+	BdrOwnerThere owner_there;
+	BdrOwnerThere root_owner;
 	int			ncolumns;
 	BdrColumn  *columns;
 
@@ -345,6 +354,7 @@ extern BdrRelation *bdr_relation_find(uint32 remote_relid);
 extern bool bdr_trigger_fires(const Trigger *trigger);
 extern Relation bdr_relation_open_exclusive(BdrRelation *rel);
 extern void bdr_relation_drop(BdrRelation *rel);
+extern void bdr_relation_mark_all_stale(void);
 extern IndexScanDesc bdr_relation_scan(BdrRelation *rel, BdrLookup *lookup);
 extern Relation bdr_relation_index(BdrRelation *rel, Oid index);
 extern void bdr_relation_release_pins(void);
@@ -423,6 +433,10 @@ extern void bdr_deferred_rollback(void);
 
 /* The relation and change that an error is about; NULL: none. */
 extern BdrRelation *bdr_apply_relation;
+
+/* Which tables match: bdr_match.c */
+extern void bdr_match_check(BdrRelation *rel, Relation local);
+extern void bdr_match_owner(Oid relid, const BdrOwnerThere *there);
 
 /* ---------------------------------------------------------------------
  * Partitioned tables

@@ -33,6 +33,13 @@ typedef struct BdrSentColumn
 	FmgrInfo	function;		/* output or send; unused in internal form */
 } BdrSentColumn;
 
+/* Who owns what is sent. */
+typedef struct BdrSentOwner
+{
+	char		name[NAMEDATALEN];
+	bool		is_superuser;
+} BdrSentOwner;
+
 /*
  * One relation as it is sent.  The fields below context live in it and are
  * rebuilt after an invalidation; described survives, so that the subscriber
@@ -57,6 +64,8 @@ typedef struct BdrSentRelation
 	Oid			root;			/* the last of them */
 	char	   *root_schema;	/* "": none */
 	char	   *root_name;
+	BdrSentOwner owner;
+	BdrSentOwner root_owner;	/* name "": no root */
 	uint8		flags;			/* BDR_RELATION_* */
 	int			ncolumns;
 	BdrSentColumn *columns;
@@ -168,6 +177,9 @@ extern void bdr_sent_start(BdrOutput *output);
 extern void bdr_sent_end(BdrOutput *output);
 extern BdrSentRelation *bdr_sent_find(BdrOutput *output, Relation relation);
 extern void bdr_sent_announce(BdrOutput *output, BdrSentRelation *sent);
+
+/* bdr_sent_owner.c */
+extern void bdr_sent_owner(Oid relation, Oid then, BdrSentOwner *owner);
 
 /* bdr_sender.c: between the plugin and the walsender's loop */
 extern void bdr_sender_attach(BdrOutput *output);

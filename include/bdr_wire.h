@@ -19,10 +19,11 @@
  *		RELATION 'R' uint32 remote relid, uint8 replica identity (d n f i),
  *		             uint8 flags (1 = partitioned: named in TRUNCATE only;
  *		             2 = partition whose identity is unique in its whole
- *		             root), name schema, name relation, name root schema,
- *		             name root relation (empty: not a partition),
- *		             uint16 ncolumns, then per
- *		             column: uint8 flags (1 = part of replica identity),
+ *		             root; 4 = the owner is a superuser; 8 = the root's
+ *		             owner is), name schema, name relation, name root
+ *		             schema, name root relation (empty: not a partition),
+ *		             name owner, name owner of the root (empty: not a
+ *		             partition), uint16 ncolumns, then per column: uint8 flags (1 = part of replica identity),
  *		             uint8 format (i b t), uint32 type oid, int32 typmod,
  *		             int16 attlen, name column, name type schema, name type
  *		BEGIN 'B'    uint32 xid, uint64 commit LSN, uint64 end LSN, int64
@@ -70,8 +71,8 @@
 #define BDR_WIRE_H
 
 #define BDR_WIRE_MAGIC			'B'
-#define BDR_WIRE_VERSION_MIN	1
-#define BDR_WIRE_VERSION_MAX	1
+#define BDR_WIRE_VERSION_MIN	2
+#define BDR_WIRE_VERSION_MAX	2
 #define BDR_WIRE_HEADER_BYTES	8
 #define BDR_WIRE_MESSAGE_HEADER_BYTES 5
 
@@ -104,6 +105,9 @@
 
 #define BDR_RELATION_PARTITIONED 1
 #define BDR_RELATION_UNIQUE_IN_ROOT 2
+#define BDR_RELATION_OWNER_SUPERUSER 4
+#define BDR_RELATION_ROOT_OWNER_SUPERUSER 8
+#define BDR_RELATION_FLAGS		15	/* all of them */
 
 #define BDR_COLUMN_KEY			1
 

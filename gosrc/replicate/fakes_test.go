@@ -285,7 +285,7 @@ func testConfig() Config {
 // Frames, as docs/protocol.md has them.
 
 func frameOf(messages ...[]byte) []byte {
-	frame := []byte{'B', 1, 0, 0, 0, 0, 0, 0}
+	frame := []byte{'B', 2, 0, 0, 0, 0, 0, 0}
 	for _, m := range messages {
 		frame = append(frame, m...)
 	}

@@ -12,8 +12,8 @@ import (
 
 // Versions of the protocol that this build reads, as in include/bdr_wire.h.
 const (
-	VersionMin = 1
-	VersionMax = 1
+	VersionMin = 2
+	VersionMax = 2
 )
 
 const (

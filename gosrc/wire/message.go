@@ -29,7 +29,7 @@ const (
 // zero: no such kind. It is looked at for every message of every frame.
 var bodyBytesMin = [1 << 8]uint8{
 	KindStartup:   2 + 4 + 1 + 2,
-	KindRelation:  4 + 1 + 1 + 2 + 2 + 2 + 2 + 2,
+	KindRelation:  4 + 1 + 1 + 2 + 2 + 2 + 2 + 2 + 2 + 2,
 	KindBegin:     4 + 8 + 8 + 8 + 4 + 8,
 	KindCommit:    8 + 8 + 4,
 	KindInsert:    4 + 2,

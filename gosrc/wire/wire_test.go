@@ -20,7 +20,7 @@ func message(kind Kind, body ...byte) []byte {
 }
 
 func frame(messages ...[]byte) []byte {
-	return sealed('B', 1, 0, slices.Concat(messages...))
+	return sealed('B', VersionMax, 0, slices.Concat(messages...))
 }
 
 // sealed is a frame with a header of the caller's, and the checksum that fits.
@@ -101,8 +101,8 @@ func TestReadFrameRefuses(t *testing.T) {
 		"half a header":        frame()[:7],
 		"other magic":          sealed('X', 1, 0, nil),
 		"version 0":            sealed('B', 0, 0, nil),
-		"version 2":            sealed('B', 2, 0, nil),
-		"reserved bytes":       sealed('B', 1, 1, nil),
+		"version to come":      sealed('B', VersionMax+1, 0, nil),
+		"reserved bytes":       sealed('B', VersionMax, 1, nil),
 		"checksum":             damaged,
 		"half a message":       frame(insert()[:4]),
 		"body cut off":         frame(insert()[:11]),

@@ -67,7 +67,7 @@ func (f *frameReader) frame(b []byte) (lines []string, err error) {
 		}
 	}()
 	c := &cursor{b}
-	if header := c.take(4); string(header) != "B\x01\x00\x00" {
+	if header := c.take(4); string(header) != "B\x02\x00\x00" {
 		return nil, fmt.Errorf("frame header %x", header)
 	}
 	if sum := c.u32(); sum != crc32.Checksum(c.rest, castagnoli) {
@@ -133,6 +133,7 @@ func (f *frameReader) relation(c *cursor) string {
 	relid, identity, flags := c.u32(), c.u8(), c.u8()
 	r := sentRelation{name: c.name() + "." + c.name()}
 	root := c.name() + "." + c.name()
+	owner, rootOwner := c.name(), c.name()
 	var columns []string
 	for range c.u16() {
 		flags := c.u8()
@@ -147,7 +148,8 @@ func (f *frameReader) relation(c *cursor) string {
 		r.columns = append(r.columns, column)
 	}
 	f.relations[relid] = r
-	return fmt.Sprintf("RELATION %d %s %c%s (%s)", f.volatile(uint64(relid)), r.name, identity, partitioning(flags, root), strings.Join(columns, ", "))
+	return fmt.Sprintf("RELATION %d %s %c%s%s (%s)", f.volatile(uint64(relid)), r.name, identity, partitioning(flags, root), owners(flags, owner, rootOwner),
+		strings.Join(columns, ", "))
 }
 
 func partitioning(flags byte, root string) (text string) {
@@ -180,6 +182,17 @@ func (f *frameReader) truncate(c *cursor) string {
 		if above := c.u32(); above != 0 {
 			text += "<" + f.relations[above].name
 		}
+	}
+	return text
+}
+
+// owners says nothing of the bootstrap superuser, who owns most tables of tests.
+func owners(flags byte, owner, root string) (text string) {
+	if owner != "postgres" || flags&4 == 0 {
+		text += fmt.Sprintf(" of %q superuser %v", owner, flags&4 != 0)
+	}
+	if root != "" && (root != "postgres" || flags&8 == 0) {
+		text += fmt.Sprintf(" root of %q superuser %v", root, flags&8 != 0)
 	}
 	return text
 }

@@ -59,7 +59,7 @@ func publisher(t *testing.T, settings map[string]string) *pgtest.Node {
 
 // streamOptions are those of a subscriber that is like the server.
 func streamOptions(change map[string]string) map[string]string {
-	options := map[string]string{"proto_min": "1", "proto_max": "1", "server_version": "150000", "encoding": "UTF8",
+	options := map[string]string{"proto_min": "2", "proto_max": "2", "server_version": "150000", "encoding": "UTF8",
 		"architecture": "le:datum8:float8byval:maxalign8:toast2k:blcksz8192:namedata64", "origins": "none", "node_id": "7"}
 	for name, value := range change {
 		options[name] = value
@@ -286,7 +286,7 @@ func TestOutputChanges(t *testing.T) {
 	r := openStream(t, n, "s", at, nil)
 	r.untilMessage(n, "end")
 	requireLines(t, r.lines(), `
-STARTUP protocol 1 server 1 formats i encoding UTF8
+STARTUP protocol 2 server 1 formats i encoding UTF8
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 RELATION 1 public.orders d (*id i pg_catalog.int4(-1) oid 1 len 4, note i pg_catalog.text(-1) oid 1 len -1, price i pg_catalog.numeric(-1) oid 1 len -1)
 INSERT public.orders (id=1 note="one" price=null)
@@ -328,7 +328,7 @@ func TestOutputSkips(t *testing.T) {
 	r := openStream(t, n, "s", at, nil)
 	r.untilMessage(n, "end")
 	requireLines(t, r.lines(), `
-STARTUP protocol 1 server 1 formats i encoding UTF8
+STARTUP protocol 2 server 1 formats i encoding UTF8
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 RELATION 1 public.keyless d (a i pg_catalog.int4(-1) oid 1 len 4)
 INSERT public.keyless (a=1)
@@ -429,7 +429,7 @@ func TestOutputTypes(t *testing.T) {
 
 	r = openStream(t, n, "foreign", at, map[string]string{"architecture": "be:datum4"})
 	r.until("the row", 10*time.Second, func() bool { return r.commits == 1 })
-	if lines := r.lines(); lines[0] != "STARTUP protocol 1 server 1 formats b encoding UTF8" {
+	if lines := r.lines(); lines[0] != "STARTUP protocol 2 server 1 formats b encoding UTF8" {
 		t.Error(lines[0])
 	}
 	requireContains(t, r.lines()[3], `id=0x0000000000000001 s=0xfffe f=0x3ff8000000000000`, `m="happy" fm="sad"`, `c="public.counted"`,
@@ -575,7 +575,7 @@ func TestOutputLeavesForgedMessagesOut(t *testing.T) {
 		SELECT pg_replication_origin_session_reset()`)
 	r.untilMessage(n, "end")
 	requireLines(t, r.lines(), `
-STARTUP protocol 1 server 1 formats i encoding UTF8
+STARTUP protocol 2 server 1 formats i encoding UTF8
 MESSAGE at 1 "end"`)
 }
 
@@ -938,7 +938,7 @@ func TestOutputRefusesOptions(t *testing.T) {
 	at := createSlot(n, "s")
 	for name, change := range map[string]map[string]string{
 		"unrecognized option":     {"colour": "red"},
-		"no common protocol":      {"proto_min": "2", "proto_max": "9"},
+		"no common protocol":      {"proto_min": "3", "proto_max": "9"},
 		"invalid value":           {"node_id": "x"},
 		`value for option "orig`:  {"origins": "some"},
 		`encoding "LATIN1"`:       {"encoding": "LATIN1"},
