@@ -34,6 +34,7 @@
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -71,6 +72,9 @@ static void check_row(BdrRelation *rel, TupleTableSlot *slot, CmdType command);
 static void check_partition(BdrRelation *rel, TupleTableSlot *slot);
 static bool update_found(BdrUpdate *update);
 static bool update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
+static Bitmapset *changed_columns(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
+static bool fire_before_update(BdrRelation *rel, ItemPointer tid, TupleTableSlot *slot, Bitmapset *changed);
+static void fire_after_update(BdrRelation *rel, ItemPointer tid, TupleTableSlot *slot, List *recheck, Bitmapset *changed);
 static bool move_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot);
 static bool delete_found(BdrUpdate *update);
 static bool lock_row(BdrRelation *rel, TupleTableSlot *found);
@@ -508,15 +512,16 @@ update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 	BdrUpdateIndexes update_indexes;
 	TM_FailureData failure;
 	LockTupleMode lockmode;
-	EPQState	epq;
+	Bitmapset  *changed = rel->all_columns;
 	List	   *recheck = NIL;
 
+	if (unlikely(rel->fires_by_column))
+		changed = changed_columns(rel, found, slot);
 	if (rel->fires_before && rel->result->ri_TrigDesc->trig_update_before_row)
 	{
 		if (!lock_row(rel, found))
 			return false;
-		bdr_epq_init(&epq, rel->estate);
-		if (!bdr_before_update_triggers(rel->estate, &epq, rel->result, &tid, slot))
+		if (!fire_before_update(rel, &tid, slot, changed))
 			return true;
 	}
 	check_row(rel, slot, CMD_UPDATE);
@@ -529,11 +534,64 @@ update_row(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 	if (rel->result->ri_NumIndices > 0 && bdr_updates_indexes(update_indexes))
 		recheck = bdr_insert_index_tuples(rel->result, slot, rel->estate, update_indexes);
 	if (rel->fires_triggers)
-		ExecARUpdateTriggers(rel->estate, rel->result, NULL, NULL, &tid, NULL, slot,
-							 recheck, NULL, false);
+		fire_after_update(rel, &tid, slot, recheck, changed);
 	if (unlikely(rel->has_deferrable))
 		note_deferred(rel, slot, recheck);
 	return true;
+}
+
+/*
+ * Which columns have another value in the new row: for triggers that fire for
+ * updates of some columns.  The row came whole; what its UPDATE named is not
+ * known.
+ *
+ * A generated column is computed before, with all columns as changed: which
+ * ones are computed from then on is settled by the first time.
+ */
+static Bitmapset *
+changed_columns(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
+{
+	Bitmapset  *changed = NULL;
+
+	bdr_write_generated(rel, slot, CMD_UPDATE);
+	slot_getallattrs(found);
+	slot_getallattrs(slot);
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+
+		if (att->attisdropped ||
+			(found->tts_isnull[i] ? slot->tts_isnull[i] : !slot->tts_isnull[i] &&
+			 datum_image_eq(found->tts_values[i], slot->tts_values[i], att->attbyval, att->attlen)))
+			continue;
+		changed = bms_add_member(changed, i + 1 - FirstLowInvalidHeapAttributeNumber);
+	}
+	return changed;
+}
+
+/*
+ * Returns false when a trigger kept the row.  Only triggers see what has
+ * changed: the executor draws lasting conclusions from what it is told first.
+ */
+static bool
+fire_before_update(BdrRelation *rel, ItemPointer tid, TupleTableSlot *slot, Bitmapset *changed)
+{
+	EPQState	epq;
+	bool		goes_on;
+
+	bdr_epq_init(&epq, rel->estate);
+	bdr_set_updated_columns(rel->estate, changed);
+	goes_on = bdr_before_update_triggers(rel->estate, &epq, rel->result, tid, slot);
+	bdr_set_updated_columns(rel->estate, rel->all_columns);
+	return goes_on;
+}
+
+static void
+fire_after_update(BdrRelation *rel, ItemPointer tid, TupleTableSlot *slot, List *recheck, Bitmapset *changed)
+{
+	bdr_set_updated_columns(rel->estate, changed);
+	ExecARUpdateTriggers(rel->estate, rel->result, NULL, NULL, tid, NULL, slot, recheck, NULL, false);
+	bdr_set_updated_columns(rel->estate, rel->all_columns);
 }
 
 /*

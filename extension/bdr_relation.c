@@ -647,6 +647,7 @@ describe_table(BdrRelation *rel, Relation local)
 
 	rel->fires_triggers = false;
 	rel->fires_before = false;
+	rel->fires_by_column = false;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
@@ -655,6 +656,7 @@ describe_table(BdrRelation *rel, Relation local)
 			continue;
 		rel->fires_triggers = true;
 		rel->fires_before |= TRIGGER_FOR_BEFORE(trigger->tgtype);
+		rel->fires_by_column |= trigger->tgnattr > 0;
 	}
 	rel->has_generated = constr != NULL && constr->has_generated_stored;
 	rel->has_constraints = constr != NULL && (constr->has_not_null || constr->num_check > 0);
@@ -869,16 +871,16 @@ static void
 build_execution(BdrRelation *rel)
 {
 	MemoryContext old;
-	Bitmapset  *updated = NULL;
 
 	rel->exec_context = AllocSetContextCreate(TopMemoryContext, "bdr execution",
 											  ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(rel->exec_context);
 	rel->estate = CreateExecutorState();
+	rel->all_columns = NULL;
 	/* for triggers and generated columns; NULL would mean that none change */
 	for (int i = 0; (rel->fires_triggers || rel->has_generated) && i < rel->desc->natts; i++)
-		updated = bms_add_member(updated, i + 1 - FirstLowInvalidHeapAttributeNumber);
-	bdr_init_range_table(rel->estate, rel->rel, updated);
+		rel->all_columns = bms_add_member(rel->all_columns, i + 1 - FirstLowInvalidHeapAttributeNumber);
+	bdr_init_range_table(rel->estate, rel->rel, rel->all_columns);
 	rel->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(rel->result, rel->rel, 1, NULL, 0);
 	if (!rel->fires_triggers)

@@ -219,6 +219,7 @@ bdr_route_map(BdrRelation *rel, Relation local)
 		/* triggers of partitioned tables are cloned to the leaves */
 		rel->fires_triggers = false;
 		rel->fires_before = false;
+		rel->fires_by_column = false;
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(BdrLeaf);
 		ctl.hcxt = rel->context;

@@ -308,6 +308,7 @@ typedef struct BdrRelation
 	AttrNumber	row_version;	/* column of row versions; 0: none */
 	bool		fires_triggers;
 	bool		fires_before;	/* ... before row triggers */
+	bool		fires_by_column;	/* ... for updates of some columns */
 	bool		has_generated;
 	bool		has_constraints;
 	bool		is_partition;
@@ -340,6 +341,7 @@ typedef struct BdrRelation
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *result;
+	Bitmapset  *all_columns;	/* as in pg_attribute bitmaps; NULL: nobody asks */
 	Oid		   *index_oids;
 	ExprState **defaults;		/* per local column, or NULL */
 	List	   *levels;			/* of BdrLevel, if it routes */

@@ -162,6 +162,19 @@ bdr_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
 }
 
 /*
+ * The columns that the update in hand changes, of bdr_init_range_table's rel.
+ */
+static inline void
+bdr_set_updated_columns(EState *estate, Bitmapset *updated)
+{
+#if PG_VERSION_NUM >= 160000
+	linitial_node(RTEPermissionInfo, estate->es_rteperminfos)->updatedCols = updated;
+#else
+	linitial_node(RangeTblEntry, estate->es_range_table)->updatedCols = updated;
+#endif
+}
+
+/*
  * The old and new row of a decoded change are bare HeapTuples since 17.
  * The argument is change->data.tp.oldtuple or .newtuple, which may be NULL.
  */
