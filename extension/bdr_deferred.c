@@ -11,6 +11,10 @@
  *		incoming version, under its deferrable constraints alone: the row that
  *		is there already is kept, or goes.
  *
+ *		A row that a resolver skips gets what it was before the transaction;
+ *		one that was not there goes.  If that collides in turn, it goes too:
+ *		another row of the transaction has its values.
+ *
  *		A row that lost under another constraint, and was not stored, is noted
  *		with its values: it still evicts what is older under these.  A later
  *		change of its key takes its place.
@@ -36,6 +40,7 @@ typedef struct Deferred
 	Oid			relid;
 	ItemPointerData row;		/* of a row that was stored */
 	HeapTuple	lost;			/* or the row that was not */
+	bool		taken_back;		/* has the values from before the transaction */
 } Deferred;
 
 static Deferred *noted;
@@ -44,9 +49,12 @@ static int	capacity;
 static int	nkept;				/* before the unit in progress */
 static int	nlost;
 static MemoryContext lost_rows; /* until the transaction ends */
+static bool taking_back;		/* what is noted now is what it was before */
+static bool was_taken_back;		/* the row being settled is */
 
 static Deferred *add(BdrRelation *rel);
 static void settle(Deferred *deferred);
+static bool find_before(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row, TupleTableSlot *before);
 static bool fetch_newest(BdrRelation *rel, ItemPointer row, TupleTableSlot *slot);
 
 /*
@@ -94,6 +102,7 @@ add(BdrRelation *rel)
 	}
 	noted[nnoted].rel = rel;
 	noted[nnoted].relid = rel->local_relid;
+	noted[nnoted].taken_back = taking_back;
 	return &noted[nnoted++];
 }
 
@@ -148,6 +157,7 @@ bdr_deferred_reset(void)
 	if (nlost > 0)
 		MemoryContextReset(lost_rows);
 	nnoted = nkept = nlost = 0;
+	taking_back = false;
 	if (noted != NULL && capacity > 64 * 1024)
 	{
 		pfree(noted);
@@ -168,6 +178,7 @@ void
 bdr_deferred_rollback(void)
 {
 	nnoted = nkept;
+	taking_back = false;
 }
 
 /*
@@ -194,6 +205,7 @@ settle(Deferred *deferred)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("table \"%s.%s\" was changed while a transaction was applied", rel->schema, rel->name)));
 	bdr_apply_relation = rel;
+	was_taken_back = deferred->taken_back;
 	bdr_apply_begin_change(rel);
 	if (deferred->lost != NULL)
 	{
@@ -211,6 +223,66 @@ settle(Deferred *deferred)
 	bdr_apply_fire_triggers(rel);
 	ResetPerTupleExprContext(rel->estate);
 	MemoryContextReset(bdr_change_context);
+}
+
+/*
+ * The row is to be as if the transaction had left it alone.  Returns false when
+ * it has changed meanwhile.
+ */
+bool
+bdr_deferred_take_back(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row)
+{
+	TupleTableSlot *before = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
+	bool		vetoed;
+	bool		done;
+
+	if (!was_taken_back && find_before(rel, lookup, row, before))
+	{
+		taking_back = true;
+		done = bdr_write_update(rel, row, before);
+		taking_back = false;
+	}
+	else
+		done = bdr_write_delete(rel, row, &vetoed);
+	ExecDropSingleTupleTableSlot(before);
+	return done;
+}
+
+/*
+ * What the row with this key was when the transaction began.  A snapshot before
+ * our first command sees nothing that we wrote, and all that others did.
+ */
+static bool
+find_before(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row, TupleTableSlot *before)
+{
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	SnapshotData first;
+	Snapshot	latest;
+	IndexScanDesc scan;
+	bool		found;
+
+	if (!OidIsValid(lookup->index))
+		return false;
+	memcpy(keys, lookup->keys, lookup->nkeys * sizeof(ScanKeyData));
+	for (int i = 0; i < lookup->nkeys; i++)
+	{
+		bool		isnull;
+
+		keys[i].sk_argument = slot_getattr(row, lookup->attnums[i], &isnull);
+		if (isnull)
+			return false;
+	}
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	first = *latest;
+	first.curcid = FirstCommandId;
+	scan = bdr_index_beginscan(rel->rel, bdr_relation_index(rel, lookup->index), &first, lookup->nkeys);
+	index_rescan(scan, keys, lookup->nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, before);
+	if (found)
+		ExecMaterializeSlot(before);
+	index_endscan(scan);
+	UnregisterSnapshot(latest);
+	return found;
 }
 
 /*

@@ -484,7 +484,9 @@ take_away(BdrCase *c)
 		if (found->fate == BDR_FATE_EVICTED && !bdr_peer.trusted)
 			bdr_memory_mark_evicted(c->rel, c->lookup, found->row);
 	}
-	if (c->old != NULL && c->action != BDR_ACTION_INSERT && (c->action != BDR_ACTION_IGNORE || c->at_end))
+	if (c->old != NULL && c->at_end && c->action == BDR_ACTION_IGNORE)
+		return bdr_deferred_take_back(c->rel, c->lookup, c->old);
+	if (c->old != NULL && c->action != BDR_ACTION_INSERT && c->action != BDR_ACTION_IGNORE)
 		return bdr_write_delete(c->rel, c->old, &vetoed);
 	return true;
 }

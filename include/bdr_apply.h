@@ -428,6 +428,7 @@ extern Oid	bdr_act_owner_below(Relation rel, const List *above);
 extern void bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot);
 extern void bdr_deferred_add_lost(BdrRelation *rel, TupleTableSlot *slot);
 extern void bdr_deferred_settle(void);
+extern bool bdr_deferred_take_back(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
 extern void bdr_deferred_forget(BdrRelation *rel);
 extern void bdr_deferred_reset(void);
 extern void bdr_deferred_keep(void);
