@@ -41,6 +41,7 @@ static const char *const setting_names[] = {
 	"bdr.max_worker_backoff_delay",
 	"bdr.min_worker_backoff_delay",
 	"bdr.watermark_interval",
+	"wal_receiver_timeout",
 };
 
 static void define_debug_settings(void);

@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
+#include "replication/walreceiver.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -46,10 +47,6 @@
 /* Flags of HEARD. */
 #define HEARD_REPLY			1	/* the peer wants to hear from us */
 #define HEARD_SILENCE		2	/* nothing has come for long */
-
-/* As in gosrc/replicate/pump.go. */
-#define SILENCE_ASK_MS		30000
-#define SILENCE_MAX_MS		60000
 
 static struct
 {
@@ -247,22 +244,30 @@ keeps_promise(const char *begin, Size len)
 bool
 bdr_stream_wait(long timeout_ms)
 {
-	long		left = (stream.asked ? SILENCE_MAX_MS : SILENCE_ASK_MS) -
-		TimestampDifferenceMilliseconds(stream.listening, GetCurrentTimestamp());
+	long		left;
 
+	if (wal_receiver_timeout <= 0)
+		return bdr_socket_wait(stream.socket, timeout_ms);
+	left = (stream.asked ? wal_receiver_timeout : wal_receiver_timeout / 2) -
+		TimestampDifferenceMilliseconds(stream.listening, GetCurrentTimestamp());
 	left = Max(left, 0);
 	return bdr_socket_wait(stream.socket, timeout_ms < 0 ? left : Min(timeout_ms, left));
 }
 
-/* Time in which a frame was applied does not count: nobody listened. */
+/*
+ * As in gosrc/replicate/pump.go.  Time in which a frame was applied does not
+ * count: nobody listened.
+ */
 void
 bdr_stream_check_silence(void)
 {
 	long		silence = TimestampDifferenceMilliseconds(stream.listening, GetCurrentTimestamp());
 
-	if (silence >= SILENCE_MAX_MS)
-		give_back("nothing was heard for a minute");
-	else if (silence >= SILENCE_ASK_MS && !stream.asked)
+	if (wal_receiver_timeout <= 0)
+		return;
+	if (silence >= wal_receiver_timeout)
+		give_back("nothing was heard for the time of wal_receiver_timeout");
+	else if (silence >= wal_receiver_timeout / 2 && !stream.asked)
 	{
 		stream.asked = true;
 		send_heard(HEARD_SILENCE);

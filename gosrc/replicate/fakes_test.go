@@ -38,6 +38,7 @@ type fakeStream struct {
 	mu       sync.Mutex
 	heard    []confirmation
 	lendable bool
+	patience string
 	resumed  chan []byte // what Resume was given
 }
 
@@ -58,6 +59,8 @@ func (s *fakeStream) Receive(ctx context.Context) (stream.Message, error) {
 		return stream.Message{}, errClosed
 	}
 }
+
+func (s *fakeStream) Patience() string { return s.patience }
 
 func (s *fakeStream) Confirm(write, flush, apply lsn.LSN, ask bool) error {
 	s.mu.Lock()

@@ -63,7 +63,7 @@ func TestLentStreamAnswersAndAsks(t *testing.T) {
 		if c := r.stream.last(); !c.ask {
 			t.Errorf("asked %+v", c)
 		}
-		time.Sleep(10 * silenceMax) // who has the stream watches it
+		time.Sleep(10 * silenceDefault) // who has the stream watches it
 	})
 }
 

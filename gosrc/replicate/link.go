@@ -31,11 +31,15 @@ var (
 // connectTimeout bounds the making of the replication connection.
 const connectTimeout = 10 * time.Second
 
-// Settings that bound the wait between tries.
+// Settings that bound the wait between tries, and say what a silence is.
 const (
 	settingBackoffMin = "bdr.min_worker_backoff_delay"
 	settingBackoffMax = "bdr.max_worker_backoff_delay"
+	settingSilence    = "wal_receiver_timeout"
 )
+
+// silenceDefault is the server's own, for when the setting cannot be read.
+const silenceDefault = time.Minute
 
 // open connects the two ends of a subscription: the stream first, since a peer
 // that is away is the usual failure and should not cost a process each time;

@@ -19,10 +19,9 @@ import (
 
 // Times of the feedback loop.
 const (
-	confirmIdle    = 10 * time.Second      // between confirmations when nothing moves
+	confirmIdle    = 10 * time.Second // between confirmations when nothing moves, at most
+	confirmIdleMin = 100 * time.Millisecond
 	confirmSpacing = 15 * time.Millisecond // between those of what moved; less than between a writer's reports
-	silenceAsk     = 30 * time.Second      // nothing heard: ask for a reply
-	silenceMax     = 60 * time.Second      // nothing heard: the connection is dead
 	faultWait      = 2 * time.Second       // for the FAULT of a writer whose socket broke
 	finishWait     = time.Second           // for a writer to end, before it is terminated
 	terminateWait  = 5 * time.Second       // for it to end then
@@ -38,6 +37,8 @@ var (
 // A Stream is one replication connection; *stream.Stream is one.
 type Stream interface {
 	Receive(ctx context.Context) (stream.Message, error)
+	// Patience is the sender's wal_sender_timeout.
+	Patience() string
 	Confirm(write, flush, apply lsn.LSN, replyRequested bool) error
 	// Lend and Resume: see stream.Stream.
 	Lend() (fd int, ok bool, err error)
@@ -95,8 +96,10 @@ type pump struct {
 	values    *fetcher
 	log       func(level hand.Level, message, detail, hint string)
 	progress  *progress
-	lends     bool               // the stream may be lent
-	returned  chan hand.Returned // it came back
+	idle      time.Duration        // between confirmations when nothing moves
+	silence   func() time.Duration // nothing heard for so long: the connection is dead; 0: never
+	lends     bool                 // the stream may be lent
+	returned  chan hand.Returned   // it came back
 	tracker   wire.Tracker
 	promised  int64                                     // the time of the last watermark
 	broken    bool                                      // it was said that this was not kept
@@ -115,12 +118,23 @@ type pump struct {
 
 func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
 	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, log: d.Log, stream: s, writer: w, values: &fetcher{}, progress: newProgress(start),
+		idle:      idleOf(s.Patience()),
+		silence:   func() time.Duration { return settingDuration(d.Setting(settingSilence), silenceDefault) },
 		onApplied: func(hand.Progress) {},
 		onHeard:   func(sent, received time.Time) {},
 		onMessage: func(wire.Message) (bool, error) { return false, nil },
 		returned:  make(chan hand.Returned, 1),
 		moved:     make(chan struct{}, 1), urgent: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		drain: make(chan struct{}), done: make(chan struct{})}
+}
+
+// idleOf says how often a sender hears from us when nothing moves: three times
+// before it loses its patience.
+func idleOf(patience string) time.Duration {
+	if third := settingDuration(patience, 0) / 3; third > 0 {
+		return max(confirmIdleMin, min(confirmIdle, third))
+	}
+	return confirmIdle
 }
 
 // run returns when the first of the goroutines ends, with its reason, and after
@@ -393,10 +407,11 @@ func (p *pump) decide(ctx context.Context) error {
 }
 
 // confirm tells the sender how far we are: at once when it asks, soon when
-// something moved, and every confirmIdle otherwise. It also notices a sender
-// that has gone silent, and the end of a drain.
+// something moved, and now and then otherwise, whatever the writer does: a sender
+// that does not hear from us ends the connection. It also notices a sender that
+// has gone silent, and the end of a drain.
 func (p *pump) confirm(ctx context.Context) error {
-	idle := time.NewTimer(confirmIdle)
+	idle := time.NewTimer(p.pause())
 	defer idle.Stop()
 	var due <-chan time.Time // of what moved too soon after the last one
 	var last time.Time
@@ -428,19 +443,30 @@ func (p *pump) confirm(ctx context.Context) error {
 			return err
 		}
 		last, moved, due = time.Now(), p.moved, nil
-		idle.Reset(confirmIdle)
+		idle.Reset(p.pause())
 	}
+}
+
+// pause is the time until the next confirmation if nothing happens; silence is
+// looked for then, too.
+func (p *pump) pause() time.Duration {
+	if limit := p.silence(); limit > 0 {
+		return max(confirmIdleMin, min(p.idle, limit/4))
+	}
+	return p.idle
 }
 
 // confirmNow sends one confirmation. It returns the sum of what was confirmed,
 // which grows when either position does.
 func (p *pump) confirmNow(ask bool) (lsn.LSN, error) {
-	silence := p.ear.silence(time.Now())
-	if silence >= silenceMax {
-		return 0, pgerr.New(pgerr.ConnectionFailure, "nothing was heard from the peer of subscription %q for %s", p.name, silenceMax)
+	silence, limit := p.ear.silence(time.Now()), p.silence()
+	if limit > 0 && silence >= limit {
+		return 0, pgerr.New(pgerr.ConnectionFailure, "nothing was heard from the peer of subscription %q for %s", p.name, limit).
+			WithHint("Setting wal_receiver_timeout says how long that may last.")
 	}
+	ask = ask || (limit > 0 && silence >= limit/2)
 	write, flush, apply := p.progress.feedback()
-	if err := p.stream.Confirm(write, flush, apply, ask || silence >= silenceAsk); err != nil {
+	if err := p.stream.Confirm(write, flush, apply, ask); err != nil {
 		return 0, err
 	}
 	if p.draining() && !p.progress.outstanding() {

@@ -24,10 +24,13 @@ type running struct {
 	result chan error
 }
 
-func startPump(t *testing.T) *running {
+func startPump(t *testing.T, changes ...func(*pump)) *running {
 	s, w := newFakeStream(), newFakeWriter()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{pump: newPump(newFakeWorld().deps(), "sub", s, w, 100), stream: s, writer: w, cancel: cancel, result: make(chan error, 1)}
+	for _, change := range changes {
+		change(r.pump)
+	}
 	go func() { r.result <- r.pump.run(ctx) }()
 	return r
 }
@@ -112,6 +115,39 @@ func TestPumpIdle(t *testing.T) {
 	})
 }
 
+// A sender that is impatient hears from us three times before it gives up,
+// however busy the writer is.
+func TestPumpReplyInterval(t *testing.T) {
+	for patience, want := range map[string]time.Duration{"60s": confirmIdle, "0": confirmIdle, "": confirmIdle, "1min": confirmIdle,
+		"3s": time.Second, "30": confirmIdleMin} {
+		if got := idleOf(patience); got != want {
+			t.Errorf("%q: every %s, expected %s", patience, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := startPump(t, func(p *pump) { p.idle = time.Second })
+		defer r.stop(t)
+		r.stream.frame(0, frameOf(startup(), begin(200)))
+		time.Sleep(9500 * time.Millisecond) // nobody takes the frame
+		if n := len(r.stream.confirmations()); n != 9 {
+			t.Errorf("%d confirmations", n)
+		}
+		<-r.writer.frames
+	})
+}
+
+// Who waits for a silent peer for ever gets what he wants.
+func TestPumpSilenceIsAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startPump(t, func(p *pump) { p.silence = func() time.Duration { return 0 } })
+		defer r.stop(t)
+		time.Sleep(time.Hour)
+		if c := r.stream.last(); c.ask {
+			t.Error("it asks")
+		}
+	})
+}
+
 // A dead network says nothing: after half the time we ask, after all of it we
 // connect again.
 func TestPumpSilence(t *testing.T) {
@@ -119,11 +155,11 @@ func TestPumpSilence(t *testing.T) {
 		r := startPump(t)
 		began := time.Now()
 		err := <-r.result
-		if pgerr.From(err).Code != pgerr.ConnectionFailure || time.Since(began) != silenceMax {
+		if pgerr.From(err).Code != pgerr.ConnectionFailure || time.Since(began) != silenceDefault {
 			t.Fatalf("ended after %s with %v", time.Since(began), err)
 		}
 		for _, c := range r.stream.confirmations() {
-			if late := c.at.Sub(began) >= silenceAsk; c.ask != late {
+			if late := c.at.Sub(began) >= silenceDefault/2; c.ask != late {
 				t.Errorf("after %s: asked %v", c.at.Sub(began), c.ask)
 			}
 		}
@@ -141,7 +177,7 @@ func TestPumpBackpressure(t *testing.T) {
 		select {
 		case r.stream.messages <- keepaliveAt(100):
 			t.Fatal("a second message was read while the writer is blocked")
-		case <-time.After(10 * silenceMax):
+		case <-time.After(10 * silenceDefault):
 		}
 		<-r.writer.frames
 		r.stream.frame(200, frameOf(commit(200)))

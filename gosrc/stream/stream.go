@@ -64,6 +64,7 @@ type Message struct {
 // goroutine may Receive while another Confirms; Close may come from any.
 type Stream struct {
 	peer     string // connection string without its password
+	patience string // the server's wal_sender_timeout, as it shows it
 	conn     net.Conn
 	line     *line // conn, if it can be lent
 	frontend *pgproto3.Frontend
@@ -75,6 +76,11 @@ type Stream struct {
 func Open(ctx context.Context, c Config) (*Stream, error) {
 	conn, err := connect(ctx, c.DSN, Replication, c.ApplicationName, c.ConnectTimeout)
 	if err != nil {
+		return nil, err
+	}
+	patience, err := show(ctx, conn, "wal_sender_timeout")
+	if err != nil {
+		conn.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	// what speaks TLS is none; nothing may have been read ahead
@@ -91,7 +97,19 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
 	hijacked.Frontend.SetMaxBodyLen(messageBytesMax)
-	return &Stream{peer: pgerr.MaskDSN(c.DSN), conn: hijacked.Conn, line: lendable, frontend: hijacked.Frontend}, nil
+	return &Stream{peer: pgerr.MaskDSN(c.DSN), patience: patience, conn: hijacked.Conn, line: lendable, frontend: hijacked.Frontend}, nil
+}
+
+// show returns a setting of the session.
+func show(ctx context.Context, conn *pgconn.PgConn, setting string) (string, error) {
+	results, err := conn.Exec(ctx, "SHOW "+setting).ReadAll()
+	if err != nil {
+		return "", fmt.Errorf("read setting %q of the peer: %w", setting, err)
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
+		return "", pgerr.New(pgerr.ProtocolViolation, "the peer does not show its setting %q", setting)
+	}
+	return string(results[0].Rows[0][0]), nil
 }
 
 // start sends START_REPLICATION and waits for the server to switch.
@@ -128,6 +146,10 @@ func startCommand(c Config) string {
 	}
 	return command
 }
+
+// Patience is the server's wal_sender_timeout, as it shows it: how long it waits
+// for a word from us.
+func (s *Stream) Patience() string { return s.patience }
 
 // Receive returns the next message. When ctx ends it returns at once with its
 // error, and nothing is lost: a later Receive goes on where this one stopped.
