@@ -20,6 +20,7 @@
 #include "bdr_identity.h"
 #include "bdr_prepared.h"
 #include "bdr_repair.h"
+#include "bdr_rewrite.h"
 #include "bdr_vanish.h"
 
 PG_MODULE_MAGIC;
@@ -37,6 +38,7 @@ _PG_init(void)
 	bdr_identity_init();
 	bdr_vanish_init();
 	bdr_prepared_init();
+	bdr_rewrite_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

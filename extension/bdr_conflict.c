@@ -63,8 +63,8 @@ static TransactionId cached_xmin = InvalidTransactionId;
 static BdrVersion cached_version;
 
 static bool is_concurrent(const BdrVersion *version);
-static uint32 node_of_origin(RepOriginId origin);
-static uint32 look_up_node(RepOriginId origin);
+static uint32 node_of_origin(RepOriginId origin, uint32 local_node);
+static uint32 look_up_node(RepOriginId origin, uint32 local_node);
 static void origins_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void ask(StringInfo question, BdrMessageKind answer, BdrMessage *msg);
 static void send_version(StringInfo buf, const BdrVersion *version);
@@ -120,8 +120,6 @@ bdr_conflict_xmin(TupleTableSlot *slot)
 void
 bdr_conflict_local_version(TransactionId xmin, BdrVersion *version)
 {
-	RepOriginId origin;
-
 	if (xmin == cached_xmin && TransactionIdIsValid(xmin))
 	{
 		*version = cached_version;
@@ -137,13 +135,28 @@ bdr_conflict_local_version(TransactionId xmin, BdrVersion *version)
 		version->time = bdr_xact.commit_time;
 		return;
 	}
-	if (TransactionIdGetCommitTsData(xmin, &version->time, &origin))
-	{
-		version->node = node_of_origin(origin);
-		version->known = version->node != 0;
-	}
+	bdr_conflict_committed_version(xmin, bdr_peer.local_node_id, version);
+	/* else a session, which only looks for rows */
+	if (bdr_peer.local_node_id == 0)
+		return;
 	cached_xmin = xmin;
 	cached_version = *version;
+}
+
+/*
+ * The same for any process of node local_node, of a transaction that has ended.
+ */
+void
+bdr_conflict_committed_version(TransactionId xid, uint32 local_node, BdrVersion *version)
+{
+	RepOriginId origin;
+
+	memset(version, 0, sizeof(*version));
+	if (!TransactionIdIsNormal(xid) || !track_commit_timestamp ||
+		!TransactionIdGetCommitTsData(xid, &version->time, &origin))
+		return;
+	version->node = node_of_origin(origin, local_node);
+	version->known = version->node != 0;
 }
 
 /*
@@ -219,19 +232,19 @@ bdr_conflict_is_seen(BdrCase *c, BdrFound *found)
  * 0: nobody that we know.
  */
 static uint32
-node_of_origin(RepOriginId origin)
+node_of_origin(RepOriginId origin, uint32 local_node)
 {
 	uint32		node;
 
 	if (origin == InvalidRepOriginId || origin == DoNotReplicateId)
-		return bdr_peer.local_node_id;
+		return local_node;
 	for (int i = 0; i < norigin_nodes; i++)
 	{
 		if (origin_nodes[i].origin == origin)
 			return origin_nodes[i].node;
 	}
-	node = look_up_node(origin);
-	if (norigin_nodes < ORIGIN_NODES_MAX)
+	node = look_up_node(origin, local_node);
+	if (bdr_peer.local_node_id != 0 && norigin_nodes < ORIGIN_NODES_MAX)
 		origin_nodes[norigin_nodes++] = (OriginNode)
 	{
 		origin, node
@@ -240,7 +253,7 @@ node_of_origin(RepOriginId origin)
 }
 
 static uint32
-look_up_node(RepOriginId origin)
+look_up_node(RepOriginId origin, uint32 local_node)
 {
 	char	   *name;
 	char		expected[64];
@@ -250,7 +263,7 @@ look_up_node(RepOriginId origin)
 	if (!replorigin_by_oid(origin, true, &name))
 		return 0;
 	if (bdr_origin_is_repair(name))
-		return bdr_peer.local_node_id;
+		return local_node;
 	if (sscanf(name, BDR_ORIGIN_FORMAT, &dboid, &node) != 2 || dboid != MyDatabaseId)
 		return 0;
 	snprintf(expected, sizeof(expected), BDR_ORIGIN_FORMAT, dboid, node);

@@ -100,6 +100,16 @@ widen(TransactionId xid, FullTransactionId next)
 	return FullTransactionIdFromU64(U64FromFullTransactionId(next) - before);
 }
 
+/* The first transaction whose dead rows are kept; InvalidTransactionId: there is no hold. */
+TransactionId
+bdr_hold_xmin(void)
+{
+	char		name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, MyDatabaseId);
+	return hold_xmin(name);
+}
+
 /* InvalidTransactionId: there is no such slot, or it holds nothing. */
 static TransactionId
 hold_xmin(const char *name)

@@ -212,10 +212,18 @@ static bool
 is_member(void)
 {
 	Oid			node;
-	Oid			group;
-	Oid			state;
 
-	return read_local_node(&node) && read_node(node, &group, &state) &&
+	return bdr_identity_is_member(&node);
+}
+
+/* Then *node is its id. */
+bool
+bdr_identity_is_member(Oid *node)
+{
+	Oid			group = InvalidOid;
+	Oid			state = InvalidOid;
+
+	return read_local_node(node) && read_node(*node, &group, &state) &&
 		OidIsValid(group) && state != BDR_STATE_PARTED;
 }
 

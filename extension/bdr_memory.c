@@ -15,12 +15,14 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
@@ -45,6 +47,8 @@ static int64 hash_of(BdrConstraint *constraint);
 static Datum values_text(BdrConstraint *constraint);
 static void insert(Relation memory, Datum *values);
 static Oid	topmost(BdrRelation *rel);
+static void insert_into_indexes(Relation memory, HeapTuple tuple, Datum *values, bool *nulls);
+static void read_version(Relation memory, HeapTuple tuple, BdrVersion *version);
 
 /* ---------------------------------------------------------------------
  * Remembering
@@ -111,6 +115,60 @@ bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid)
 	table_close(memory, NoLock);
 }
 
+/*
+ * A version that a table showed until it was rewritten.  A node that is being
+ * made from this one has seen it in the table, so this is not for its eyes.
+ */
+void
+bdr_memory_keep(Oid relid, const char *index, int64 hash, Datum key_values, const BdrVersion *version)
+{
+	Relation	memory;
+	NameData	name;
+	Datum		values[BDR_VERSION_COLUMNS];
+	bool		nulls[BDR_VERSION_COLUMNS] = {false};
+	Oid			unused;
+	HeapTuple	tuple;
+
+	memory = open_table("remembered_version", RowExclusiveLock, &unused);
+	namestrcpy(&name, index);
+	values[BDR_VERSION_RELATION - 1] = ObjectIdGetDatum(relid);
+	values[BDR_VERSION_INDEX_NAME - 1] = NameGetDatum(&name);
+	values[BDR_VERSION_VALUE_HASH - 1] = Int64GetDatum(hash);
+	values[BDR_VERSION_KEY_VALUES - 1] = key_values;
+	values[BDR_VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(version->time);
+	values[BDR_VERSION_NODE_ID - 1] = ObjectIdGetDatum(version->node);
+	tuple = heap_form_tuple(RelationGetDescr(memory), values, nulls);
+	heap_insert(memory, tuple, GetCurrentCommandId(true), HEAP_INSERT_NO_LOGICAL, NULL);
+	insert_into_indexes(memory, tuple, values, nulls);
+	heap_freetuple(tuple);
+	table_close(memory, NoLock);
+}
+
+/*
+ * Ours have plain columns only, and are not unique.
+ */
+static void
+insert_into_indexes(Relation memory, HeapTuple tuple, Datum *values, bool *nulls)
+{
+	CatalogIndexState indexes = CatalogOpenIndexes(memory);
+
+	for (int i = 0; i < indexes->ri_NumIndices; i++)
+	{
+		IndexInfo  *info = indexes->ri_IndexRelationInfo[i];
+		Datum		keys[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+
+		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
+		{
+			keys[k] = values[info->ii_IndexAttrNumbers[k] - 1];
+			isnull[k] = nulls[info->ii_IndexAttrNumbers[k] - 1];
+		}
+		index_insert(indexes->ri_IndexRelationDescs[i], keys, isnull, &tuple->t_self, memory,
+					 UNIQUE_CHECK_NO, false, info);
+	}
+	CatalogCloseIndexes(indexes);
+}
+
 static void
 insert(Relation memory, Datum *values)
 {
@@ -167,11 +225,9 @@ newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constrain
 	while (!TransactionIdIsValid(busy) && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		TransactionId writer = dirty.xmin;
-		BdrVersion	version = {true};
-		bool		isnull;
+		BdrVersion	version;
 
-		version.time = DatumGetTimestampTz(heap_getattr(tuple, BDR_VERSION_COMMIT_TIME, RelationGetDescr(memory), &isnull));
-		version.node = DatumGetObjectId(heap_getattr(tuple, BDR_VERSION_NODE_ID, RelationGetDescr(memory), &isnull));
+		read_version(memory, tuple, &version);
 		if (bdr_version_compare(&version, newest) <= 0 ||
 			!has_values(memory, tuple, BDR_VERSION_KEY_VALUES, constraint))
 			continue;
@@ -182,6 +238,21 @@ newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constrain
 	if (TransactionIdIsValid(busy))
 		XactLockTableWait(busy, NULL, NULL, XLTW_None);
 	return !TransactionIdIsValid(busy);
+}
+
+/*
+ * A transaction that rewrites a table cannot know yet when it commits.
+ */
+static void
+read_version(Relation memory, HeapTuple tuple, BdrVersion *version)
+{
+	bool		isnull;
+
+	version->known = true;
+	version->time = DatumGetTimestampTz(heap_getattr(tuple, BDR_VERSION_COMMIT_TIME, RelationGetDescr(memory), &isnull));
+	version->node = DatumGetObjectId(heap_getattr(tuple, BDR_VERSION_NODE_ID, RelationGetDescr(memory), &isnull));
+	if (version->time == BDR_VERSION_TIME_OWN)
+		bdr_conflict_local_version(HeapTupleHeaderGetRawXmin(tuple->t_data), version);
 }
 
 /*
@@ -273,6 +344,16 @@ hash_of(BdrConstraint *constraint)
 															   key->sk_argument, UInt64GetDatum(0))));
 	}
 	return constraint->hash = (int64) hash;
+}
+
+/*
+ * Returns the hash.
+ */
+int64
+bdr_memory_values(BdrConstraint *constraint, Datum *values)
+{
+	*values = values_text(constraint);
+	return hash_of(constraint);
 }
 
 static Datum

@@ -828,6 +828,47 @@ index_is_usable(Relation index, const bool *allowed)
 	return true;
 }
 
+/*
+ * Describe a table as bdr_collide.c wants it, in a session: which peers there
+ * are is not asked, they have the replica identity that it has here.
+ *
+ * The estate and the indexes are the caller's to close.
+ */
+void
+bdr_relation_describe_local(BdrRelation *rel, Relation local)
+{
+	Bitmapset  *identity = RelationGetIndexAttrBitmap(local, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	bool		whole = local->rd_rel->relreplident == REPLICA_IDENTITY_FULL || bms_is_empty(identity);
+	BdrLookup  *lookup = whole ? &rel->by_row : &rel->by_key;
+
+	memset(rel, 0, sizeof(*rel));
+	rel->local_relid = RelationGetRelid(local);
+	rel->rel = local;
+	rel->desc = RelationGetDescr(local);
+	rel->identity = local->rd_rel->relreplident;
+	lookup->usable = true;
+	lookup->compare = palloc0(rel->desc->natts * sizeof(bool) + 1);
+	for (int i = 0; i < rel->desc->natts; i++)
+		lookup->compare[i] = !TupleDescAttr(rel->desc, i)->attisdropped &&
+			(whole || bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, identity));
+	lookup->index = choose_index(local, lookup->compare);
+	rel->other_slot = table_slot_create(local, NULL);
+	rel->estate = CreateExecutorState();
+	bdr_init_range_table(rel->estate, local, NULL);
+	rel->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(rel->result, local, 1, NULL, 0);
+	ExecOpenIndices(rel->result, false);
+	rel->index_oids = palloc(rel->result->ri_NumIndices * sizeof(Oid) + 1);
+	for (int i = 0; i < rel->result->ri_NumIndices; i++)
+	{
+		Relation	index = rel->result->ri_IndexRelationDescs[i];
+
+		rel->index_oids[i] = RelationGetRelid(index);
+		if (rel->index_oids[i] == lookup->index)
+			make_keys(lookup, index);
+	}
+}
+
 static void
 make_keys(BdrLookup *lookup, Relation index)
 {

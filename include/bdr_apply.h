@@ -362,6 +362,7 @@ extern Relation bdr_relation_index(BdrRelation *rel, Oid index);
 extern void bdr_relation_release_pins(void);
 extern void bdr_relation_close_all(void);
 extern void bdr_relation_forget_all(void);
+extern void bdr_relation_describe_local(BdrRelation *rel, Relation local);
 extern bool bdr_index_scan_key(ScanKey key, Relation index, int i);
 
 /* ---------------------------------------------------------------------
@@ -496,6 +497,7 @@ extern BdrSocket *bdr_conflict_decider(void);	/* NULL: nobody can be asked */
 extern void bdr_conflict_ask(BdrConflict *conflict);
 extern void bdr_conflict_bad_action(BdrConflict *conflict) pg_attribute_noreturn();
 extern void bdr_conflict_local_version(TransactionId xmin, BdrVersion *version);
+extern void bdr_conflict_committed_version(TransactionId xid, uint32 local_node, BdrVersion *version);
 extern TransactionId bdr_conflict_xmin(TupleTableSlot *slot);
 extern const char *const bdr_conflict_type_names[];
 

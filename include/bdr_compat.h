@@ -104,6 +104,13 @@ typedef bool BdrUpdateIndexes;
 #define bdr_primary_key_index(rel)	RelationGetPrimaryKeyIndex(rel)
 #endif
 
+/* A descriptor's column was copied into it. */
+#if PG_VERSION_NUM >= 180000
+#define bdr_attribute_was_set(desc, i)	populate_compact_attribute((desc), (i))
+#else
+#define bdr_attribute_was_set(desc, i)	((void) 0)
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #define bdr_index_insert_cleanup(index, info)	index_insert_cleanup(index, info)
 #else

@@ -21,6 +21,7 @@
 extern List *bdr_hold_databases(MemoryContext context);
 extern void bdr_hold_drop(Oid dboid);
 
+extern TransactionId bdr_hold_xmin(void);
 extern XLogRecPtr bdr_wal_end(void);
 
 #endif							/* BDR_HOLD_H */

@@ -6,6 +6,11 @@
 #ifndef BDR_IDENTITY_H
 #define BDR_IDENTITY_H
 
+#include "postgres.h"
+
 extern void bdr_identity_init(void);
+
+/* Is this database a member of a group, or becoming one, and as which node? */
+extern bool bdr_identity_is_member(Oid *node);
 
 #endif							/* BDR_IDENTITY_H */

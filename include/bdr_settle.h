@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/skey.h"
+#include "datatype/timestamp.h"
 #include "nodes/execnodes.h"
 
 #include "bdr_apply.h"
@@ -109,6 +110,9 @@ enum
 };
 #define BDR_VERSION_COLUMNS BDR_VERSION_NODE_ID
 
+/* As commit_time: that of the transaction that wrote the row. */
+#define BDR_VERSION_TIME_OWN	DT_NOEND
+
 /* ... of bdr.evicted_row. */
 enum
 {
@@ -137,6 +141,8 @@ extern void bdr_deferred_supersede(BdrRelation *rel, BdrLookup *lookup, BdrConst
 extern void bdr_memory_remember(BdrCase *c, BdrConstraint *constraint);
 extern void bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
 extern void bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid);
+extern int64 bdr_memory_values(BdrConstraint *constraint, Datum *values);
+extern void bdr_memory_keep(Oid relid, const char *index, int64 hash, Datum key_values, const BdrVersion *version);
 extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest);
 extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);
 

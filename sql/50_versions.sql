@@ -4,6 +4,7 @@
 -- index_name is '' for the key by which rows are found; else a unique or
 -- exclusion index.  key_values are the values in the index's order, as text in
 -- the writers' settings; value_hash is 0 where the types have no hash function.
+-- commit_time infinity is that of the transaction that wrote the row here.
 CREATE TABLE bdr.remembered_version (
     relation oid NOT NULL,
     index_name name NOT NULL,

@@ -87,6 +87,14 @@ func DeleteRemembered(before string, limit int) hand.Stmt {
 		Args: []any{before, limit}}
 }
 
+// DeleteRewritten forgets at most limit of the versions of transactions before
+// xid that rewrote a table and could not know their commit time.
+func DeleteRewritten(xid uint64, limit int) hand.Stmt {
+	return hand.Stmt{SQL: `DELETE FROM bdr.remembered_version WHERE ctid = ANY (ARRAY(
+ SELECT ctid FROM bdr.remembered_version WHERE commit_time = 'infinity' AND pg_catalog.age(xmin) > pg_catalog.age($1::xid8::xid) LIMIT $2::integer))`,
+		Args: []any{strconv.FormatUint(xid, 10), limit}}
+}
+
 // DeleteEvicted forgets at most limit of the marks of transactions before xid.
 func DeleteEvicted(xid uint64, limit int) hand.Stmt {
 	return hand.Stmt{SQL: `DELETE FROM bdr.evicted_row WHERE ctid = ANY (ARRAY(

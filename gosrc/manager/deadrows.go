@@ -370,8 +370,10 @@ func (k *keeper) clean(ctx context.Context, safe int64, xid uint64) error {
 		k.cleaned = safe
 	}
 	if xid > k.unmarked {
-		if err := k.delete(ctx, catalog.DeleteEvicted(xid, deleteMax)); err != nil {
-			return err
+		for _, statement := range []hand.Stmt{catalog.DeleteEvicted(xid, deleteMax), catalog.DeleteRewritten(xid, deleteMax)} {
+			if err := k.delete(ctx, statement); err != nil {
+				return err
+			}
 		}
 		k.unmarked = xid
 	}

@@ -1,0 +1,591 @@
+/*-------------------------------------------------------------------------
+ * bdr_rewrite_dead.c
+ *		Dead rows of a table that is rewritten: the versions that they show go
+ *		into the memory.
+ *
+ * NOTES
+ *		A dead row tells that its xmin took its values, and its xmax its key
+ *		(docs/decisions/0007-convergence.md).  Those that the hold keeps are
+ *		wanted, and of them the newest per value, where no row of the table has
+ *		the value now.
+ *
+ *		A dead row cannot be computed anew: what the ALTER computes may fail
+ *		for it.  Its constrained values are converted by their text, and where
+ *		that fails there can be no row that means them.
+ *
+ *		Expressions of indexes and types' functions run as the table's owner,
+ *		in a security-restricted operation.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/tupdesc_details.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_attribute.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "bdr.h"
+#include "bdr_apply.h"
+#include "bdr_compat.h"
+#include "bdr_hold.h"
+#include "bdr_rewrite.h"
+#include "bdr_settle.h"
+
+/* How many versions wait to be written. */
+#define GRAVES_VERSIONS_MAX		20000
+
+/* The newest version that took some values. */
+typedef struct Grave
+{
+	struct
+	{
+		Oid			index;
+		uint32		unused;		/* 0 */
+		int64		hash;
+	}			key;
+	NameData	name;
+	Datum		values;			/* NULL: there is none yet */
+	BdrVersion	version;
+} Grave;
+
+struct BdrGraves
+{
+	Relation	table;
+	CommandId	first;
+	uint32		local_node;
+	TransactionId hold;			/* what ended before it is not kept */
+	MemoryContext context;
+	MemoryContext row_context;
+
+	/* made for the first row that is wanted */
+	bool		is_open;
+	TupleDesc	old;			/* what the old rows look like */
+	BdrRelation rel;
+	BdrLookup  *lookup;
+	Bitmapset  *constrained;	/* columns, from 0 */
+	bool		converts;		/* the type of one of these was changed */
+	TupleTableSlot *slot;
+	HTAB	   *newest;			/* of Grave */
+
+	/* who we were */
+	Oid			user;
+	int			security;
+	int			nest_level;
+};
+
+/* What a text of a value depends on, as writers have it. */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			settings[] =
+{
+	{"DateStyle", "ISO, YMD"},
+	{"IntervalStyle", "postgres"},
+	{"extra_float_digits", "1"},
+	{"bytea_output", "hex"},
+	{"lc_monetary", "C"},
+	{"xmlbinary", "base64"},
+	{"quote_all_identifiers", "off"},
+};
+
+static TransactionId ended_by(HeapTupleHeader header);
+static bool has_committed(TransactionId xid);
+static bool is_wanted(BdrGraves *graves, HeapTupleHeader header);
+static void open_table(BdrGraves *graves);
+static TupleDesc old_descriptor(BdrGraves *graves);
+static void read_missing(TupleDesc desc, int i, HeapTuple tuple, TupleDesc catalog);
+static Bitmapset *constrained_columns(BdrGraves *graves);
+static bool has_changed(BdrGraves *graves, int i);
+static void act_as_owner(BdrGraves *graves);
+static void act_as_before(BdrGraves *graves);
+static void bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header);
+static void try_to_bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header);
+static bool is_about_the_row(int sqlerrcode);
+static void store_row(BdrGraves *graves, HeapTuple row);
+static Datum convert(BdrGraves *graves, int i, Datum value);
+static void bury(BdrGraves *graves, HeapTupleHeader header, bool deferrable);
+static bool is_taken(BdrGraves *graves, BdrConstraint *constraint);
+static void take_version(BdrGraves *graves, TransactionId xid, BdrVersion *newest);
+static void keep(BdrGraves *graves, BdrConstraint *constraint, const BdrVersion *version);
+static void write_all(BdrGraves *graves);
+
+BdrGraves *
+bdr_graves_open(Relation table, CommandId first, uint32 local_node)
+{
+	BdrGraves  *graves = palloc0(sizeof(BdrGraves));
+
+	graves->table = table;
+	graves->first = first;
+	graves->local_node = local_node;
+	graves->hold = bdr_hold_xmin();
+	graves->context = AllocSetContextCreate(CurrentMemoryContext, "bdr graves", ALLOCSET_DEFAULT_SIZES);
+	graves->row_context = AllocSetContextCreate(graves->context, "bdr grave", ALLOCSET_DEFAULT_SIZES);
+	return graves;
+}
+
+void
+bdr_graves_add(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
+{
+	MemoryContext old;
+
+	if (!is_wanted(graves, header))
+		return;
+	old = MemoryContextSwitchTo(graves->context);
+	if (!graves->is_open)
+		open_table(graves);
+	if (hash_get_num_entries(graves->newest) >= GRAVES_VERSIONS_MAX)
+		write_all(graves);
+	MemoryContextSwitchTo(graves->row_context);
+	if (graves->converts)
+		try_to_bury_row(graves, row, header);
+	else
+		bury_row(graves, row, header);
+	ExecClearTuple(graves->slot);
+	ResetPerTupleExprContext(graves->rel.estate);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(graves->row_context);
+}
+
+void
+bdr_graves_close(BdrGraves *graves)
+{
+	if (graves->is_open)
+	{
+		write_all(graves);
+		ExecCloseIndices(graves->rel.result);
+		ExecDropSingleTupleTableSlot(graves->rel.other_slot);
+		ExecDropSingleTupleTableSlot(graves->slot);
+		FreeExecutorState(graves->rel.estate);
+		act_as_before(graves);
+	}
+	MemoryContextDelete(graves->context);
+	pfree(graves);
+}
+
+/* ---------------------------------------------------------------------
+ * Which rows
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * What a heap-only tuple follows has the same values in all indexes, and is
+ * newer.
+ */
+static bool
+is_wanted(BdrGraves *graves, HeapTupleHeader header)
+{
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(header);
+	TransactionId xmax = ended_by(header);
+
+	if (!TransactionIdIsValid(xmax) || HeapTupleHeaderIsHotUpdated(header))
+		return false;
+	if (!HeapTupleHeaderXminFrozen(header) && !has_committed(xmin))
+		return false;
+	return has_committed(xmax) &&
+		(!TransactionIdIsValid(graves->hold) || TransactionIdFollowsOrEquals(xmax, graves->hold));
+}
+
+/* InvalidTransactionId: nobody. */
+static TransactionId
+ended_by(HeapTupleHeader header)
+{
+	if ((header->t_infomask & HEAP_XMAX_INVALID) != 0 || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+		return InvalidTransactionId;
+	return HeapTupleHeaderGetUpdateXid(header);
+}
+
+/* Or will have. */
+static bool
+has_committed(TransactionId xid)
+{
+	return TransactionIdIsCurrentTransactionId(xid) || TransactionIdDidCommit(xid);
+}
+
+/* ---------------------------------------------------------------------
+ * The table, as it is and as it was
+ * ---------------------------------------------------------------------
+ */
+static void
+open_table(BdrGraves *graves)
+{
+	HASHCTL		control = {.keysize = sizeof(((Grave *) NULL)->key), .entrysize = sizeof(Grave), .hcxt = graves->context};
+	int			i = -1;
+
+	act_as_owner(graves);
+	bdr_relation_describe_local(&graves->rel, graves->table);
+	graves->lookup = bdr_settle_key_lookup(&graves->rel);
+	graves->old = old_descriptor(graves);
+	graves->constrained = constrained_columns(graves);
+	while ((i = bms_next_member(graves->constrained, i)) >= 0)
+		graves->converts |= has_changed(graves, i);
+	graves->slot = MakeSingleTupleTableSlot(graves->rel.desc, &TTSOpsVirtual);
+	graves->newest = hash_create("bdr graves", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	graves->is_open = true;
+}
+
+/*
+ * From the catalog as it was before the ALTER.
+ */
+static TupleDesc
+old_descriptor(BdrGraves *graves)
+{
+	Relation	catalog = table_open(AttributeRelationId, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleDesc	all = CreateTemplateTupleDesc(graves->rel.desc->natts);
+	int			natts = 0;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	/* it is our own copy */
+	snapshot->curcid = graves->first;
+	ScanKeyInit(&keys[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(graves->table)));
+	ScanKeyInit(&keys[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT, Int16GetDatum(0));
+	scan = systable_beginscan(catalog, AttributeRelidNumIndexId, true, snapshot, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
+
+		if (att->attnum != natts + 1 || att->attnum > all->natts)
+			elog(ERROR, "unexpected column %d of relation %u", att->attnum, att->attrelid);
+		memcpy(TupleDescAttr(all, natts), att, ATTRIBUTE_FIXED_PART_SIZE);
+		bdr_attribute_was_set(all, natts);
+		if (att->atthasmissing)
+			read_missing(all, natts, tuple, RelationGetDescr(catalog));
+		natts++;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(catalog, AccessShareLock);
+	all->natts = natts;
+	return all;
+}
+
+/*
+ * The value of rows that are older than the column.
+ */
+static void
+read_missing(TupleDesc desc, int i, HeapTuple tuple, TupleDesc catalog)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, i);
+	bool		isnull;
+	Datum		array = heap_getattr(tuple, Anum_pg_attribute_attmissingval, catalog, &isnull);
+	Datum		value;
+	int			one = 1;
+
+	if (isnull)
+		return;
+	if (desc->constr == NULL)
+	{
+		desc->constr = palloc0(sizeof(TupleConstr));
+		desc->constr->missing = palloc0(desc->natts * sizeof(AttrMissing));
+	}
+	value = array_get_element(array, 1, &one, -1, att->attlen, att->attbyval, att->attalign, &isnull);
+	desc->constr->missing[i].am_value = datumCopy(value, att->attbyval, att->attlen);
+	desc->constr->missing[i].am_present = true;
+}
+
+/*
+ * Those that unique and exclusion indexes are made from.
+ */
+static Bitmapset *
+constrained_columns(BdrGraves *graves)
+{
+	ResultRelInfo *result = graves->rel.result;
+	Bitmapset  *found = NULL;
+	Bitmapset  *columns = NULL;
+	int			i = -1;
+
+	for (int k = 0; k < result->ri_NumIndices; k++)
+	{
+		IndexInfo  *info = result->ri_IndexRelationInfo[k];
+
+		if (!info->ii_Unique && info->ii_ExclusionOps == NULL)
+			continue;
+		for (int n = 0; n < info->ii_NumIndexKeyAttrs; n++)
+			if (info->ii_IndexAttrNumbers[n] > 0)
+				columns = bms_add_member(columns, info->ii_IndexAttrNumbers[n] - 1);
+		pull_varattnos((Node *) info->ii_Expressions, 1, &found);
+		pull_varattnos((Node *) info->ii_Predicate, 1, &found);
+	}
+	while ((i = bms_next_member(found, i)) >= 0)
+	{
+		AttrNumber	attnum = i + FirstLowInvalidHeapAttributeNumber;
+
+		if (attnum > 0)
+			columns = bms_add_member(columns, attnum - 1);
+		else if (attnum == 0)
+			columns = bms_add_range(columns, 0, graves->rel.desc->natts - 1);
+	}
+	return columns;
+}
+
+static bool
+has_changed(BdrGraves *graves, int i)
+{
+	return i < graves->old->natts &&
+		TupleDescAttr(graves->old, i)->atttypid != TupleDescAttr(graves->rel.desc, i)->atttypid;
+}
+
+/* ---------------------------------------------------------------------
+ * As whom
+ * ---------------------------------------------------------------------
+ */
+static void
+act_as_owner(BdrGraves *graves)
+{
+	GetUserIdAndSecContext(&graves->user, &graves->security);
+	SetUserIdAndSecContext(graves->table->rd_rel->relowner, graves->security | SECURITY_RESTRICTED_OPERATION);
+	graves->nest_level = NewGUCNestLevel();
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i].name, settings[i].value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
+static void
+act_as_before(BdrGraves *graves)
+{
+	AtEOXact_GUC(false, graves->nest_level);
+	SetUserIdAndSecContext(graves->user, graves->security);
+}
+
+/* ---------------------------------------------------------------------
+ * A row
+ * ---------------------------------------------------------------------
+ */
+
+static void
+bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
+{
+	store_row(graves, row);
+	bury(graves, header, false);
+	bury(graves, header, true);
+}
+
+/*
+ * The same, of a row whose values may not be of the new types.  Then no row
+ * can mean it.
+ */
+static void
+try_to_bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		bury_row(graves, row, header);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (!is_about_the_row(CopyErrorData()->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_END_TRY();
+}
+
+static bool
+is_about_the_row(int sqlerrcode)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category != ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) &&
+		category != ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) &&
+		category != ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR);
+}
+
+/*
+ * Put the constrained values of an old row into the slot.
+ */
+static void
+store_row(BdrGraves *graves, HeapTuple row)
+{
+	TupleTableSlot *slot = graves->slot;
+	Datum	   *values = palloc(graves->old->natts * sizeof(Datum) + 1);
+	bool	   *isnull = palloc(graves->old->natts * sizeof(bool) + 1);
+
+	heap_deform_tuple(row, graves->old, values, isnull);
+	ExecStoreAllNullTuple(slot);
+	for (int i = 0; i < graves->old->natts; i++)
+	{
+		if (isnull[i] || !bms_is_member(i, graves->constrained) ||
+			TupleDescAttr(graves->rel.desc, i)->attisdropped)
+			continue;
+		slot->tts_values[i] = has_changed(graves, i) ? convert(graves, i, values[i]) : values[i];
+		slot->tts_isnull[i] = false;
+	}
+}
+
+static Datum
+convert(BdrGraves *graves, int i, Datum value)
+{
+	Oid			output;
+	Oid			input;
+	Oid			param;
+	bool		is_varlena;
+	char	   *text;
+
+	getTypeOutputInfo(TupleDescAttr(graves->old, i)->atttypid, &output, &is_varlena);
+	text = OidOutputFunctionCall(output, value);
+	getTypeInputInfo(getBaseType(TupleDescAttr(graves->rel.desc, i)->atttypid), &input, &param);
+	return OidInputFunctionCall(input, text, param, -1);
+}
+
+/*
+ * The row in the slot took its values, and was ended.
+ */
+static void
+bury(BdrGraves *graves, HeapTupleHeader header, bool deferrable)
+{
+	TransactionId xmax = ended_by(header);
+	BdrCase		c = {&graves->rel, BDR_OP_INSERT};
+	BdrVersion	died = {false};
+	BdrVersion	born = {false};
+
+	c.image = BDR_IMAGE_COMPLETE;
+	c.row = graves->slot;
+	c.lookup = graves->lookup;
+	c.at_end = deferrable;
+	bdr_case_describe(&c);
+	take_version(graves, HeapTupleHeaderGetRawXmin(header), &born);
+	take_version(graves, xmax, &died);
+	for (int k = deferrable ? 1 : 0; k < c.nconstraints; k++)
+	{
+		BdrConstraint *constraint = &c.constraints[k];
+		BdrVersion	newest = born;
+
+		if (!constraint->by_value || (deferrable && bdr_version_compare(&born, &died) == 0) ||
+			is_taken(graves, constraint))
+			continue;
+		if (k == 0 && bdr_version_compare(&died, &newest) > 0 && !bdr_memory_is_evicted(&graves->rel, constraint, xmax))
+			newest = died;
+		if (newest.known)
+			keep(graves, constraint, &newest);
+	}
+}
+
+/*
+ * Has a row of the table these values?  Then what is not to be seen is older.
+ */
+static bool
+is_taken(BdrGraves *graves, BdrConstraint *constraint)
+{
+	BdrRelation *rel = &graves->rel;
+	Snapshot	latest;
+	IndexScanDesc scan;
+	bool		taken = false;
+
+	if (constraint->is_exclusion || constraint->place < 0)
+		return false;
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	scan = bdr_index_beginscan(rel->rel, rel->result->ri_IndexRelationDescs[constraint->place], latest, constraint->nkeys);
+	index_rescan(scan, constraint->keys, constraint->nkeys, NULL, 0);
+	while (!taken && index_getnext_slot(scan, ForwardScanDirection, rel->other_slot))
+	{
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+
+		GetPerTupleExprContext(rel->estate)->ecxt_scantuple = rel->other_slot;
+		FormIndexDatum(rel->result->ri_IndexRelationInfo[constraint->place], rel->other_slot, rel->estate, values, isnull);
+		taken = bdr_constraint_matches(constraint, values, isnull);
+	}
+	ExecClearTuple(rel->other_slot);
+	index_endscan(scan);
+	UnregisterSnapshot(latest);
+	return taken;
+}
+
+static void
+take_version(BdrGraves *graves, TransactionId xid, BdrVersion *newest)
+{
+	if (TransactionIdIsCurrentTransactionId(xid))
+		*newest = (BdrVersion)
+	{
+		true, BDR_VERSION_TIME_OWN, graves->local_node
+	};
+	else
+		bdr_conflict_committed_version(xid, graves->local_node, newest);
+}
+
+/* ---------------------------------------------------------------------
+ * The newest of each value
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Where values without a hash, or other values, have the place, the version is
+ * written at once.
+ */
+static void
+keep(BdrGraves *graves, BdrConstraint *constraint, const BdrVersion *version)
+{
+	Grave		wanted = {{constraint->place >= 0 ? graves->rel.index_oids[constraint->place] : InvalidOid}};
+	Datum		values;
+	Grave	   *grave;
+	bool		found;
+
+	wanted.key.hash = bdr_memory_values(constraint, &values);
+	grave = hash_search(graves->newest, &wanted.key, HASH_ENTER, &found);
+	if (!found)
+	{
+		MemoryContext old = MemoryContextSwitchTo(graves->context);
+
+		namestrcpy(&grave->name, constraint->name);
+		grave->version = *version;
+		grave->values = datumCopy(values, false, -1);
+		MemoryContextSwitchTo(old);
+	}
+	else if (!datum_image_eq(grave->values, values, false, -1))
+		bdr_memory_keep(graves->rel.local_relid, constraint->name, wanted.key.hash, values, version);
+	else if (bdr_version_compare(version, &grave->version) > 0)
+		grave->version = *version;
+}
+
+static void
+write_all(BdrGraves *graves)
+{
+	HASH_SEQ_STATUS seq;
+	Grave	   *grave;
+
+	hash_seq_init(&seq, graves->newest);
+	while ((grave = hash_seq_search(&seq)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		bdr_memory_keep(graves->rel.local_relid, NameStr(grave->name), grave->key.hash, grave->values, &grave->version);
+		pfree(DatumGetPointer(grave->values));
+		hash_search(graves->newest, &grave->key, HASH_REMOVE, NULL);
+	}
+}
