@@ -15,6 +15,7 @@
 #include "bdr_apply.h"
 #include "bdr_protocol.h"
 #include "bdr_repair.h"
+#include "bdr_restore.h"
 #include "bdr_skew.h"
 
 int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
@@ -45,6 +46,7 @@ static const char *const setting_names[] = {
 };
 
 static void define_debug_settings(void);
+static void define_internal_settings(void);
 static void define_retention_settings(void);
 static void define_match_table_owner(void);
 static void assign_match_table_owner(bool newval, void *extra);
@@ -53,6 +55,7 @@ void
 bdr_guc_define(void)
 {
 	define_debug_settings();
+	define_internal_settings();
 	DefineCustomIntVariable("bdr.logical_decoding_work_mem",
 							"Memory that each walsender of a peer may use before it spills transactions to disk.",
 							"Where logical_decoding_work_mem is larger, that counts.",
@@ -146,6 +149,20 @@ define_debug_settings(void)
 							 PGC_SUSET,
 							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
 							 NULL, NULL, NULL);
+}
+
+/* What only we set. */
+static void
+define_internal_settings(void)
+{
+	DefineCustomBoolVariable("bdr.internal_restore",
+							 "Marks the sessions with which a join reads and restores what belongs to users.",
+							 "Functions run with the rights of their owners in them.",
+							 &bdr_internal_restore,
+							 false,
+							 PGC_SU_BACKEND,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, bdr_restore_assign, NULL);
 }
 
 /* What is kept of conflicts and old versions, and counted. */

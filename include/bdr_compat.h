@@ -70,6 +70,13 @@ bdr_find_setting(const char *name)
 #define bdr_owns_relation(relid)	pg_class_ownercheck((relid), GetUserId())
 #endif
 
+/* May the role look up names in the schema? */
+#if PG_VERSION_NUM >= 160000
+#define bdr_schema_aclcheck(schema, role, mode)	object_aclcheck(NamespaceRelationId, (schema), (role), (mode))
+#else
+#define bdr_schema_aclcheck(schema, role, mode)	pg_namespace_aclcheck((schema), (role), (mode))
+#endif
+
 /* ---------------------------------------------------------------------
  * Applying rows (bdr_relation.c, bdr_tuple.c, bdr_apply.c)
  * ---------------------------------------------------------------------

@@ -81,10 +81,15 @@ func FactsOf(r hand.Result) (Facts, error) {
 
 // userRelations are those of which a join speaks: not the system's, not the
 // extension's, and not members of any extension.
-const userRelations = `pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
- WHERE s.nspname NOT LIKE 'pg\_%' AND s.nspname NOT IN ('information_schema', 'bdr')
+const userRelations = relations + ` WHERE ` + isUsers
+
+const (
+	relations = `pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace`
+
+	isUsers = `s.nspname NOT LIKE 'pg\_%' AND s.nspname NOT IN ('information_schema', 'bdr')
  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_class'::regclass
   AND e.objid = c.oid AND e.deptype = 'e')`
+)
 
 // SelectUserRelations reads the names of some user tables, views and
 // sequences: what must not be there when the schema is to be copied.

@@ -8,16 +8,26 @@ import (
 
 // Table is one table or partition whose rows a join copies.
 type Table struct {
-	Name    string // quoted, with schema
-	Columns string // quoted, separated by commas; generated ones are left out
-	Bytes   int64
-	Binary  bool // every column's binary form means the same on every node
+	OID       uint32
+	Name      string // quoted, with schema
+	Owner     string
+	Columns   string // quoted, separated by commas; generated ones are left out
+	Bytes     int64
+	Binary    bool   // every column's binary form means the same on every node
+	Extension string // whose configuration it is, or empty
+	Condition string // WHERE ..., as that extension says; empty for all rows
 }
+
+// configurations are the tables that extensions have named as theirs with rows
+// of users, by pg_extension_config_dump().
+const configurations = `(SELECT e.extname, u.oid, u.condition FROM pg_catalog.pg_extension e,
+ ROWS FROM (pg_catalog.unnest(e.extconfig), pg_catalog.unnest(e.extcondition)) u(oid, condition)
+ WHERE e.extname <> 'bdr')`
 
 // SelectTables reads the tables to copy, biggest first. Binary form is used
 // for built-in types whose bytes hold no OID of this database.
 func SelectTables() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname),
+	return hand.Stmt{SQL: `SELECT c.oid, pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner),
  (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
  pg_catalog.pg_table_size(c.oid),
@@ -25,8 +35,10 @@ func SelectTables() hand.Stmt {
   LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
   AND NOT (t.typtype = 'e' OR COALESCE(b.oid, t.oid) < 10000
-   AND COALESCE(b.typname, t.typname) NOT LIKE 'reg%' AND COALESCE(b.typname, t.typname) NOT LIKE '\_reg%'))
-FROM ` + userRelations + ` AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 3 DESC, 1`}
+   AND COALESCE(b.typname, t.typname) NOT LIKE 'reg%' AND COALESCE(b.typname, t.typname) NOT LIKE '\_reg%')),
+ x.extname, x.condition
+FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid
+WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 5 DESC, 2`}
 }
 
 // Tables decodes what SelectTables returned.
@@ -34,7 +46,8 @@ func Tables(r hand.Result) ([]Table, error) {
 	tables := make([]Table, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
-		t := Table{Name: c.text(), Columns: c.text(), Bytes: c.integer(), Binary: c.boolean()}
+		t := Table{OID: c.oid(), Name: c.text(), Owner: c.text(), Columns: c.text(), Bytes: c.integer(), Binary: c.boolean(),
+			Extension: c.text(), Condition: c.text()}
 		if err := c.done(); err != nil {
 			return nil, err
 		}
@@ -45,15 +58,22 @@ func Tables(r hand.Result) ([]Table, error) {
 
 // CopyOut and CopyIn are the two ends of copying a table.
 func (t Table) CopyOut() string {
-	if t.Columns == "" {
-		return "COPY " + t.Name + " TO STDOUT" + t.options()
+	if t.Condition != "" {
+		return "COPY (SELECT " + t.Columns + " FROM ONLY " + t.Name + " " + t.Condition + ") TO STDOUT" + t.options()
 	}
-	return "COPY " + t.Name + " (" + t.Columns + ") TO STDOUT" + t.options()
+	return "COPY " + t.target() + " TO STDOUT" + t.options()
 }
 
 // CopyIn takes what CopyOut gives.
 func (t Table) CopyIn() string {
-	return strings.Replace(t.CopyOut(), " TO STDOUT", " FROM STDIN", 1)
+	return "COPY " + t.target() + " FROM STDIN" + t.options()
+}
+
+func (t Table) target() string {
+	if t.Columns == "" {
+		return t.Name
+	}
+	return t.Name + " (" + t.Columns + ")"
 }
 
 func (t Table) options() string {
@@ -63,13 +83,50 @@ func (t Table) options() string {
 	return ""
 }
 
+// Lock keeps what has the table's name now from becoming something else until the
+// end of the transaction; mode is one of LOCK TABLE.
+func (t Table) Lock(mode string) hand.Stmt {
+	return hand.Stmt{SQL: "LOCK TABLE ONLY " + t.Name + " IN " + mode + " MODE"}
+}
+
+// A Place is what has a table's name.
+type Place struct {
+	OID      uint32
+	Ordinary bool // a permanent table, which is no view, foreign or partitioned
+	Owner    string
+	Matching bool // its owner must be the same as on the source
+}
+
+// SelectPlace reads what has the table's name: no row or one.
+func (t Table) SelectPlace() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT oid, relkind = 'r' AND relpersistence = 'p', pg_catalog.pg_get_userbyid(relowner),
+ COALESCE(pg_catalog.current_setting('bdr.match_table_owner', true), 'on')
+ FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)`, Args: []any{t.Name}}
+}
+
+// PlaceOf decodes what SelectPlace returned.
+func PlaceOf(r hand.Result) (Place, error) {
+	if len(r.Rows) == 0 {
+		return Place{}, nil
+	}
+	c := columns{row: r.Rows[0]}
+	p := Place{OID: c.oid(), Ordinary: c.boolean(), Owner: c.text(), Matching: c.boolean()}
+	return p, c.done()
+}
+
+// Clear removes what the copy will bring, and what an earlier try has brought, of
+// an extension's configuration.
+func (t Table) Clear() hand.Stmt {
+	return hand.Stmt{SQL: "DELETE FROM ONLY " + t.Name + " " + t.Condition}
+}
+
 // Truncate empties the tables; the copy begins again.
 func Truncate(tables []Table) hand.Stmt {
 	names := make([]string, len(tables))
 	for i, t := range tables {
 		names[i] = t.Name
 	}
-	return hand.Stmt{SQL: "TRUNCATE ONLY " + strings.Join(names, ", ONLY ") + " CASCADE"}
+	return hand.Stmt{SQL: "TRUNCATE ONLY " + strings.Join(names, ", ONLY ")}
 }
 
 // SelectMissingTables reads which of these tables are not here.
@@ -78,9 +135,9 @@ func SelectMissingTables(names []string) hand.Stmt {
 		Args: []any{names}}
 }
 
-// SelectHasRows reads whether a table has any row.
-func SelectHasRows(table string) hand.Stmt {
-	return hand.Stmt{SQL: "SELECT EXISTS (SELECT FROM ONLY " + table + ")"}
+// SelectHasRows reads whether the table has any row that would be copied.
+func (t Table) SelectHasRows() hand.Stmt {
+	return hand.Stmt{SQL: "SELECT EXISTS (SELECT FROM ONLY " + t.Name + " " + t.Condition + ")"}
 }
 
 // DropUserRelations drops what an interrupted copy has restored. The caller
@@ -103,29 +160,31 @@ type Sequence struct {
 	IsCalled bool
 }
 
-// SelectSequenceNames reads the user's sequences.
-func SelectSequenceNames() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM ` + userRelations + `
- AND c.relkind = 'S' AND c.relpersistence = 'p' ORDER BY 1`}
+// SelectSequences reads where the sequences of users and of the configuration of
+// extensions stand. They are read by oid: what has a sequence's name may be
+// something else by now.
+func SelectSequences() hand.Stmt {
+	return hand.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname), p.last_value, p.is_called
+FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid, bdr.internal_sequence(c.oid) p
+WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'S' AND c.relpersistence = 'p'
+ AND p.last_value IS NOT NULL ORDER BY 1`}
 }
 
-// SelectSequence reads where one sequence stands.
-func SelectSequence(name string) hand.Stmt {
-	return hand.Stmt{SQL: "SELECT last_value, is_called FROM " + name}
-}
-
-// SequenceOf decodes what SelectSequence returned.
-func SequenceOf(name string, r hand.Result) (Sequence, error) {
-	if len(r.Rows) == 0 {
-		return Sequence{}, (&columns{}).done()
+// Sequences decodes what SelectSequences returned.
+func Sequences(r hand.Result) ([]Sequence, error) {
+	sequences := make([]Sequence, 0, len(r.Rows))
+	for _, row := range r.Rows {
+		c := columns{row: row}
+		sequences = append(sequences, Sequence{Name: c.text(), Last: c.integer(), IsCalled: c.boolean()})
+		if err := c.done(); err != nil {
+			return nil, err
+		}
 	}
-	c := columns{row: r.Rows[0]}
-	s := Sequence{Name: name, Last: c.integer(), IsCalled: c.boolean()}
-	return s, c.done()
+	return sequences, nil
 }
 
 // SetSequence gives a sequence the value that it has elsewhere.
 func SetSequence(s Sequence) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.setval(pg_catalog.to_regclass($1), $2::bigint, $3::boolean)
- WHERE pg_catalog.to_regclass($1) IS NOT NULL`, Args: []any{s.Name, s.Last, s.IsCalled}}
+	return hand.Stmt{SQL: `SELECT pg_catalog.setval(oid, $2::bigint, $3::boolean) FROM pg_catalog.pg_class
+ WHERE oid = pg_catalog.to_regclass($1) AND relkind = 'S'`, Args: []any{s.Name, s.Last, s.IsCalled}}
 }

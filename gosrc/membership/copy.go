@@ -168,10 +168,10 @@ func (c *copySession) listTables(ctx context.Context) error {
 // schema that the user prepared is only emptied before a second copy.
 func (c *copySession) restoreSchema(ctx context.Context, again bool) error {
 	if c.j.prepared() {
-		if err := c.j.advance(ctx, stepRestore); err != nil || !again || len(c.tables) == 0 {
+		if err := c.j.advance(ctx, stepRestore); err != nil || !again {
 			return err
 		}
-		return c.runHere(ctx, catalog.Truncate(c.tables))
+		return c.emptyTables(ctx)
 	}
 	if err := c.dump(ctx); err != nil {
 		return err
@@ -185,6 +185,21 @@ func (c *copySession) restoreSchema(ctx context.Context, again bool) error {
 		return err
 	}
 	return c.restore(ctx, "pre-data", again)
+}
+
+// emptyTables is for a second copy into a schema that the user made. Tables of
+// extensions are cleared one by one.
+func (c *copySession) emptyTables(ctx context.Context) error {
+	var tables []catalog.Table
+	for _, t := range c.tables {
+		if t.Extension == "" {
+			tables = append(tables, t)
+		}
+	}
+	if len(tables) == 0 {
+		return nil
+	}
+	return c.runHere(ctx, catalog.Truncate(tables))
 }
 
 // prepared says whether the user made the schema.
@@ -310,6 +325,14 @@ func (c *copySession) copyTable(ctx context.Context, from, to *pgconn.PgConn, t 
 	if _, err := local.Run(ctx, catalog.StampTransaction(lsn.LSN(0), copiedRowTime)); err != nil {
 		return err
 	}
+	if err := checkBothEnds(ctx, catalog.Over(from), local, t); err != nil {
+		return err
+	}
+	if t.Extension != "" {
+		if _, err := local.Run(ctx, t.Clear()); err != nil {
+			return err
+		}
+	}
 	if err := c.pipe(ctx, from, to, t); err != nil {
 		return err
 	}
@@ -318,6 +341,38 @@ func (c *copySession) copyTable(ctx context.Context, from, to *pgconn.PgConn, t 
 	}
 	c.j.progress(ctx, 1, 0)
 	return nil
+}
+
+// checkBothEnds locks what has the table's name on both nodes and looks at it: on
+// the source it must be what was listed, here a table of the same owner. Whoever
+// owns a schema can have put something else there.
+func checkBothEnds(ctx context.Context, source, local catalog.Runner, t catalog.Table) error {
+	there, err := lockPlace(ctx, source, t, "ACCESS SHARE")
+	if err != nil {
+		return err
+	}
+	if there.OID != t.OID || !there.Ordinary {
+		return pgerr.New(pgerr.WrongState, "the table has been replaced on the source of the join")
+	}
+	here, err := lockPlace(ctx, local, t, "ROW EXCLUSIVE")
+	if err != nil {
+		return err
+	}
+	if fault := checkPlace(here, t); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+func lockPlace(ctx context.Context, runner catalog.Runner, t catalog.Table, mode string) (catalog.Place, error) {
+	if _, err := runner.Run(ctx, t.Lock(mode)); err != nil {
+		return catalog.Place{}, err
+	}
+	results, err := runner.Run(ctx, t.SelectPlace())
+	if err != nil {
+		return catalog.Place{}, err
+	}
+	return catalog.PlaceOf(results[0])
 }
 
 // pipe connects the two COPYs. The error of the side that failed first counts.
@@ -389,20 +444,15 @@ func (c *copySession) copySequences(ctx context.Context) error {
 		return err
 	}
 	defer hangUp(conn)
-	source := catalog.Over(conn)
-	results, err := source.Run(ctx, catalog.SelectSequenceNames())
+	results, err := catalog.Over(conn).Run(ctx, catalog.SelectSequences())
 	if err != nil {
 		return err
 	}
-	for _, name := range catalog.Texts(results[0]) {
-		read, err := source.Run(ctx, catalog.SelectSequence(name))
-		if err != nil {
-			return err
-		}
-		sequence, err := catalog.SequenceOf(name, read[0])
-		if err != nil {
-			return err
-		}
+	sequences, err := catalog.Sequences(results[0])
+	if err != nil {
+		return err
+	}
+	for _, sequence := range sequences {
 		if _, err := c.j.s.deps.Host.Run(ctx, catalog.SetSequence(sequence)); err != nil {
 			return err
 		}

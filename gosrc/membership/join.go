@@ -245,13 +245,38 @@ func (s *Service) checkPrepared(ctx context.Context, source catalog.Runner) erro
 	if err := checkMissing("tables", "Create them, or join with synchronize_structure := 'all'.", catalog.Texts(results[0])); err != nil {
 		return err
 	}
-	for _, name := range names {
-		results, err := s.deps.Host.Run(ctx, catalog.SelectHasRows(name))
+	return s.checkPlaces(ctx, tables)
+}
+
+// checkPlaces looks into the tables here, as a join does.
+func (s *Service) checkPlaces(ctx context.Context, tables []catalog.Table) error {
+	local, err := s.record(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := s.connect(ctx, local.DSN, stream.Restoring)
+	if err != nil {
+		return err
+	}
+	defer hangUp(conn)
+	if _, err := conn.Exec(ctx, "BEGIN").ReadAll(); err != nil {
+		return err
+	}
+	here := catalog.Over(conn)
+	for _, t := range tables {
+		place, err := lockPlace(ctx, here, t, "ACCESS SHARE")
+		if err != nil {
+			return err
+		}
+		if fault := checkPlace(place, t); fault != nil {
+			return fault
+		}
+		results, err := here.Run(ctx, t.SelectHasRows())
 		if err != nil {
 			return err
 		}
 		if slices.Contains(catalog.Texts(results[0]), "t") {
-			return pgerr.New(pgerr.WrongState, "table %s is not empty", name).
+			return pgerr.New(pgerr.WrongState, "table %s is not empty", t.Name).
 				WithHint("The rows of the join target are copied into it: empty it first.")
 		}
 	}

@@ -212,6 +212,21 @@ func checkEmpty(relations []string) *pgerr.Error {
 		WithHint("Join with an empty database, or with synchronize_structure := 'none' if it has the schema of the group but no rows.")
 }
 
+// checkPlace refuses what is here in a table's place.
+func checkPlace(p catalog.Place, t catalog.Table) *pgerr.Error {
+	if !p.Ordinary {
+		return pgerr.New(pgerr.WrongState, "%s is not an ordinary permanent table here", t.Name).
+			WithDetail("It is one on the source of the join.").
+			WithHint("Drop it and create the table that the source has.")
+	}
+	if p.Matching && p.Owner != t.Owner {
+		return pgerr.New(pgerr.WrongState, "table %s belongs to %q here", t.Name, p.Owner).
+			WithDetail("On the source of the join it belongs to %q.", t.Owner).
+			WithHint("ALTER TABLE %s OWNER TO %s;", t.Name, catalog.QuoteIdentifier(t.Owner))
+	}
+	return nil
+}
+
 // checkMissing refuses when the source refers to things that are not here.
 func checkMissing(what, hint string, names []string) *pgerr.Error {
 	if len(names) == 0 {

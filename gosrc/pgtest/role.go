@@ -20,14 +20,27 @@ type Role struct {
 // role itself puts into its connection string, such as "replication=database".
 func (n *Node) As(role, options string) *Role {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	conn, err := pgconn.Connect(ctx, fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=%s %s", n.Port, n.Database, role, options))
+	conn, err := n.login(role, options)
 	if err != nil {
 		n.t.Fatalf("%s: log in as %s: %v", n.Name, role, err)
 	}
 	n.t.Cleanup(func() { closeQuietly(conn) })
 	return &Role{Name: role, node: n, conn: conn}
+}
+
+// TryLogin logs in as a role, which may be refused.
+func (n *Node) TryLogin(role, options string) error {
+	conn, err := n.login(role, options)
+	if err == nil {
+		closeQuietly(conn)
+	}
+	return err
+}
+
+func (n *Node) login(role, options string) (*pgconn.PgConn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return pgconn.Connect(ctx, fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=%s %s", n.Port, n.Database, role, options))
 }
 
 // Exec runs statements, each in its own transaction unless the role opened one.

@@ -19,7 +19,8 @@ const (
 	Replication
 	// Reading is for reading tables of users: the source's end of a join.
 	Reading
-	// Restoring is for making and filling them: the joiner's end.
+	// Restoring is for making and filling them: the joiner's end. Code of
+	// users runs with their rights (extension/bdr_restore.c).
 	Restoring
 )
 
@@ -63,7 +64,8 @@ var pinned = map[string]string{
 
 // pinnedFor are the differences.
 var pinnedFor = map[Purpose]map[string]string{
-	Restoring: {"session_replication_role": "replica", "synchronous_commit": "off",
+	Reading: {"bdr.internal_restore": "on"},
+	Restoring: {"bdr.internal_restore": "on", "session_replication_role": "replica", "synchronous_commit": "off",
 		"restrict_nonsystem_relation_kind": ""}, // users' views are read with users' rights
 }
 

@@ -51,7 +51,7 @@ func TestOptionsOfPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"-c geqo=off -c ", `-c search_path=pg_catalog,\ pg_temp`, "-c session_authorization=x"} {
+	for _, want := range []string{"-c geqo=off -c ", `-c search_path=pg_catalog,\ pg_temp`, "-c session_authorization=x", "-c bdr.internal_restore=on"} {
 		if !strings.Contains(options, want) {
 			t.Errorf("no %q in %q", want, options)
 		}
