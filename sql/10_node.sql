@@ -74,6 +74,7 @@ CREATE TABLE bdr.local_join (
     bytes_copied bigint NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    waiting_for text,
     last_error text
 );
 COMMENT ON TABLE bdr.local_join IS 'progress of this node''s join';
@@ -81,7 +82,7 @@ COMMENT ON TABLE bdr.local_join IS 'progress of this node''s join';
 CREATE VIEW bdr.join_progress AS
     SELECT j.step, s.node_name AS source_name, j.tables_total, j.tables_copied, j.bytes_copied,
            pg_catalog.pg_size_pretty(j.bytes_copied) AS size_copied,
-           j.started_at, j.updated_at, j.last_error
+           j.started_at, j.updated_at, j.waiting_for, j.last_error
     FROM bdr.local_join j LEFT JOIN bdr.node s ON s.node_id = j.source_node_id;
 COMMENT ON VIEW bdr.join_progress IS 'progress of this node''s join';
 

@@ -13,6 +13,7 @@ type Join struct {
 	TablesTotal   int
 	TablesCopied  int
 	BytesCopied   int64
+	WaitingFor    string // only for show: not read
 	LastError     string
 }
 
@@ -41,13 +42,21 @@ func InsertJoin(j Join) hand.Stmt {
 
 // UpdateJoin records progress.
 func UpdateJoin(j Join) hand.Stmt {
-	var lastError any
-	if j.LastError != "" {
-		lastError = j.LastError
-	}
 	return hand.Stmt{SQL: `UPDATE bdr.local_join SET step = $1, tables_total = $2::integer, tables_copied = $3::integer,
- bytes_copied = $4::bigint, last_error = $5, updated_at = clock_timestamp()`,
-		Args: []any{j.Step, j.TablesTotal, j.TablesCopied, j.BytesCopied, lastError}}
+ bytes_copied = $4::bigint, last_error = $5, waiting_for = $6, updated_at = clock_timestamp()`,
+		Args: []any{j.Step, j.TablesTotal, j.TablesCopied, j.BytesCopied, textOrNull(j.LastError), textOrNull(j.WaitingFor)}}
+}
+
+// UpdateJoinWait records what the step waits for.
+func UpdateJoinWait(waitingFor string) hand.Stmt {
+	return hand.Stmt{SQL: `UPDATE bdr.local_join SET waiting_for = $1`, Args: []any{textOrNull(waitingFor)}}
+}
+
+func textOrNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
 }
 
 // DeleteJoin forgets the join.

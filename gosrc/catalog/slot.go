@@ -102,11 +102,17 @@ func EmitMessage(content string) hand.Stmt {
 	return hand.Stmt{SQL: `SELECT bdr.internal_message($1)`, Args: []any{content}}
 }
 
-// SelectBlockers reads the oldest transactions for which a new slot waits.
+// SelectBlockers reads the oldest transactions for which a new slot waits, of all
+// databases, and what ends each.
 func SelectBlockers() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.format('process %s, since %s', pid, date_trunc('second', xact_start))
- FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND xact_start < pg_catalog.clock_timestamp() - interval '10 s'
- ORDER BY xact_start LIMIT 3`}
+	return hand.Stmt{SQL: `SELECT said FROM (
+ SELECT prepared AS since, pg_catalog.format('a prepared transaction in database %1$s, since %2$s (there: COMMIT PREPARED %3$L or ROLLBACK PREPARED %3$L)',
+  database, pg_catalog.date_trunc('second', prepared), gid) AS said FROM pg_catalog.pg_prepared_xacts
+ UNION ALL
+ SELECT xact_start, pg_catalog.format('the transaction of process %1$s, user %2$s, in database %3$s, since %4$s (there: SELECT pg_terminate_backend(%1$s))',
+  pid, usename, datname, pg_catalog.date_trunc('second', xact_start))
+ FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL) b
+ WHERE since < pg_catalog.clock_timestamp() - interval '4 s' ORDER BY since LIMIT 3`}
 }
 
 // AssignTransaction gives the transaction an id, so that its commit is written

@@ -365,7 +365,6 @@ const noticeDelay = 100 * time.Millisecond
 // joinView is what a watcher sees of a join.
 type joinView struct {
 	catalog.Join
-	note      string // what the step waits for
 	bytesAll  int64
 	over      bool
 	fault     error
@@ -382,8 +381,8 @@ func (v *joinView) show(r *hand.Request, now joinView) {
 	if now.Step != last.Step {
 		_ = r.Notice(hand.Notice, "%s", stepText[now.Step]) // a backend that is gone ends the watch
 	}
-	if now.note != "" && now.note != last.note {
-		_ = r.Notice(hand.Notice, "%s", now.note)
+	if now.WaitingFor != "" && now.WaitingFor != last.WaitingFor {
+		_ = r.Notice(hand.Notice, "%s", now.WaitingFor)
 	}
 	if now.LastError != "" && now.LastError != last.LastError {
 		_ = r.Notice(hand.Warning, "the join met a problem and will try again: %s", now.LastError)

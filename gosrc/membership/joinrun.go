@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -208,7 +209,18 @@ func (j *joinRun) failed(ctx context.Context, err error) {
 	}
 }
 
-func (j *joinRun) note(text string) { j.update(func(v *joinView) { v.note = text }) }
+// note says what the step waits for.
+func (j *joinRun) note(text string) {
+	changed := false
+	j.update(func(v *joinView) { changed, v.WaitingFor = v.WaitingFor != text, text })
+	if !changed {
+		return
+	}
+	if text != "" {
+		j.s.log(hand.Log, "join: %s", text)
+	}
+	_, _ = j.s.deps.Host.Run(j.s.ctx, catalog.UpdateJoinWait(text)) // only for show
+}
 
 func (j *joinRun) current() string {
 	j.mu.Lock()
@@ -220,11 +232,11 @@ func (j *joinRun) current() string {
 func (j *joinRun) advance(ctx context.Context, step string, with ...hand.Stmt) error {
 	view, _ := j.look()
 	next := view.Join
-	next.Step, next.LastError = step, ""
+	next.Step, next.LastError, next.WaitingFor = step, "", ""
 	if _, err := j.s.deps.Host.Run(ctx, append(with, catalog.UpdateJoin(next))...); err != nil {
 		return err
 	}
-	j.update(func(v *joinView) { v.Join, v.note = next, "" })
+	j.update(func(v *joinView) { v.Join = next })
 	j.s.log(hand.Log, "join: %s", stepText[step])
 	return nil
 }
@@ -468,13 +480,19 @@ func (j *joinRun) watchSlot(ctx context.Context, node catalog.Node) (context.Con
 			}
 			results, err := catalog.Over(conn).Run(ctx, catalog.SelectBlockers())
 			hangUp(conn)
-			if err == nil && len(results[0].Rows) > 0 {
-				j.note(fmt.Sprintf("a replication slot on node %q waits for transactions that are running: %s",
-					node.Name, catalog.Texts(results[0])))
+			if blockers := strings.Join(textsOf(results, err), "; "); blockers != "" && ctx.Err() == nil {
+				j.note(fmt.Sprintf("a replication slot on node %q waits for %s", node.Name, blockers))
 			}
 		}
 	})
 	return ctx, cancel
+}
+
+func textsOf(results []hand.Result, err error) []string {
+	if err != nil {
+		return nil
+	}
+	return catalog.Texts(results[0])
 }
 
 // catchUp applies what the source has done since the snapshot, whoever wrote
