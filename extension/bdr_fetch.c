@@ -90,13 +90,14 @@ ask(BdrRelation *rel, TupleTableSlot *row, BdrMessage *answer)
 static void
 send_question(BdrSocket *sock, BdrRelation *rel, TupleTableSlot *row)
 {
-	/* where the row is routed here, rel has the name of our root */
+	/* the names are for messages; where the row is routed here, rel has those of our root */
 	BdrRelation *sent = bdr_relation_find(rel->remote_relid);
 	StringInfoData buf;
 
 	bdr_message_begin(&buf, BDR_MSG_FETCH);
 	pq_sendint32(&buf, bdr_xact.xid);
 	pq_sendint64(&buf, bdr_xact.commit_time);
+	pq_sendint32(&buf, rel->remote_relid);
 	bdr_message_text(&buf, sent->schema);
 	bdr_message_text(&buf, sent->name);
 	append_key(&buf, rel, row);

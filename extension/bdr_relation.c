@@ -73,7 +73,6 @@ static void describe_table(BdrRelation *rel, Relation local);
 static void make_slots(BdrRelation *rel, Relation local);
 static void map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row);
 static void map_constrained(BdrRelation *rel, Relation local);
-static Oid	choose_index(Relation local, const bool *allowed);
 static bool index_is_usable(Relation index, const bool *allowed);
 static void make_keys(BdrLookup *lookup, Relation index);
 static void build_execution(BdrRelation *rel);
@@ -724,7 +723,7 @@ map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row)
 		lookup->usable = false;
 	if (!lookup->usable)
 		return;
-	lookup->index = choose_index(local, lookup->compare);
+	lookup->index = bdr_relation_choose_index(local, lookup->compare);
 	if (OidIsValid(lookup->index))
 	{
 		Relation	index = index_open(lookup->index, AccessShareLock);
@@ -782,8 +781,8 @@ map_constrained(BdrRelation *rel, Relation local)
  * A unique index whose columns are all allowed: the replica identity, else
  * the primary key, else any.
  */
-static Oid
-choose_index(Relation local, const bool *allowed)
+Oid
+bdr_relation_choose_index(Relation local, const bool *allowed)
 {
 	List	   *candidates = RelationGetIndexList(local);
 	Oid			primary = bdr_primary_key_index(local);

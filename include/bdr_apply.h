@@ -363,6 +363,7 @@ extern void bdr_relation_release_pins(void);
 extern void bdr_relation_close_all(void);
 extern void bdr_relation_forget_all(void);
 extern void bdr_relation_describe_local(BdrRelation *rel, Relation local);
+extern Oid	bdr_relation_choose_index(Relation local, const bool *allowed);
 extern bool bdr_index_scan_key(ScanKey key, Relation index, int i);
 
 /* ---------------------------------------------------------------------

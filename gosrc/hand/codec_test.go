@@ -204,6 +204,7 @@ func fetchBody() []byte {
 	var e encoder
 	e.u32(700)
 	e.u64(99)
+	e.u32(16400)
 	e.str("s")
 	e.str("r")
 	e.u16(2)
@@ -220,12 +221,12 @@ func fetchBody() []byte {
 // What a writer asks for must come out as it went in.
 func TestDecodeFetch(t *testing.T) {
 	got, err := decodeFetch(fetchBody())
-	want := Fetch{XID: 700, CommitTime: 99, Schema: "s", Relation: "r", Key: []KeyValue{{"k", Text("1")}, {"l", nil}},
+	want := Fetch{XID: 700, CommitTime: 99, Table: 16400, Schema: "s", Relation: "r", Key: []KeyValue{{"k", Text("1")}, {"l", nil}},
 		Columns: []FetchColumn{{"v", true}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if got := Complete([][]byte{nil, {}, []byte("ab")}); string(got) != "\x01\x00\x03\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x02ab" {
+	if got := Present().And(nil).And([]byte{}).And([]byte("ab")); string(got) != "\x01\x00\x03\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x02ab" {
 		t.Errorf("got %q", got)
 	}
 }

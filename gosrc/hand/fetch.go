@@ -1,11 +1,14 @@
 package hand
 
+import "encoding/binary"
+
 // Fetch asks for the values that an update left out. The row is the peer's, as
 // the transaction with this id and commit time left it.
 type Fetch struct {
 	XID        uint32
 	CommitTime int64 // microseconds since 2000-01-01
-	Schema     string
+	Table      uint32
+	Schema     string // and the name, for messages
 	Relation   string
 	Key        []KeyValue
 	Columns    []FetchColumn
@@ -25,35 +28,30 @@ type FetchColumn struct {
 
 const formBinary = 'b'
 
-// Fetched answers a Fetch; made by Gone or Complete.
+// Fetched answers a Fetch; made by Gone or Present.
 type Fetched []byte
 
 // Gone says that the row does not exist any more, or is of a later version.
 func Gone() Fetched { return Fetched{0} }
 
-// Complete brings the values in the order of the columns; nil is NULL.
-func Complete(values [][]byte) Fetched {
-	size := 3
-	for _, v := range values {
-		size += 4 + len(v)
+// Present says that the row is there; its values follow with And.
+func Present() Fetched { return Fetched{1, 0, 0} }
+
+// And adds the value of the next column; nil is NULL.
+func (f Fetched) And(value []byte) Fetched {
+	binary.BigEndian.PutUint16(f[1:], binary.BigEndian.Uint16(f[1:])+1)
+	e := encoder(f)
+	if value == nil {
+		e.text(nil)
+		return Fetched(e)
 	}
-	e := make(encoder, 0, size)
-	e.u8(1)
-	e.u16(uint16(len(values)))
-	for _, v := range values {
-		if v == nil {
-			e.text(nil)
-			continue
-		}
-		e.u32(uint32(len(v)))
-		e = append(e, v...)
-	}
-	return Fetched(e)
+	e.u32(uint32(len(value)))
+	return append(Fetched(e), value...)
 }
 
 func decodeFetch(body []byte) (Fetch, error) {
 	d := decoder{rest: body}
-	f := Fetch{XID: d.u32(), CommitTime: int64(d.u64()), Schema: d.str(), Relation: d.str()}
+	f := Fetch{XID: d.u32(), CommitTime: int64(d.u64()), Table: d.u32(), Schema: d.str(), Relation: d.str()}
 	for n := d.u16(); n > 0 && !d.failed; n-- {
 		f.Key = append(f.Key, KeyValue{Column: d.str(), Value: d.text()})
 	}

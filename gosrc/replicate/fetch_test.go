@@ -34,7 +34,7 @@ func fetcherOf(connections ...*fakeRows) (f *fetcher, opened *int) {
 }
 
 func answering(value string) *fakeRows {
-	return &fakeRows{read: func() (hand.Fetched, bool, error) { return hand.Complete([][]byte{[]byte(value)}), true, nil }}
+	return &fakeRows{read: func() (hand.Fetched, bool, error) { return hand.Present().And([]byte(value)), true, nil }}
 }
 
 // A transaction is sent before others see it at the peer: an answer from before
@@ -51,7 +51,7 @@ func TestFetchWaitsUntilThePeerShowsTheRow(t *testing.T) {
 			return shown()
 		}
 		f, _ := fetcherOf(rows)
-		if answer, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || string(answer) != string(hand.Complete([][]byte{[]byte("x")})) {
+		if answer, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || string(answer) != string(hand.Present().And([]byte("x"))) {
 			t.Errorf("got %q, %v", answer, err)
 		}
 		began = time.Now().Add(time.Hour)

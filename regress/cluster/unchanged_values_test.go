@@ -281,7 +281,7 @@ func unchangedInvisible(t *testing.T, c *pgtest.Cluster) {
 		t.Fatalf("n = %s is shown", got)
 	}
 	b.Exec("SELECT bdr.alter_subscription_enable(immediate := true)")
-	a.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_visible_in_snapshot' AND pid <> pg_backend_pid()", "1")
+	a.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'bdr.internal_fetch' AND pid <> pg_backend_pid()", "1")
 	if got := b.Value("SELECT count(*) FROM t"); got != "0" {
 		t.Errorf("%s rows before the commit is shown", got)
 	}
@@ -312,8 +312,8 @@ func unchangedUnreachable(t *testing.T, c *pgtest.Cluster) {
 
 // awaitNoFetcher returns when the connections that fetched from n are gone.
 func awaitNoFetcher(c *pgtest.Cluster, n *pgtest.Node) {
-	n.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'pg_visible_in_snapshot' AND pid <> pg_backend_pid()")
-	n.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_visible_in_snapshot' AND pid <> pg_backend_pid()", "0")
+	n.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'bdr.internal_fetch' AND pid <> pg_backend_pid()")
+	n.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'bdr.internal_fetch' AND pid <> pg_backend_pid()", "0")
 }
 
 // A fetch waits for a lock at the origin, and the change with it. The
@@ -329,7 +329,7 @@ func unchangedLocked(t *testing.T, c *pgtest.Cluster) {
 		_, err := pgtest.RunOn(holder, "BEGIN; LOCK TABLE t", time.Minute)
 		a.Must(err)
 		b.Exec("SELECT bdr.alter_subscription_enable(immediate := true)")
-		a.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_visible_in_snapshot' AND wait_event_type = 'Lock'", "1")
+		a.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'bdr.internal_fetch' AND wait_event_type = 'Lock'", "1")
 		if round == 1 {
 			awaitNoFetcher(c, a)
 		}
