@@ -850,7 +850,7 @@ bdr_relation_describe_local(BdrRelation *rel, Relation local)
 	for (int i = 0; i < rel->desc->natts; i++)
 		lookup->compare[i] = !TupleDescAttr(rel->desc, i)->attisdropped &&
 			(whole || bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, identity));
-	lookup->index = choose_index(local, lookup->compare);
+	lookup->index = bdr_relation_choose_index(local, lookup->compare);
 	rel->other_slot = table_slot_create(local, NULL);
 	rel->estate = CreateExecutorState();
 	bdr_init_range_table(rel->estate, local, NULL);
