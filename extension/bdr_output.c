@@ -731,6 +731,7 @@ output_commit(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	if (output->begun)
 	{
 		bdr_wire_write_commit(output, txn);
+		bdr_sent_trim(output);
 		bdr_wire_finish_transaction(output, txn->end_lsn);
 	}
 	OutputPluginUpdateProgress(decoding, !output->begun);

@@ -17,6 +17,11 @@
  *
  *		Invalidation only marks an entry.  It can arrive anywhere, so what is
  *		in use stays valid until bdr_relation_open meets the mark.
+ *
+ *		A mapping takes tens of kilobytes.  Between transactions those go that
+ *		are marked, and those not used for long if there are too many; they
+ *		are made again from the definition.  Definitions go when the peer says
+ *		so, or begins a new stream.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -53,7 +58,13 @@
 #include "bdr_row_version.h"
 #include "bdr_wire.h"
 
+/* Mappings that are kept from one transaction to the next. */
+#define BDR_MAPPED_MAX			1024
+
 static HTAB *relations;			/* BdrRelation by remote relid */
+static int	nmapped;			/* leaves included */
+static uint64 nopened;			/* in all; numbers the openings */
+static bool any_stale;			/* marked since the last look */
 static dlist_head open_relations = DLIST_STATIC_INIT(open_relations);
 static BdrRelation *last_opened;
 
@@ -63,6 +74,7 @@ static void namespace_or_role_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void read_definition(BdrReader *reader, BdrRelation *rel);
 static void read_owners(BdrReader *reader, BdrRelation *rel);
 static void read_column(BdrReader *reader, BdrColumn *column);
+static void forget_definition(BdrRelation *rel);
 static void drop_mapping(BdrRelation *rel);
 static Relation open_mapped(BdrRelation *rel, LOCKMODE lockmode);
 static Relation open_local(BdrRelation *rel, LOCKMODE lockmode);
@@ -101,11 +113,10 @@ relation_changed(Datum arg, Oid relid)
 	HASH_SEQ_STATUS scan;
 	BdrRelation *rel;
 
+	any_stale = true;
 	hash_seq_init(&scan, relations);
 	while ((rel = hash_seq_search(&scan)) != NULL)
-	{
 		bdr_route_mark_stale(rel, relid);
-	}
 }
 
 /*
@@ -123,6 +134,7 @@ name_changed(Datum arg, int cacheid, uint32 hashvalue)
 		if (rel->absent_root_hash != 0 && (hashvalue == 0 || hashvalue == rel->absent_root_hash))
 			rel->stale = true;
 	}
+	any_stale = true;
 }
 
 static void
@@ -258,6 +270,63 @@ bdr_relation_find(uint32 remote_relid)
 	return rel;
 }
 
+/*
+ * FORGET.
+ */
+void
+bdr_relation_forget(BdrReader *reader)
+{
+	if (bdr_xact.open)
+		bdr_frame_error("Relations are forgotten inside transaction %u.", bdr_xact.xid);
+	do
+		forget_definition(bdr_relation_find(bdr_read_uint32(reader)));
+	while (bdr_reader_left(reader) > 0);
+}
+
+/*
+ * A stream begins, in which nothing is described yet.
+ */
+void
+bdr_relation_forget_definitions(void)
+{
+	HASH_SEQ_STATUS scan;
+	BdrRelation *rel;
+
+	hash_seq_init(&scan, relations);
+	while ((rel = hash_seq_search(&scan)) != NULL)
+		forget_definition(rel);
+}
+
+static void
+forget_definition(BdrRelation *rel)
+{
+	bdr_route_drop_all(rel);
+	bdr_relation_drop(rel);
+	MemoryContextDelete(rel->context);
+	hash_search(relations, &rel->remote_relid, HASH_REMOVE, NULL);
+}
+
+/*
+ * To be called between transactions, when no table of ours is open.  Openings
+ * are numbered, so mappings above the limit are those below a number.
+ */
+void
+bdr_relation_trim(void)
+{
+	HASH_SEQ_STATUS scan;
+	BdrRelation *rel;
+	uint64		oldest = 0;
+
+	if (likely(!any_stale && nmapped <= BDR_MAPPED_MAX))
+		return;
+	any_stale = false;
+	if (nmapped > BDR_MAPPED_MAX)
+		oldest = nopened - BDR_MAPPED_MAX * 3 / 4;
+	hash_seq_init(&scan, relations);
+	while ((rel = hash_seq_search(&scan)) != NULL)
+		bdr_route_trim(rel, oldest);
+}
+
 /* ---------------------------------------------------------------------
  * Opening and closing
  * ---------------------------------------------------------------------
@@ -308,6 +377,7 @@ bdr_relation_open_this(BdrRelation *rel)
 	else
 		reopen_indexes(rel);
 	rel->open = true;
+	rel->used = ++nopened;
 	dlist_push_tail(&open_relations, &rel->open_node);
 	return true;
 }
@@ -486,10 +556,13 @@ bdr_relation_release_pins(void)
 static void
 drop_mapping(BdrRelation *rel)
 {
-	bdr_route_drop_leaves(rel);
+	bdr_route_drop_leaves(rel, PG_UINT64_MAX);
 	rel->levels = NIL;
 	if (rel->mapped)
+	{
 		rel->decided = 0;
+		nmapped--;
+	}
 	rel->mapped = false;
 	rel->local_relid = InvalidOid;
 	rel->ancestors = NIL;
@@ -542,6 +615,7 @@ map_relation(BdrRelation *rel, Relation local)
 	map_constrained(rel, local);
 	MemoryContextSwitchTo(old);
 	rel->mapped = true;
+	nmapped++;
 }
 
 static void
@@ -872,6 +946,8 @@ static void
 make_keys(BdrLookup *lookup, Relation index)
 {
 	lookup->nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	lookup->attnums = palloc(lookup->nkeys * sizeof(AttrNumber));
+	lookup->keys = palloc0(lookup->nkeys * sizeof(ScanKeyData));
 	for (int i = 0; i < lookup->nkeys; i++)
 	{
 		lookup->attnums[i] = index->rd_index->indkey.values[i];

@@ -298,11 +298,27 @@ bdr_route_mark_stale(BdrRelation *rel, Oid relid)
 }
 
 /*
- * The mapping of rel goes away.  Leaves that are open are closed with the
- * others and mapped again when they are used.
+ * Drop the mappings of rel, its leaves and its root that are stale, or were
+ * used last by that opening or an earlier one.  Nothing is open.
  */
 void
-bdr_route_drop_leaves(BdrRelation *rel)
+bdr_route_trim(BdrRelation *rel, uint64 oldest)
+{
+	if (rel->root != NULL && !OidIsValid(rel->leaf_relid))
+		bdr_route_trim(rel->root, oldest);
+	if (rel->mapped && (rel->stale || rel->used <= oldest))
+		bdr_relation_drop(rel);
+	else
+		bdr_route_drop_leaves(rel, oldest);
+}
+
+/*
+ * The leaves go that are stale, or were used last by that opening or an earlier
+ * one.  Those that are open are closed with the others and mapped again when
+ * they are used.
+ */
+void
+bdr_route_drop_leaves(BdrRelation *rel, uint64 oldest)
 {
 	HASH_SEQ_STATUS scan;
 	BdrLeaf    *leaf;
@@ -314,6 +330,8 @@ bdr_route_drop_leaves(BdrRelation *rel)
 	{
 		BdrRelation *gone = leaf->rel;
 
+		if (!gone->stale && gone->used > oldest)
+			continue;
 		if (gone->open)
 		{
 			gone->stale = true;

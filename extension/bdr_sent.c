@@ -7,6 +7,10 @@
  *		An entry is made from the catalogs as they were at the change at hand,
  *		and made anew after an invalidation.  The subscriber hears of it only
  *		when that changes what it was told.
+ *
+ *		Tables come and go.  Those that were dropped are forgotten, and those
+ *		that were not met for long once there are too many; the subscriber is
+ *		told, and forgets them too.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -28,6 +32,12 @@
 
 #define BDR_SCHEMA				"bdr"
 
+/* Relations that are remembered from one transaction to the next. */
+#define BDR_SENT_MAX			4096
+
+/* New ones after which it is looked for those that are gone. */
+#define BDR_SENT_NEW_MAX		128
+
 typedef bool (*IsConcerned) (const BdrSentRelation *sent, uint32 hash);
 
 static void relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation);
@@ -43,6 +53,8 @@ static char column_format(const BdrOutput *output, Oid base_type);
 static bool holds_oids(Oid type);
 static bool needs_parsing(Oid type);
 static void remember_type(BdrSentRelation *sent, Oid type);
+
+static void relation_forget(BdrOutput *output, BdrSentRelation *sent);
 
 static void relation_changed(Datum arg, Oid relid);
 static void type_changed(Datum arg, int cache, uint32 hash);
@@ -106,7 +118,9 @@ bdr_sent_find(BdrOutput *output, Relation relation)
 	{
 		memset(sent, 0, sizeof(BdrSentRelation));
 		sent->relid = relid;
+		output->new_relations++;
 	}
+	sent->used = ++output->relation_looks;
 	if (!sent->valid)
 		relation_build(output, sent, relation);
 	output->last_relation = sent;
@@ -417,6 +431,58 @@ bdr_sent_announce(BdrOutput *output, BdrSentRelation *sent)
 		return;
 	bdr_wire_write_relation(output, sent);
 	sent->announced = true;
+}
+
+/*-------------------------------------------------------------------------
+ * Forgetting.
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * To be called between transactions, with the catalogs at hand.  Entries are
+ * numbered by their last use, so those above the limit are above a number.
+ */
+void
+bdr_sent_trim(BdrOutput *output)
+{
+	uint64		oldest = 0;
+	HASH_SEQ_STATUS status;
+	BdrSentRelation *sent;
+	Oid		   *announced;
+	int			nannounced = 0;
+
+	if (likely(output->new_relations < BDR_SENT_NEW_MAX))
+		return;
+	output->new_relations = 0;
+	output->last_relation = NULL;
+	if (hash_get_num_entries(output->relations) > BDR_SENT_MAX)
+		oldest = output->relation_looks - Min(output->relation_looks, BDR_SENT_MAX * 3 / 4);
+	announced = palloc(hash_get_num_entries(output->relations) * sizeof(Oid));
+	hash_seq_init(&status, output->relations);
+	while ((sent = hash_seq_search(&status)) != NULL)
+	{
+		if (sent->used > oldest && (sent->valid || SearchSysCacheExists1(RELOID, ObjectIdGetDatum(sent->relid))))
+			continue;
+		if (sent->announced)
+			announced[nannounced++] = sent->relid;
+		relation_forget(output, sent);
+	}
+	if (nannounced > 0)
+		bdr_wire_write_forget(output, nannounced, announced);
+	pfree(announced);
+}
+
+static void
+relation_forget(BdrOutput *output, BdrSentRelation *sent)
+{
+	if (sent->context != NULL)
+		MemoryContextDelete(sent->context);
+	if (sent->described != NULL)
+	{
+		pfree(sent->described->data);
+		pfree(sent->described);
+	}
+	hash_search(output->relations, &sent->relid, HASH_REMOVE, NULL);
 }
 
 /*-------------------------------------------------------------------------

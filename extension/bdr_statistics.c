@@ -32,6 +32,9 @@
 PG_FUNCTION_INFO_V1(bdr_get_relation_stats);
 PG_FUNCTION_INFO_V1(bdr_reset_relation_stats);
 
+/* Tables that a writer has counters of its own for, from one report to the next. */
+#define OWN_TABLES_MAX			1000
+
 typedef uint64 Counts[BDR_COUNT_KINDS];
 
 /* One table, as this writer counts. */
@@ -71,6 +74,7 @@ static slist_head pending = SLIST_STATIC_INIT(pending);
 
 static BdrRelationStats *touch(Oid relid);
 static void add_counts(Counts total, Counts more);
+static void forget_others(void);
 static void hand_on(BdrRelationStats *stats);
 
 /* ---------------------------------------------------------------------
@@ -194,6 +198,25 @@ bdr_stats_report(void)
 	while (!slist_is_empty(&pending))
 		hand_on(slist_container(BdrRelationStats, pending_node, slist_pop_head_node(&pending)));
 	LWLockRelease(shared_lock);
+	if (hash_get_num_entries(own) > OWN_TABLES_MAX)
+		forget_others();
+}
+
+/*
+ * Of the tables that the transaction has not touched nothing is left to say.
+ */
+static void
+forget_others(void)
+{
+	HASH_SEQ_STATUS scan;
+	BdrRelationStats *stats;
+
+	hash_seq_init(&scan, own);
+	while ((stats = hash_seq_search(&scan)) != NULL)
+	{
+		if (!stats->is_touched)
+			hash_search(own, &stats->relid, HASH_REMOVE, NULL);
+	}
 }
 
 static void

@@ -296,6 +296,8 @@ bdr_xact_commit(BdrReader *reader)
 	bdr_xact.open = false;
 	bdr_activity_end();
 	unit_reset();
+	bdr_apply_relation = NULL;
+	bdr_relation_trim();
 }
 
 /*

@@ -234,6 +234,16 @@ bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent)
 }
 
 void
+bdr_wire_write_forget(BdrOutput *output, int n, const Oid *relids)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_FORGET);
+
+	for (int i = 0; i < n; i++)
+		pq_sendint32(buf, relids[i]);
+	message_end(output);
+}
+
+void
 bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn)
 {
 	StringInfo	buf = message_begin(output, BDR_WIRE_BEGIN);

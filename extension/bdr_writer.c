@@ -459,6 +459,9 @@ apply_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_WATERMARK:
 			bdr_watermark_read(body);
 			break;
+		case BDR_WIRE_FORGET:
+			bdr_relation_forget(body);
+			break;
 		case BDR_WIRE_STARTUP:
 			read_startup(body);
 			break;
@@ -526,6 +529,9 @@ read_startup(BdrReader *body)
 	(void) bdr_read_uint32(body);
 	(void) bdr_read_uint8(body);
 	(void) bdr_read_bytes(body, bdr_read_uint16(body));
+	if (bdr_xact.open)
+		bdr_frame_error("A stream begins inside transaction %u.", bdr_xact.xid);
+	bdr_relation_forget_definitions();
 }
 
 /* ---------------------------------------------------------------------

@@ -247,8 +247,8 @@ typedef struct BdrLookup
 	bool	   *compare;		/* per local column: part of the search */
 	Oid			index;			/* InvalidOid: sequential scan */
 	int			nkeys;
-	AttrNumber	attnums[INDEX_MAX_KEYS];
-	ScanKeyData keys[INDEX_MAX_KEYS];
+	AttrNumber *attnums;
+	ScanKeyData *keys;
 
 	/* valid while the relation is open */
 	IndexScanDesc scan;
@@ -289,6 +289,7 @@ typedef struct BdrRelation
 	/* the mapping, valid until the local table changes */
 	bool		mapped;
 	bool		stale;			/* set by invalidation */
+	uint64		used;			/* when it was opened last, in openings */
 	MemoryContext map_context;
 	Oid			local_relid;
 	TupleDesc	desc;			/* our copy: slots outlive a transaction */
@@ -350,6 +351,9 @@ typedef struct BdrRelation
 
 extern void bdr_relation_init(void);
 extern void bdr_relation_define(BdrReader *reader);
+extern void bdr_relation_forget(BdrReader *reader);
+extern void bdr_relation_forget_definitions(void);
+extern void bdr_relation_trim(void);
 extern BdrRelation *bdr_relation_open(uint32 remote_relid);
 extern bool bdr_relation_open_this(BdrRelation *rel);
 extern BdrRelation *bdr_relation_find(uint32 remote_relid);
@@ -453,7 +457,8 @@ extern void bdr_route_map(BdrRelation *rel, Relation local);
 extern void bdr_route_start(BdrRelation *rel);
 extern void bdr_route_stop(BdrRelation *rel);
 extern void bdr_route_mark_stale(BdrRelation *rel, Oid relid);
-extern void bdr_route_drop_leaves(BdrRelation *rel);
+extern void bdr_route_trim(BdrRelation *rel, uint64 oldest);
+extern void bdr_route_drop_leaves(BdrRelation *rel, uint64 oldest);
 extern void bdr_route_drop_all(BdrRelation *rel);
 extern BdrRelation *bdr_route_insert(BdrRelation *rel, BdrReader reader);
 extern bool bdr_route_accepts(BdrRelation *rel, TupleTableSlot *row);

@@ -49,6 +49,7 @@ typedef struct BdrSentRelation
 {
 	Oid			relid;			/* hash key */
 	bool		valid;			/* false: rebuild before use */
+	uint64		used;			/* when it was looked up last, in looks */
 	bool		announced;		/* the subscriber has what described says */
 	bool		complained;		/* about a missing replica identity */
 	StringInfo	described;		/* body of the last RELATION message */
@@ -140,6 +141,8 @@ typedef struct BdrOutput
 	HTAB	   *relations;		/* of BdrSentRelation */
 	HTAB	   *origins;
 	BdrSentRelation *last_relation;
+	uint64		relation_looks; /* that found another relation than the one before */
+	int			new_relations;	/* since the last clean-up */
 	bool		has_partitions; /* ever met one */
 
 	/* transaction in progress */
@@ -177,6 +180,7 @@ extern void bdr_sent_start(BdrOutput *output);
 extern void bdr_sent_end(BdrOutput *output);
 extern BdrSentRelation *bdr_sent_find(BdrOutput *output, Relation relation);
 extern void bdr_sent_announce(BdrOutput *output, BdrSentRelation *sent);
+extern void bdr_sent_trim(BdrOutput *output);
 
 /* bdr_sent_owner.c */
 extern void bdr_sent_owner(Oid relation, Oid then, BdrSentOwner *owner);
@@ -202,6 +206,7 @@ extern bool bdr_unseen_write(BdrOutput *output, const BdrSentRelation *memory,
 /* bdr_wire.c: one function per kind of message */
 extern void bdr_wire_write_startup(BdrOutput *output);
 extern void bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent);
+extern void bdr_wire_write_forget(BdrOutput *output, int n, const Oid *relids);
 extern void bdr_wire_write_seen(BdrOutput *output);
 extern void bdr_wire_write_watermark(BdrOutput *output, const char *content);
 extern void bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn);

@@ -50,6 +50,8 @@
  *		             transaction's version took these values and no row shows
  *		             it; or the row with this key, which it deleted last, went
  *		             for another key's sake
+ *		FORGET 'F'   n x uint32 relid: RELATION comes again before the next
+ *		             change of these; between transactions
  *		MESSAGE 'M'  uint64 LSN, rest content
  *
  *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
@@ -94,6 +96,7 @@
 #define BDR_WIRE_SEEN			'V'
 #define BDR_WIRE_WATERMARK		'W'
 #define BDR_WIRE_UNSEEN			'N'
+#define BDR_WIRE_FORGET			'F'
 
 /* What UNSEEN says. */
 #define BDR_UNSEEN_REMEMBERED	'r'

@@ -23,6 +23,7 @@ const (
 	KindSeen      Kind = 'V'
 	KindWatermark Kind = 'W'
 	KindUnseen    Kind = 'N'
+	KindForget    Kind = 'F'
 )
 
 // bodyBytesMin is the length of each kind's body without its variable parts;
@@ -40,6 +41,7 @@ var bodyBytesMin = [1 << 8]uint8{
 	KindSeen:      2,
 	KindWatermark: 8 + 8,
 	KindUnseen:    4 + 1 + 2 + 2,
+	KindForget:    4,
 }
 
 // isChange reports whether a message of this kind counts in COMMIT.

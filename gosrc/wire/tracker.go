@@ -64,10 +64,13 @@ func (t *Tracker) step(kind Kind, e Event) error {
 	case Message:
 		return t.between("message")
 	}
-	if !kind.isChange() {
-		return nil
+	switch {
+	case kind == KindForget:
+		return t.between("forgetting")
+	case kind.isChange():
+		return t.change()
 	}
-	return t.change()
+	return nil
 }
 
 func (t *Tracker) beginTransaction(b Begin) error {

@@ -182,6 +182,7 @@ func TestTrackerRefuses(t *testing.T) {
 		"commit of another":    frame(startup(), begin(100), commit(200, 0)),
 		"changes are missing":  frame(startup(), begin(100), insert(), commit(100, 2)),
 		"watermark inside":     frame(startup(), begin(100), watermark()),
+		"forgetting inside":    frame(startup(), begin(100), message(KindForget, 0, 0, 0, 1)),
 		"loose message inside": frame(startup(), begin(100), logical("x")),
 	} {
 		var tracker Tracker

@@ -107,10 +107,22 @@ func (f *frameReader) message(kind byte, c *cursor) string {
 		return f.truncate(c)
 	case 'V':
 		return f.seen(c)
+	case 'F':
+		return f.forget(c)
 	case 'M':
 		return fmt.Sprintf("MESSAGE at %d %q", f.volatile(c.u64()), c.take(len(c.rest)))
 	}
 	panic(badFrame(fmt.Sprintf("unknown kind %q", kind)))
+}
+
+func (f *frameReader) forget(c *cursor) string {
+	text := "FORGET"
+	for len(c.rest) > 0 {
+		relid := c.u32()
+		text += " " + f.relations[relid].name
+		delete(f.relations, relid)
+	}
+	return text
 }
 
 func (f *frameReader) seen(c *cursor) string {
