@@ -673,6 +673,7 @@ error_context(void *arg)
 {
 	if (!bdr_xact.open)
 		return;
+	bdr_hint_search_path();
 	if (bdr_apply_relation != NULL)
 		errcontext("replication target relation \"%s.%s\", change %u of remote transaction %u finished at %X/%X",
 				   bdr_apply_relation->schema, bdr_apply_relation->name,

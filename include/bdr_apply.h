@@ -510,6 +510,9 @@ extern const char *const bdr_conflict_type_names[];
 extern bool bdr_conflict_with_update(TupleTableSlot *row);
 extern bool bdr_conflict_with_delete(TupleTableSlot *row);
 
+/* bdr_hint.c */
+extern void bdr_hint_search_path(void);
+
 /* bdr_seen.c: what the sender had of other nodes' changes */
 extern void bdr_seen_read(BdrReader *body);
 extern bool bdr_seen_by_sender(const BdrVersion *version);
