@@ -82,6 +82,7 @@ bdr_deferred_add_lost(BdrRelation *rel, TupleTableSlot *slot)
 		lost_rows = AllocSetContextCreate(TopMemoryContext, "bdr lost rows", ALLOCSET_DEFAULT_SIZES);
 	deferred = add(rel);
 	old = MemoryContextSwitchTo(lost_rows);
+	bdr_piece_copy_values(slot);
 	deferred->lost = ExecCopySlotHeapTuple(slot);
 	MemoryContextSwitchTo(old);
 	nlost++;

@@ -33,6 +33,7 @@
 #include "bdr.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
+#include "bdr_wire.h"
 
 #define HEADER_BYTES		5	/* length and kind */
 #define BUFFER_BYTES_MIN	((Size) 128 * 1024)
@@ -496,7 +497,8 @@ message_bytes(BdrSocket *sock)
 
 	memcpy(&length, sock->buffer + sock->start + (sock->server ? 1 : 0), sizeof(length));
 	length = pg_ntoh32(length);
-	if (length < least || length - least > BDR_MESSAGE_BYTES_MAX)
+	if (length < least ||
+		length - least > (sock->server ? BDR_FRAME_BYTES_MAX : BDR_MESSAGE_BYTES_MAX))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("message of %u bytes from %s", length, sock->server ? "a peer" : "the bdr manager")));

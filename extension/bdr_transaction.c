@@ -15,7 +15,7 @@
  *		fit into BDR_UNIT_BYTES_MAX; after that the transaction goes on in a
  *		subtransaction for every so many bytes.  Thus the usual case pays
  *		nothing, memory stays flat, and a transaction of any size can meet a
- *		conflict.
+ *		conflict.  A row that came in pieces is a unit of its own.
  *
  *		A unit that is the whole transaction is also applied again when it
  *		was the victim of a deadlock: its locks are gone then, and whoever
@@ -116,6 +116,7 @@ static void stamp_origin(void);
 static bool may_redo_deadlock(void);
 static void pause_after_deadlock(void);
 static void unit_reset(void);
+static void unit_begin_next(void);
 static void progress_add(XLogRecPtr remote_end, XLogRecPtr local_end);
 static void counters_add(BdrCounters *total, const BdrCounters *more);
 static void reset_origin_at_exit(int code, Datum arg);
@@ -398,6 +399,46 @@ unit_reset(void)
 	unit.ncollisions = 0;
 	unit.change_nr = 0;
 	memset(&unit.counters, 0, sizeof(unit.counters));
+	if (unlikely(bdr_piece_is_held()))
+		bdr_piece_forget();
+}
+
+/*
+ * What is applied so far stays; the next unit starts with what comes next.
+ * Nothing must be pending.
+ */
+void
+bdr_unit_close(void)
+{
+	if (bdr_xact.started)
+		unit_begin_next();
+	else
+		unit_reset();
+}
+
+/* As bdr_unit_start, for a unit that has begun without being told where. */
+void
+bdr_unit_start_at(const char *at)
+{
+	unit.start = at;
+}
+
+static void
+unit_begin_next(void)
+{
+	bdr_act_as(InvalidOid);
+	bdr_relation_close_all();
+	if (unit.in_subxact)
+		ReleaseCurrentSubTransaction();
+	unit_reset();
+	bdr_deferred_keep();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(bdr_change_context);
+	unit.in_subxact = true;
+	unit.change_nr = bdr_xact.change_nr;
+	unit.counters = bdr_xact.counters;
+	bdr_stats_keep();
+	bdr_xact.careful = false;
 }
 
 /*
@@ -544,23 +585,11 @@ bdr_unit_keep(const char *data, Size len, Size header)
 	char	   *copy;
 
 	unit.start = NULL;
-	if (bdr_xact.skip)
+	if (bdr_xact.skip || bdr_piece_is_due)
 		return;
-	if (bdr_xact.started && unit.bytes + n > BDR_UNIT_BYTES_MAX)
+	if (bdr_xact.started && (unit.bytes + n > BDR_UNIT_BYTES_MAX || bdr_piece_is_held()))
 	{
-		bdr_act_as(InvalidOid);
-		bdr_relation_close_all();
-		if (unit.in_subxact)
-			ReleaseCurrentSubTransaction();
-		unit_reset();
-		bdr_deferred_keep();
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(bdr_change_context);
-		unit.in_subxact = true;
-		unit.change_nr = bdr_xact.change_nr;
-		unit.counters = bdr_xact.counters;
-		bdr_stats_keep();
-		bdr_xact.careful = false;
+		unit_begin_next();
 		return;
 	}
 	if (n == 0)

@@ -88,6 +88,7 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 	int			att = column->attnum - 1;
 	uint8		kind = bdr_read_uint8(reader);
 	uint32		len = 0;
+	uint8		padding;
 	const char *bytes;
 
 	switch (kind)
@@ -116,6 +117,11 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 		case BDR_VALUE_LONG:
 			len = bdr_read_uint32(reader);
 			break;
+		case BDR_VALUE_ALIGNED:
+			len = bdr_read_uint32(reader);
+			padding = bdr_read_uint8(reader);
+			(void) bdr_read_bytes(reader, padding);
+			break;
 		default:
 			bdr_frame_error("Column \"%s\" has a value of unknown kind %u.", column->name, kind);
 	}
@@ -128,6 +134,8 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 	}
 	slot->tts_values[att] = convert(column, kind, bytes, len);
 	slot->tts_isnull[att] = false;
+	if (unlikely(kind == BDR_VALUE_ALIGNED) && TupleDescAttr(rel->desc, att)->attlen == -1)
+		slot->tts_values[att] = bdr_piece_point_to((struct varlena *) DatumGetPointer(slot->tts_values[att]));
 }
 
 static Datum

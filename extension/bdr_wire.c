@@ -8,6 +8,9 @@
  *		there is WAL to decode, many small transactions share a frame.  What
  *		makes that safe is in bdr_sender.c.
  *
+ *		A row that is too large for a frame leaves in pieces, while it is being
+ *		written: one value of it and one piece are in memory at a time.
+ *
  *		This is the sender's hot path: nothing here allocates per value unless
  *		the value has to be converted or detoasted.
  *-------------------------------------------------------------------------
@@ -35,14 +38,17 @@
 static void shrink(StringInfo buf);
 static StringInfo message_begin(BdrOutput *output, char kind);
 static void message_end(BdrOutput *output);
+static void become_piece(BdrOutput *output);
+static void send_piece(BdrOutput *output);
 static void append_row(BdrOutput *output, const BdrSentRelation *sent,
 					   const BdrRow *row, const BdrRow *fallback);
-static void append_value(StringInfo buf, const BdrSentColumn *column, Datum value);
-static void append_fixed(StringInfo buf, const BdrSentColumn *column, Datum value);
-static void append_varlena(StringInfo buf, Datum value);
-static void append_converted(StringInfo buf, const BdrSentColumn *column, Datum value);
-static void append_sized(StringInfo buf, const char *data, Size size);
-static char *reserve(StringInfo buf, Size size);
+static void append_value(BdrOutput *output, const BdrSentColumn *column, Datum value);
+static void append_fixed(BdrOutput *output, const BdrSentColumn *column, Datum value);
+static void append_varlena(BdrOutput *output, Datum value);
+static void append_converted(BdrOutput *output, const BdrSentColumn *column, Datum value);
+static void append_sized(BdrOutput *output, const char *data, Size size);
+static void append_large(BdrOutput *output, const char *data, Size size);
+static char *reserve(BdrOutput *output, Size size);
 static void deform(HeapTuple tuple, TupleDesc desc, BdrRow *row);
 static bool is_unsent(Datum value);
 
@@ -203,8 +209,57 @@ message_end(BdrOutput *output)
 	uint32		length = pg_hton32(frame->bytes.len - frame->open_at -
 								   BDR_WIRE_MESSAGE_HEADER_BYTES);
 
+	if (unlikely(output->piece_of != 0))
+	{
+		frame->bytes.data[frame->open_at + BDR_WIRE_MESSAGE_HEADER_BYTES + 1] = BDR_PIECE_LAST;
+		output->piece_of = 0;
+	}
 	memcpy(frame->bytes.data + frame->open_at + 1, &length, sizeof(length));
 	frame->open_at = 0;
+}
+
+/*
+ * The open message turns out to be too large: make what there is of it the
+ * first piece.
+ */
+static void
+become_piece(BdrOutput *output)
+{
+	BdrFrame   *frame = &output->frame;
+	char	   *body;
+	Size		len;
+
+	enlargeStringInfo(&frame->bytes, BDR_PIECE_HEADER_BYTES);
+	body = frame->bytes.data + frame->open_at + BDR_WIRE_MESSAGE_HEADER_BYTES;
+	len = frame->bytes.data + frame->bytes.len - body;
+	memmove(body + BDR_PIECE_HEADER_BYTES, body, len);
+	output->piece_of = body[0] = frame->bytes.data[frame->open_at];
+	output->piece_bytes = 0;
+	body[1] = 0;
+	frame->bytes.data[frame->open_at] = BDR_WIRE_PIECE;
+	frame->bytes.len += BDR_PIECE_HEADER_BYTES;
+}
+
+/*
+ * Send what there is of the open message, and begin its next piece.
+ */
+static void
+send_piece(BdrOutput *output)
+{
+	BdrFrame   *frame = &output->frame;
+	char		kind;
+
+	if (output->piece_of == 0)
+		become_piece(output);
+	kind = output->piece_of;
+	output->piece_bytes += frame->bytes.len - frame->open_at -
+		BDR_WIRE_MESSAGE_HEADER_BYTES - BDR_PIECE_HEADER_BYTES;
+	output->piece_of = 0;		/* this is not the last one */
+	message_end(output);
+	bdr_wire_close_frame(output, false);
+	pq_sendbyte(message_begin(output, BDR_WIRE_PIECE), kind);
+	pq_sendbyte(&frame->bytes, 0);
+	output->piece_of = kind;
 }
 
 /*-------------------------------------------------------------------------
@@ -453,12 +508,12 @@ append_row(BdrOutput *output, const BdrSentRelation *sent, const BdrRow *row,
 		if (row->nulls[at])
 			appendStringInfoCharMacro(buf, BDR_VALUE_NULL);
 		else if (column->length > 0 && column->format == BDR_FORMAT_INTERNAL)
-			append_fixed(buf, column, value);
+			append_fixed(output, column, value);
 		else if (column->length != -1 || !is_unsent(value))
-			append_value(buf, column, value);
+			append_value(output, column, value);
 		else if (fallback != NULL && !fallback->nulls[at] &&
 				 !is_unsent(fallback->values[at]))
-			append_value(buf, column, fallback->values[at]);
+			append_value(output, column, fallback->values[at]);
 		else
 			pq_sendbyte(buf, BDR_VALUE_UNCHANGED);
 	}
@@ -475,14 +530,14 @@ is_unsent(Datum value)
 }
 
 static void
-append_value(StringInfo buf, const BdrSentColumn *column, Datum value)
+append_value(BdrOutput *output, const BdrSentColumn *column, Datum value)
 {
 	if (column->format != BDR_FORMAT_INTERNAL)
-		append_converted(buf, column, value);
+		append_converted(output, column, value);
 	else if (column->length == -1)
-		append_varlena(buf, value);
+		append_varlena(output, value);
 	else
-		append_sized(buf, DatumGetCString(value), strlen(DatumGetCString(value)));
+		append_sized(output, DatumGetCString(value), strlen(DatumGetCString(value)));
 }
 
 /*
@@ -490,9 +545,9 @@ append_value(StringInfo buf, const BdrSentColumn *column, Datum value)
  * compile to single moves.
  */
 static void
-append_fixed(StringInfo buf, const BdrSentColumn *column, Datum value)
+append_fixed(BdrOutput *output, const BdrSentColumn *column, Datum value)
 {
-	char	   *to = reserve(buf, column->length + 1);
+	char	   *to = reserve(output, column->length + 1);
 
 	*to++ = BDR_VALUE_FIXED;
 	if (!column->byval)
@@ -513,21 +568,35 @@ append_fixed(StringInfo buf, const BdrSentColumn *column, Datum value)
 	}
 	else
 		*to = DatumGetChar(value);
-	buf->len += column->length + 1;
+	output->frame.bytes.len += column->length + 1;
 }
 
+/*
+ * What the reorder buffer has put together is sent from where it lies; what is
+ * compressed, from a copy that does not wait for the end of the row.
+ */
 static void
-append_varlena(StringInfo buf, Datum value)
+append_varlena(BdrOutput *output, Datum value)
 {
 	struct varlena *data = (struct varlena *) DatumGetPointer(value);
+	struct varlena *plain = NULL;
 
+	if (VARATT_IS_EXTERNAL_INDIRECT(data))
+	{
+		struct varatt_indirect redirect;
+
+		VARATT_EXTERNAL_GET_POINTER(redirect, data);
+		data = redirect.pointer;
+	}
 	if (VARATT_IS_EXTERNAL(data) || VARATT_IS_COMPRESSED(data))
-		data = detoast_attr(data);
-	append_sized(buf, (const char *) data, VARSIZE_ANY(data));
+		data = plain = detoast_attr(data);
+	append_sized(output, (const char *) data, VARSIZE_ANY(data));
+	if (plain != NULL)
+		pfree(plain);
 }
 
 static void
-append_converted(StringInfo buf, const BdrSentColumn *column, Datum value)
+append_converted(BdrOutput *output, const BdrSentColumn *column, Datum value)
 {
 	FmgrInfo   *function = unconstify(FmgrInfo *, &column->function);
 
@@ -535,21 +604,35 @@ append_converted(StringInfo buf, const BdrSentColumn *column, Datum value)
 	{
 		bytea	   *sent = SendFunctionCall(function, value);
 
-		append_sized(buf, VARDATA(sent), VARSIZE(sent) - VARHDRSZ);
+		append_sized(output, VARDATA(sent), VARSIZE(sent) - VARHDRSZ);
+		if (VARSIZE(sent) >= BDR_LARGE_VALUE_BYTES)
+			pfree(sent);
 	}
 	else
 	{
 		char	   *text = OutputFunctionCall(function, value);
 
-		append_sized(buf, text, strlen(text));
+		Size		len = strlen(text);
+
+		append_sized(output, text, len);
+		if (len >= BDR_LARGE_VALUE_BYTES)
+			pfree(text);
 	}
 }
 
 static void
-append_sized(StringInfo buf, const char *data, Size size)
+append_sized(BdrOutput *output, const char *data, Size size)
 {
-	char	   *to = reserve(buf, size + 5);
+	StringInfo	buf = &output->frame.bytes;
+	char	   *to;
 
+	if (unlikely(size >= BDR_LARGE_VALUE_BYTES) &&
+		(output->piece_of != 0 || buf->len + size > BDR_PIECE_BYTES))
+	{
+		append_large(output, data, size);
+		return;
+	}
+	to = reserve(output, size + 5);
 	if (size <= PG_UINT8_MAX)
 	{
 		*to++ = BDR_VALUE_SHORT;
@@ -567,11 +650,58 @@ append_sized(StringInfo buf, const char *data, Size size)
 	buf->len = to + size - buf->data;
 }
 
-/* Room for size bytes at the end; most of the time it is there. */
-static char *
-reserve(StringInfo buf, Size size)
+/*
+ * A value of a row that is sent in pieces.  It may lie in several of them, and
+ * is aligned in what they are put together to.
+ */
+static void
+append_large(BdrOutput *output, const char *data, Size size)
 {
+	StringInfo	buf = &output->frame.bytes;
+	char	   *to;
+	uint32		length = pg_hton32((uint32) size);
+	Size		offset;
+	uint8		padding;
+
+	if (output->piece_of == 0)
+		become_piece(output);
+	to = reserve(output, BDR_VALUE_ALIGNED_HEADER_BYTES + MAXIMUM_ALIGNOF);
+	offset = output->piece_bytes + (to + BDR_VALUE_ALIGNED_HEADER_BYTES - buf->data) - output->frame.open_at -
+		BDR_WIRE_MESSAGE_HEADER_BYTES - BDR_PIECE_HEADER_BYTES;
+	padding = MAXALIGN(offset) - offset;
+	*to++ = BDR_VALUE_ALIGNED;
+	memcpy(to, &length, sizeof(length));
+	to[sizeof(length)] = padding;
+	memset(to + sizeof(length) + 1, 0, padding);
+	buf->len += BDR_VALUE_ALIGNED_HEADER_BYTES + padding;
+
+	while (size > 0)
+	{
+		Size		n = Min(size, (Size) Max(BDR_PIECE_BYTES - buf->len, 0));
+
+		enlargeStringInfo(buf, n);
+		memcpy(buf->data + buf->len, data, n);
+		buf->len += n;
+		data += n;
+		size -= n;
+		if (size > 0)
+			send_piece(output);
+	}
+}
+
+/*
+ * Room for size bytes at the end of a row; most of the time it is there.
+ */
+static char *
+reserve(BdrOutput *output, Size size)
+{
+	StringInfo	buf = &output->frame.bytes;
+
 	if (unlikely(size >= (Size) (buf->maxlen - buf->len)))
-		enlargeStringInfo(buf, Min(size, MaxAllocSize));
+	{
+		if (buf->len + size > BDR_PIECE_BYTES)
+			send_piece(output);
+		enlargeStringInfo(buf, size);
+	}
 	return buf->data + buf->len;
 }

@@ -68,6 +68,7 @@ static void handle_silence(void);
 static void handle_signals(void);
 static void apply_frame(StringInfo body);
 static void apply_message(uint8 kind, BdrReader *body);
+static void apply_piece(const char *start, BdrReader *piece);
 static void apply_row_message(uint8 kind, BdrReader *body);
 static void read_logical_message(BdrReader *body);
 static void read_startup(BdrReader *body);
@@ -403,6 +404,7 @@ bdr_writer_apply_messages(BdrReader *reader)
 {
 	while (reader->at < reader->end)
 	{
+		const char *start = reader->at;
 		uint8		kind = bdr_read_uint8(reader);
 		uint32		len = bdr_read_uint32(reader);
 		BdrReader	body;
@@ -414,7 +416,10 @@ bdr_writer_apply_messages(BdrReader *reader)
 		body.at = reader->at;
 		body.end = reader->at + len;
 		reader->at = body.end;
-		apply_message(kind, &body);
+		if (unlikely(kind == BDR_WIRE_PIECE))
+			apply_piece(start, &body);
+		else
+			apply_message(kind, &body);
 		if (body.at != body.end)
 			bdr_frame_error("A message of kind %u is %zu bytes too long.",
 							kind, bdr_reader_left(&body));
@@ -430,6 +435,8 @@ bdr_writer_apply_messages(BdrReader *reader)
 static void
 apply_message(uint8 kind, BdrReader *body)
 {
+	if (unlikely(bdr_piece_is_due))
+		bdr_frame_error("A message of kind %u came among the pieces of another one.", kind);
 	if (kind != BDR_WIRE_INSERT)
 		bdr_apply_flush();
 	switch (kind)
@@ -468,6 +475,33 @@ apply_message(uint8 kind, BdrReader *body)
 		default:
 			bdr_frame_error("It has a message of unknown kind %u.", kind);
 	}
+}
+
+/*
+ * A part of a message about a row; the last one makes it whole.  Nothing of it
+ * remains to be written afterwards.
+ */
+static void
+apply_piece(const char *start, BdrReader *piece)
+{
+	BdrReader	whole;
+	uint8		kind;
+
+	if (!bdr_xact.open)
+		bdr_frame_error("A change came outside a transaction.");
+	if (bdr_xact.skip)
+	{
+		piece->at = piece->end;
+		return;
+	}
+	kind = bdr_piece_read(start, piece, &whole);
+	if (kind == 0)
+		return;
+	apply_row_message(kind, &whole);
+	if (whole.at != whole.end)
+		bdr_frame_error("A message of kind %u is %zu bytes too long.",
+						kind, bdr_reader_left(&whole));
+	bdr_apply_flush();
 }
 
 static void

@@ -583,6 +583,16 @@ extern bool bdr_unit_may_redo(void);
 extern void bdr_unit_start_over(void) pg_attribute_noreturn();
 extern const char *bdr_unit_redo(void (*apply) (BdrReader *reader));
 extern void bdr_unit_keep(const char *data, Size len, Size header);
+extern void bdr_unit_close(void);
+extern void bdr_unit_start_at(const char *at);
+
+/* bdr_pieces.c: rows that are too large for a frame */
+extern uint8 bdr_piece_read(const char *start, BdrReader *piece, BdrReader *whole);
+extern bool bdr_piece_is_due;	/* not all pieces of a row have come */
+extern bool bdr_piece_is_held(void);
+extern void bdr_piece_forget(void);
+extern Datum bdr_piece_point_to(struct varlena *value);
+extern void bdr_piece_copy_values(TupleTableSlot *slot);
 
 /* bdr_walwriter.c */
 extern void bdr_walwriter_begin_frame(void);

@@ -160,6 +160,8 @@ typedef struct BdrOutput
 	XLogRecPtr	seen_start;		/* what is committed after this has seen the recent */
 
 	BdrFrame	frame;
+	char		piece_of;		/* kind of the message that is sent in pieces, or 0 */
+	Size		piece_bytes;	/* of it that have left */
 	BdrRow		old_row;
 	BdrRow		new_row;
 } BdrOutput;

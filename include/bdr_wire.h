@@ -53,19 +53,24 @@
  *		FORGET 'F'   n x uint32 relid: RELATION comes again before the next
  *		             change of these; between transactions
  *		MESSAGE 'M'  uint64 LSN, rest content
+ *		PIECE 'P'    uint8 kind (I U D), uint8 flags (1 = the last), rest bytes:
+ *		             the pieces of a message that is too large for a frame
+ *		             follow each other, and their bytes are its body
  *
  *		tuple := uint16 ncolumns (as in RELATION), then per column uint8:
  *		'n' NULL; 'u' unchanged TOAST value, not sent; 'f' attlen bytes of a
  *		fixed-length type in internal form (format i; native byte order);
- *		's' uint8 length + bytes; 'l' uint32 length + bytes.  Under format i
- *		the bytes of 's' and 'l' are the whole varlena with its header (short
+ *		's' uint8 length + bytes; 'l' uint32 length + bytes; 'a' uint32 length,
+ *		uint8 n, n bytes 0, bytes: a value that begins at a multiple of 8 in
+ *		the body of the message, which came in pieces.  Under format i the
+ *		bytes of 's', 'l' and 'a' are the whole varlena with its header (short
  *		header allowed, never compressed or external), cstrings without the
  *		terminator; under b and t they are the send or output function's
  *		result.
  *		In an old key tuple the columns outside the key are 'n'.
  *
  *		A column of a domain is described as its base type.  nchanges counts
- *		the I, U, D, T and N messages of the transaction.  The text values of N
+ *		the I, U, D, T and N messages of the transaction; one in pieces is one.  The text values of N
  *		are 'n' or 'l' uint32 length + bytes.
  *-------------------------------------------------------------------------
  */
@@ -80,6 +85,16 @@
 
 /* A frame is closed when it reaches this size; one row may exceed it. */
 #define BDR_FRAME_BYTES_TARGET	(64 * 1024)
+
+/* A row that would make a frame larger than this is sent in pieces. */
+#define BDR_PIECE_BYTES			(8 * 1024 * 1024 - 64 * 1024)
+#define BDR_PIECE_HEADER_BYTES	2
+
+/* No frame is larger; as in gosrc/stream/stream.go. */
+#define BDR_FRAME_BYTES_MAX		(64 * 1024 * 1024)
+
+/* Values of a row in pieces that travel aligned; less than 1 GB remains in all. */
+#define BDR_LARGE_VALUE_BYTES	(64 * 1024)
 
 /* Pending bytes wait no longer than this while there is WAL to decode. */
 #define BDR_FRAME_DELAY_MS_MAX	10
@@ -97,6 +112,7 @@
 #define BDR_WIRE_WATERMARK		'W'
 #define BDR_WIRE_UNSEEN			'N'
 #define BDR_WIRE_FORGET			'F'
+#define BDR_WIRE_PIECE			'P'
 
 /* What UNSEEN says. */
 #define BDR_UNSEEN_REMEMBERED	'r'
@@ -119,6 +135,11 @@
 #define BDR_VALUE_FIXED			'f'
 #define BDR_VALUE_SHORT			's'
 #define BDR_VALUE_LONG			'l'
+#define BDR_VALUE_ALIGNED		'a'
+#define BDR_VALUE_ALIGNED_HEADER_BYTES 6
+
+/* Flags of PIECE. */
+#define BDR_PIECE_LAST			1
 
 #define BDR_OLD_NONE			'n'
 #define BDR_OLD_KEY				'k'

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	messageBytesMax = 1<<30 + 64<<10         // a row of 1 GB and its frame
+	messageBytesMax = 64 << 20               // BDR_FRAME_BYTES_MAX
 	confirmTimeMax  = 10 * time.Second       // to hand a confirmation to the kernel
 	closeTimeMax    = 100 * time.Millisecond // to say goodbye
 )

@@ -24,6 +24,7 @@ const (
 	KindWatermark Kind = 'W'
 	KindUnseen    Kind = 'N'
 	KindForget    Kind = 'F'
+	KindPiece     Kind = 'P'
 )
 
 // bodyBytesMin is the length of each kind's body without its variable parts;
@@ -42,7 +43,14 @@ var bodyBytesMin = [1 << 8]uint8{
 	KindWatermark: 8 + 8,
 	KindUnseen:    4 + 1 + 2 + 2,
 	KindForget:    4,
+	KindPiece:     1 + 1,
 }
+
+// pieceLast is the flag of the last piece of a message.
+const pieceLast = 1
+
+// isRow reports whether a message of this kind may come in pieces.
+func (k Kind) isRow() bool { return k == KindInsert || k == KindUpdate || k == KindDelete }
 
 // isChange reports whether a message of this kind counts in COMMIT.
 func (k Kind) isChange() bool {

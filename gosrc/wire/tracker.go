@@ -15,6 +15,7 @@ type Tracker struct {
 	unseen  bool // its beginning was read elsewhere
 	begin   Begin
 	changes uint32 // of the transaction in progress
+	pieces  Kind   // of the message of which the last piece has not come; 0: none
 }
 
 // InTransaction reports whether the frames so far end inside a transaction.
@@ -27,7 +28,7 @@ func (t *Tracker) AtRest() bool { return t.started && !t.open }
 // Resume goes on where a writer has read the stream meanwhile. It has seen the
 // beginning of a transaction in progress, and compares the end with that itself.
 func (t *Tracker) Resume(inTransaction bool) {
-	t.open, t.unseen, t.begin = inTransaction, inTransaction, Begin{}
+	t.open, t.unseen, t.begin, t.pieces = inTransaction, inTransaction, Begin{}, 0
 }
 
 // Track follows one frame and calls visit with each of its events, after the
@@ -37,6 +38,9 @@ func (t *Tracker) Track(f Frame, visit func(Event) error) error {
 		e, err := decode(kind, body)
 		if err != nil {
 			return err
+		}
+		if kind == KindPiece {
+			return t.piece(Kind(body[0]), body[1])
 		}
 		if err := t.step(kind, e); err != nil {
 			return err
@@ -50,6 +54,9 @@ func (t *Tracker) Track(f Frame, visit func(Event) error) error {
 
 // step moves by one message. e is nil for a message about rows.
 func (t *Tracker) step(kind Kind, e Event) error {
+	if t.pieces != 0 {
+		return fmt.Errorf("message %q among the pieces of message %q", kind, t.pieces)
+	}
 	if _, isStartup := e.(Startup); isStartup == t.started {
 		return fmt.Errorf("unexpected message %q: STARTUP comes first, and once", kind)
 	}
@@ -71,6 +78,24 @@ func (t *Tracker) step(kind Kind, e Event) error {
 		return t.change()
 	}
 	return nil
+}
+
+// piece moves by one piece of a message; the message counts with the last.
+func (t *Tracker) piece(of Kind, flags uint8) error {
+	switch {
+	case !of.isRow():
+		return fmt.Errorf("message %q in pieces", of)
+	case t.pieces != 0 && of != t.pieces:
+		return fmt.Errorf("piece of message %q among those of message %q", of, t.pieces)
+	case flags&^pieceLast != 0:
+		return fmt.Errorf("piece with unknown flags %d", flags)
+	}
+	t.pieces = of
+	if flags&pieceLast == 0 && t.open {
+		return nil
+	}
+	t.pieces = 0
+	return t.change()
 }
 
 func (t *Tracker) beginTransaction(b Begin) error {

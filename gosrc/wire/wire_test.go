@@ -57,6 +57,8 @@ func watermark() []byte {
 	return message(KindWatermark, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 7), ^uint64(1))...)
 }
 
+func piece(of Kind, flags byte) []byte { return message(KindPiece, byte(of), flags, 1, 2, 3) }
+
 func insert() []byte { return message(KindInsert, 0, 0, 0, 1, 0, 1, 'n') }
 
 func mustRead(t *testing.T, b []byte) Frame {
@@ -111,6 +113,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		"body too short":       frame(message(KindInsert, 0, 0, 0, 1, 0)),
 		"unknown kind":         frame(message('Z', 0, 0, 0, 0)),
 		"seen without a count": frame(message(KindSeen, 0)),
+		"half a piece":         frame(message(KindPiece, 'I')),
 		"half a watermark":     frame(message(KindWatermark, 0, 0, 0, 0, 0, 0, 0, 1)),
 		"second message short": frame(insert(), []byte{'C'}),
 	} {
@@ -157,7 +160,9 @@ func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
 		{frame(insert(), insert()), true},
 		{frame(commit(100, 3), begin(200), commit(200, 0), logical("y"), watermark(), begin(300)), true},
 		{frame(), true},
-		{frame(commit(300, 0)), false},
+		{frame(commit(300, 0), begin(400), insert(), piece(KindUpdate, 0)), true},
+		{frame(piece(KindUpdate, 0)), true},
+		{frame(piece(KindUpdate, pieceLast), piece(KindInsert, pieceLast), commit(400, 3)), false},
 	} {
 		if err := tracker.Track(mustRead(t, step.frame), note); err != nil {
 			t.Fatalf("frame %d: %v", i, err)
@@ -166,7 +171,7 @@ func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
 			t.Errorf("frame %d: in transaction %v", i, !step.open)
 		}
 	}
-	if !slices.Equal(ends, []lsn.LSN{100, 200, 300}) {
+	if !slices.Equal(ends, []lsn.LSN{100, 200, 300, 400}) {
 		t.Errorf("commits at %v", ends)
 	}
 }
@@ -183,6 +188,13 @@ func TestTrackerRefuses(t *testing.T) {
 		"changes are missing":  frame(startup(), begin(100), insert(), commit(100, 2)),
 		"watermark inside":     frame(startup(), begin(100), watermark()),
 		"forgetting inside":    frame(startup(), begin(100), message(KindForget, 0, 0, 0, 1)),
+		"piece outside":        frame(startup(), piece(KindInsert, 0)),
+		"piece of a commit":    frame(startup(), begin(100), piece(KindCommit, 0)),
+		"piece with flags":     frame(startup(), begin(100), piece(KindInsert, 2)),
+		"piece of another":     frame(startup(), begin(100), piece(KindInsert, 0), piece(KindUpdate, 1)),
+		"row among pieces":     frame(startup(), begin(100), piece(KindInsert, 0), insert()),
+		"commit among pieces":  frame(startup(), begin(100), piece(KindInsert, 0), commit(100, 0)),
+		"pieces count as one":  frame(startup(), begin(100), piece(KindInsert, 0), piece(KindInsert, 1), commit(100, 2)),
 		"loose message inside": frame(startup(), begin(100), logical("x")),
 	} {
 		var tracker Tracker
@@ -252,6 +264,7 @@ func FuzzReadFrame(f *testing.F) {
 		}
 	}
 	f.Add(frame(startup(), begin(100), insert(), insert(), commit(100, 2), logical("in")))
+	f.Add(frame(startup(), begin(100), piece(KindDelete, 0), piece(KindDelete, pieceLast), commit(100, 1)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= headerBytes { // or hardly any input would get past the checksum
 			binary.BigEndian.PutUint32(b[4:], crc32.Checksum(b[headerBytes:], castagnoli))
