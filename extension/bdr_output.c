@@ -71,6 +71,7 @@ typedef struct ChangeContext
 {
 	const char *action;
 	const BdrSentRelation *sent;
+	const ReorderBufferTXN *txn;
 } ChangeContext;
 
 extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks *callbacks);
@@ -97,6 +98,7 @@ static void parse_number(BdrOutput *output, const char *name, const char *value)
 static void parse_architecture(BdrOutput *output, const char *name, const char *value);
 static void parse_encoding(BdrOutput *output, const char *name, const char *value);
 static void parse_origins(BdrOutput *output, const char *name, const char *value);
+static void parse_skip(BdrOutput *output, const char *name, const char *value);
 static void negotiate(BdrOutput *output);
 static void pin_settings(BdrOutput *output);
 static void raise_work_mem(void);
@@ -133,6 +135,7 @@ static const StreamOption stream_options[] = {
 	{"proto_max", parse_number, true},
 	{"proto_min", parse_number, true},
 	{"server_version", parse_number, true},
+	{"skip_upto", parse_skip, false},
 };
 
 /*
@@ -405,6 +408,21 @@ parse_origins(BdrOutput *output, const char *name, const char *value)
 	output->all_origins = strcmp(value, "all") == 0;
 }
 
+static void
+parse_skip(BdrOutput *output, const char *name, const char *value)
+{
+	uint32		high;
+	uint32		low;
+	int			len = 0;
+
+	if (sscanf(value, "%X/%X%n", &high, &low, &len) != 2 || value[len] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"", name, value),
+				 errhint("The value is the position at which a transaction ends.")));
+	output->skip_upto = ((uint64) high) << 32 | low;
+}
+
 /*
  * Choose the protocol version and the best form of values that both ends know.
  */
@@ -448,6 +466,7 @@ output_begin(LogicalDecodingContext *decoding, ReorderBufferTXN *txn)
 	output->origin_checked = false;
 	output->is_dropped = false;
 	output->begun = false;
+	output->rows_skipped = txn->end_lsn <= output->skip_upto;
 	output->origin_node = 0;
 	output->nchanges = 0;
 	output->unreported = 0;
@@ -524,7 +543,7 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	BdrOutput  *output = decoding->output_plugin_private;
 	BdrSentRelation *sent = bdr_sent_find(output, relation);
 	MemoryContext previous;
-	ChangeContext arg = {action_name(change->action), sent};
+	ChangeContext arg = {action_name(change->action), sent, txn};
 	ErrorContextCallback callback = {error_context_stack, describe_change, &arg};
 
 	if (BDR_PLUGIN_REPORTS_PROGRESS && ++output->unreported >= CHANGES_PER_REPORT)
@@ -543,7 +562,7 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	}
 	else if ((change->action == REORDER_BUFFER_CHANGE_INSERT ||
 		 is_identifiable(sent, arg.action)) &&
-		ready_to_write(output, txn))
+		ready_to_write(output, txn) && likely(!output->rows_skipped))
 	{
 		bdr_sent_announce(output, sent);
 		write_change(output, sent, RelationGetDescr(relation), change);
@@ -611,8 +630,9 @@ describe_change(void *arg)
 {
 	ChangeContext *context = (ChangeContext *) arg;
 
-	errcontext("sending %s of table \"%s.%s\"", context->action,
-			   context->sent->schema, context->sent->name);
+	errcontext("sending %s of table \"%s.%s\", in transaction %u finished at %X/%X", context->action,
+			   context->sent->schema, context->sent->name,
+			   context->txn->xid, LSN_FORMAT_ARGS(context->txn->end_lsn));
 }
 
 /*
@@ -651,7 +671,7 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	{
 		BdrSentRelation *sent = bdr_sent_find(output, relations[i]);
 
-		if (!sent->is_truncated || !ready_to_write(output, txn))
+		if (!sent->is_truncated || !ready_to_write(output, txn) || output->rows_skipped)
 			continue;
 		bdr_sent_announce(output, sent);
 		tables[ntables].relid = sent->relid;

@@ -137,6 +137,7 @@ typedef struct BdrOutput
 	bool		all_origins;
 	uint32		node_id;		/* the subscriber */
 	char		best_format;	/* BDR_FORMAT_INTERNAL or _BINARY */
+	XLogRecPtr	skip_upto;		/* of transactions that end by then, no row is sent */
 
 	HTAB	   *relations;		/* of BdrSentRelation */
 	HTAB	   *origins;
@@ -149,6 +150,7 @@ typedef struct BdrOutput
 	bool		origin_checked; /* filter decision is final */
 	bool		is_dropped;		/* came from a peer that does not want it */
 	bool		begun;			/* BEGIN was written */
+	bool		rows_skipped;	/* nobody wants its rows */
 	uint32		origin_node;
 	uint32		nchanges;
 	int			unreported;		/* changes since progress was reported */

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/hand"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
 )
 
 // A Failure is what stops a subscription.
@@ -25,6 +28,8 @@ type Failure struct {
 	Change   uint32  // number of the change, from 1
 	Schema   string  // "" when the error is not about a table
 	Relation string
+	Sender   bool    // the peer could not send what comes next
+	Behind   lsn.LSN // position that we had then; what is beyond was not sent
 }
 
 func newFailure(err error, now time.Time) *Failure {
@@ -34,7 +39,34 @@ func newFailure(err error, now time.Time) *Failure {
 		f.XID, f.End, f.Commit, f.Change = failed.XID, failed.End, failed.CommitTime, failed.Change
 		f.Schema, f.Relation = failed.Schema, failed.Relation
 	}
+	var fault *stream.Fault
+	f.Sender = errors.As(err, &fault) && !strings.HasPrefix(f.Fault.Code, operatorIntervention)
 	return f
+}
+
+// operatorIntervention is the class of SQLSTATEs with which a server or an
+// administrator ends a sender that could go on.
+const operatorIntervention = "57"
+
+// finishedAt is how the context of a sender's error names the transaction.
+var finishedAt = regexp.MustCompile(`finished at ([0-9A-F]+/[0-9A-F]+)`)
+
+// end is that of the transaction which fails here or at the sender; "": unknown.
+func (f *Failure) end() string {
+	if f.IsChange() {
+		return f.End.String()
+	}
+	if found := finishedAt.FindStringSubmatch(f.Fault.Context); f.Sender && found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// passedBy reports whether everything up to position, which is applied, is more
+// than what failed. Another connection is enough for a failure that is about
+// none of both.
+func (f *Failure) passedBy(position lsn.LSN) bool {
+	return f.End <= position && (!f.Sender || f.Behind < position)
 }
 
 // IsChange reports whether it was a change that failed, not the connection.
@@ -47,11 +79,11 @@ func (f *Failure) same(o *Failure) bool {
 
 // hint says what the administrator can do, unless the error says it.
 func (f *Failure) hint(subscription string) string {
-	if f.Fault.Hint != "" || !f.IsChange() {
+	if f.Fault.Hint != "" || f.end() == "" {
 		return f.Fault.Hint
 	}
 	return fmt.Sprintf("Remove the cause; replication then continues by itself. As a last resort, disable the subscription and "+
-		"skip the transaction: SELECT bdr.alter_subscription_skip_changes_upto(%s, '%s').", catalog.QuoteLiteral(subscription), f.End)
+		"skip the transaction: SELECT bdr.alter_subscription_skip_changes_upto(%s, '%s').", catalog.QuoteLiteral(subscription), f.end())
 }
 
 // detail is everything that is known, in a line.
@@ -66,6 +98,7 @@ func (f *Failure) detail() string {
 // itself, such as a deadlock, is no failure until it has not passed.
 func (p *Peer) fail(ctx context.Context, err error) time.Duration {
 	f := newFailure(err, time.Now())
+	f.Behind = p.Status().Position
 	name := p.config.Subscription.Name
 	delay := p.deps.again(p.retry, name, f)
 	if p.retry.passing {

@@ -51,7 +51,7 @@ func (d Deps) open(ctx context.Context, c Config, mode Mode) (*pump, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := d.openStream(ctx, c, mode, start)
+	s, err := d.openStream(ctx, c, mode, start, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (d Deps) originPosition(ctx context.Context, name string) (lsn.LSN, error) 
 	return position, err
 }
 
-func (d Deps) openStream(ctx context.Context, c Config, mode Mode, start lsn.LSN) (Stream, error) {
+func (d Deps) openStream(ctx context.Context, c Config, mode Mode, start lsn.LSN, more map[string]string) (Stream, error) {
 	values, err := d.Values(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read values for stream options: %w", err)
@@ -87,6 +87,7 @@ func (d Deps) openStream(ctx context.Context, c Config, mode Mode, start lsn.LSN
 	options := maps.Clone(values)
 	options["proto_min"], options["proto_max"] = strconv.Itoa(wire.VersionMin), strconv.Itoa(wire.VersionMax)
 	options["origins"] = mode.origins
+	maps.Copy(options, more)
 	options["node_id"] = strconv.FormatUint(uint64(c.Subscription.TargetID), 10)
 	return d.Open(ctx, stream.Config{DSN: c.DSN, Slot: c.Subscription.SlotName, Start: start, Options: options,
 		ConnectTimeout: connectTimeout, ApplicationName: c.Subscription.Name})

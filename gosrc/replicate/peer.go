@@ -285,7 +285,11 @@ func (p *Peer) adopt(u *pump) {
 	p.recovered(u.progress.lastCommit())
 	succeeded := u.succeeded(p.retry)
 	u.onMessage = p.watchFarewell
-	u.onHeard = p.record.heard
+	u.onHeard = func(sent, received time.Time) {
+		p.record.heard(sent, received)
+		_, _, applied := u.progress.feedback()
+		p.recovered(applied)
+	}
 	u.onApplied = func(w hand.Progress) {
 		p.record.applied(w)
 		succeeded(w)

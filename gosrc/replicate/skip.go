@@ -116,9 +116,10 @@ func commitTime(microseconds int64) time.Time {
 }
 
 // pending lists what the peer would send after start, up to the transaction
-// that ends at target. It confirms nothing beyond start.
+// that ends at target, and has it send no row of these: it may be a row that it
+// cannot send. It confirms nothing beyond start.
 func (d Deps) pending(ctx context.Context, c Config, start, target lsn.LSN) ([]wire.Begin, error) {
-	s, err := d.openStream(ctx, c, ModeNormal, start)
+	s, err := d.openStream(ctx, c, ModeNormal, start, map[string]string{"skip_upto": target.String()})
 	if err != nil {
 		return nil, err
 	}

@@ -89,6 +89,9 @@ func (r *record) snapshot() Status {
 	s := r.status
 	s.Counts = s.Counts.plus(r.current.minus(r.before))
 	s.ClockDrift = r.drift.estimate(time.Now())
+	if s.Failure != nil && s.Failure.Sender && s.State == StateReplicating {
+		s.State = StateDown // connected, but nothing comes
+	}
 	if r.live != nil {
 		s.CurrentCommits = r.current.Commits
 		r.live.describe(&s)
@@ -185,13 +188,13 @@ func (r *record) failed(f *Failure) (another bool) {
 }
 
 // passed forgets the failure if everything up to position, which is what it was
-// about, is applied now; a failure that was not about a change passes with the
-// next connection. It returns what has passed, or nil.
+// about, is applied now; a failure of the connection passes with the next one. It
+// returns what has passed, or nil.
 func (r *record) passed(position lsn.LSN) *Failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.status.Failure
-	if f == nil || f.End > position {
+	if f == nil || !f.passedBy(position) {
 		return nil
 	}
 	r.status.Failure = nil

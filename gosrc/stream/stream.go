@@ -60,6 +60,18 @@ type Message struct {
 	Payload          []byte // the frame; valid until the next Receive
 }
 
+// A Fault is what the server says went wrong while it streamed: it cannot send
+// what comes next, or it was ended.
+type Fault struct {
+	peer  string
+	cause *pgerr.Error
+}
+
+func (f *Fault) Error() string { return fmt.Sprintf("replication from %q: %v", f.peer, f.cause) }
+
+// Unwrap makes pgerr.From find the server's own error.
+func (f *Fault) Unwrap() error { return f.cause }
+
 // A Stream is a connection that START_REPLICATION has taken over. One
 // goroutine may Receive while another Confirms; Close may come from any.
 type Stream struct {
@@ -190,7 +202,7 @@ func (s *Stream) receive() (Message, error) {
 		case *pgproto3.CopyData:
 			return s.decode(m.Data)
 		case *pgproto3.ErrorResponse:
-			return Message{}, fmt.Errorf("replication from %q: %w", s.peer, pgerr.From(pgconn.ErrorResponseToPgError(m)))
+			return Message{}, &Fault{s.peer, pgerr.From(pgconn.ErrorResponseToPgError(m))}
 		case *pgproto3.CopyDone, *pgproto3.CommandComplete, *pgproto3.ReadyForQuery:
 			return Message{}, pgerr.New(pgerr.AdminShutdown, "replication from %q was ended by the server", s.peer)
 		}

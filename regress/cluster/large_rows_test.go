@@ -80,4 +80,3 @@ func requireLargeConflict(t *testing.T, c *pgtest.Cluster) {
 		t.Errorf("the rows are %s", got)
 	}
 }
-
