@@ -28,6 +28,7 @@
 
 #include "bdr.h"
 #include "bdr_compat.h"
+#include "bdr_postmaster.h"
 #include "bdr_protocol.h"
 #include "bdr_shmem.h"
 
@@ -62,6 +63,7 @@ static BdrSocket *idle_connection = NULL;
 static CallSite *call_site(FunctionCallInfo fcinfo);
 static void check_server(void);
 static void check_caller(const char *function);
+static void leave_if_stopping(void);
 static BdrSocket *take_connection(bool start);
 static bool is_alive(BdrSocket *sock);
 static BdrSocket *start_manager(const char *path);
@@ -178,12 +180,29 @@ check_caller(const char *function)
 	bool		rpc = strcmp(function, RPC_FUNCTION) == 0;
 
 	if (superuser() || (rpc && has_rolreplication(GetUserId())))
+	{
+		if (rpc)
+			leave_if_stopping();
 		return;
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for function \"bdr.%s\"", function),
 			 rpc ? errhint("Only superusers and roles with the REPLICATION attribute can call it.") :
 			 errhint("Only superusers can call it.")));
+}
+
+/*
+ * A smart stop waits for sessions, and a peer's manager would keep its own for
+ * ever.
+ */
+static void
+leave_if_stopping(void)
+{
+	if (bdr_postmaster_is_stopping())
+		ereport(FATAL,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("connection of a peer's manager ends because the server stops")));
 }
 
 /*

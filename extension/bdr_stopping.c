@@ -20,9 +20,6 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "miscadmin.h"
 #include "replication/slot.h"
 #include "replication/walsender.h"
@@ -30,13 +27,13 @@
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
-#include "utils/pidfile.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "bdr_compat.h"
 #include "bdr_libpq.h"
 #include "bdr_output.h"
+#include "bdr_postmaster.h"
 
 /* Between two looks whether the server stops. */
 #define BDR_STOP_LOOK_MS		1000
@@ -54,7 +51,6 @@ static struct
 }			state;
 
 static bool server_is_stopping(void);
-static bool postmaster_is_stopping(void);
 static bool wal_writer_runs(void);
 static void note_confirmation(TimestampTz now);
 static void give_up(void) pg_attribute_noreturn();
@@ -116,32 +112,7 @@ static bool
 server_is_stopping(void)
 {
 	return MyWalSnd->state == WALSNDSTATE_STOPPING ||
-		(postmaster_is_stopping() && !wal_writer_runs());
-}
-
-/* The last line of postmaster.pid, as pg_ctl reads it. */
-static bool
-postmaster_is_stopping(void)
-{
-	char		text[MAXPGPATH * 4];
-	char	   *line = text;
-	ssize_t		len;
-	int			fd = open("postmaster.pid", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (len <= 0)
-		return false;
-	text[len] = '\0';
-	for (int i = 1; i < LOCK_FILE_LINE_PM_STATUS && line != NULL; i++)
-	{
-		line = strchr(line, '\n');
-		if (line != NULL)
-			line++;
-	}
-	return line != NULL && strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
+		(bdr_postmaster_is_stopping() && !wal_writer_runs());
 }
 
 static bool

@@ -14,7 +14,8 @@ import (
 // trusts nothing: bytes left over are an error.
 type frameReader struct {
 	relations map[uint32]sentRelation
-	masked    bool // leave out positions, xids, oids and times, which differ from run to run
+	pieces    []byte // of a message of which the last piece has not come
+	masked    bool   // leave out positions, xids, oids and times, which differ from run to run
 }
 
 type sentRelation struct {
@@ -36,7 +37,10 @@ func newFrameReader(masked bool) *frameReader {
 }
 
 // cursor panics with badFrame on short input; frame recovers it.
-type cursor struct{ rest []byte }
+type cursor struct {
+	rest []byte
+	size int // of what rest was at the beginning
+}
 
 type badFrame string
 
@@ -47,6 +51,15 @@ func (c *cursor) take(n int) []byte {
 	b := c.rest[:n]
 	c.rest = c.rest[n:]
 	return b
+}
+
+// aligned takes a value with what stands before it.
+func (c *cursor) aligned(n, padding int) []byte {
+	c.take(padding)
+	if at := c.size - len(c.rest); at%8 != 0 || padding > 7 {
+		panic(badFrame(fmt.Sprintf("a value begins at byte %d, after %d of padding", at, padding)))
+	}
+	return c.take(n)
 }
 
 func (c *cursor) u8() byte     { return c.take(1)[0] }
@@ -66,7 +79,7 @@ func (f *frameReader) frame(b []byte) (lines []string, err error) {
 			err = fmt.Errorf("%s after %q", string(reason), lines)
 		}
 	}()
-	c := &cursor{b}
+	c := &cursor{rest: b}
 	if header := c.take(4); string(header) != "B\x02\x00\x00" {
 		return nil, fmt.Errorf("frame header %x", header)
 	}
@@ -75,7 +88,15 @@ func (f *frameReader) frame(b []byte) (lines []string, err error) {
 	}
 	for len(c.rest) > 0 {
 		kind := c.u8()
-		body := &cursor{c.take(int(c.u32()))}
+		bytes := c.take(int(c.u32()))
+		if kind == 'P' {
+			f.pieces = append(f.pieces, bytes[2:]...)
+			if bytes[1] == 0 {
+				continue
+			}
+			kind, bytes, f.pieces = bytes[0], f.pieces, nil
+		}
+		body := &cursor{bytes, len(bytes)}
 		lines = append(lines, f.message(kind, body))
 		if len(body.rest) > 0 {
 			return lines, fmt.Errorf("%d bytes left over in %q", len(body.rest), lines[len(lines)-1])
@@ -232,6 +253,8 @@ func (s sentColumn) value(c *cursor) string {
 		return s.sized(c.take(int(c.u8())))
 	case 'l':
 		return s.sized(c.take(int(c.u32())))
+	case 'a':
+		return s.sized(c.aligned(int(c.u32()), int(c.u8())))
 	default:
 		panic(badFrame(fmt.Sprintf("value kind %q", kind)))
 	}

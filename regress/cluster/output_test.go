@@ -886,7 +886,7 @@ func TestOutputLargeTransactionStreamsThrough(t *testing.T) {
 	}
 }
 
-// A value of many megabytes is one frame; the buffers shrink again.
+// A value of many megabytes travels in pieces; the buffers shrink again.
 func TestOutputLargeValue(t *testing.T) {
 	n := publisher(t, nil)
 	n.Exec(`CREATE TABLE t (id int PRIMARY KEY, v text)`)

@@ -97,7 +97,8 @@ func freeze(t *testing.T, processes []pgtest.Process) (thaw func()) {
 }
 
 // TestStopOfWaitingNode exists because the node whose writer waits for a lock
-// must be able to stop as well.
+// must be able to stop as well, in both orderly ways. The lock is of a prepared
+// transaction: a smart stop waits for sessions, but not for those of our own.
 func TestStopOfWaitingNode(t *testing.T) {
 	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(quickRetries))
 	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, n int)")
@@ -107,7 +108,7 @@ func TestStopOfWaitingNode(t *testing.T) {
 	_, err := b.Run(b.Database, "BEGIN; LOCK TABLE t; PREPARE TRANSACTION 'holder'")
 	b.Must(err)
 	a.Exec("UPDATE t SET n = n + 1 WHERE id = 1")
-	for _, mode := range []pgtest.StopMode{pgtest.Fast} {
+	for _, mode := range []pgtest.StopMode{pgtest.Fast, pgtest.Smart} {
 		waitForLockWait(t, b)
 		b.CloseSessions()
 		took, err := b.Stop(mode)
