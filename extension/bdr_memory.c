@@ -47,7 +47,7 @@ static int64 hash_of(BdrConstraint *constraint);
 static Datum values_text(BdrConstraint *constraint);
 static void insert(Relation memory, Datum *values);
 static Oid	topmost(BdrRelation *rel);
-static void insert_into_indexes(Relation memory, HeapTuple tuple, Datum *values, bool *nulls);
+static void insert_into_indexes(Relation memory, CatalogIndexState indexes, HeapTuple tuple, Datum *values, bool *nulls);
 static void read_version(Relation memory, HeapTuple tuple, BdrVersion *version);
 
 /* ---------------------------------------------------------------------
@@ -116,42 +116,54 @@ bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid)
 }
 
 /*
- * A version that a table showed until it was rewritten.  A node that is being
- * made from this one has seen it in the table, so this is not for its eyes.
+ * To keep many versions that a table shows no more, one after the other.
+ */
+Relation
+bdr_memory_open(CatalogIndexState *indexes)
+{
+	Oid			unused;
+	Relation	memory = open_table("remembered_version", RowExclusiveLock, &unused);
+
+	*indexes = CatalogOpenIndexes(memory);
+	return memory;
+}
+
+void
+bdr_memory_close(Relation memory, CatalogIndexState indexes)
+{
+	CatalogCloseIndexes(indexes);
+	table_close(memory, NoLock);
+}
+
+/*
+ * A node that is being made from this one has seen the version in the table,
+ * so this is not for its eyes.
  */
 void
-bdr_memory_keep(Oid relid, const char *index, int64 hash, Datum key_values, const BdrVersion *version)
+bdr_memory_keep(Relation memory, CatalogIndexState indexes, Oid relid, const BdrKept *kept)
 {
-	Relation	memory;
-	NameData	name;
 	Datum		values[BDR_VERSION_COLUMNS];
 	bool		nulls[BDR_VERSION_COLUMNS] = {false};
-	Oid			unused;
 	HeapTuple	tuple;
 
-	memory = open_table("remembered_version", RowExclusiveLock, &unused);
-	namestrcpy(&name, index);
 	values[BDR_VERSION_RELATION - 1] = ObjectIdGetDatum(relid);
-	values[BDR_VERSION_INDEX_NAME - 1] = NameGetDatum(&name);
-	values[BDR_VERSION_VALUE_HASH - 1] = Int64GetDatum(hash);
-	values[BDR_VERSION_KEY_VALUES - 1] = key_values;
-	values[BDR_VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(version->time);
-	values[BDR_VERSION_NODE_ID - 1] = ObjectIdGetDatum(version->node);
+	values[BDR_VERSION_INDEX_NAME - 1] = NameGetDatum(&kept->index);
+	values[BDR_VERSION_VALUE_HASH - 1] = Int64GetDatum(kept->hash);
+	values[BDR_VERSION_KEY_VALUES - 1] = kept->key_values;
+	values[BDR_VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(kept->version.time);
+	values[BDR_VERSION_NODE_ID - 1] = ObjectIdGetDatum(kept->version.node);
 	tuple = heap_form_tuple(RelationGetDescr(memory), values, nulls);
 	heap_insert(memory, tuple, GetCurrentCommandId(true), HEAP_INSERT_NO_LOGICAL, NULL);
-	insert_into_indexes(memory, tuple, values, nulls);
+	insert_into_indexes(memory, indexes, tuple, values, nulls);
 	heap_freetuple(tuple);
-	table_close(memory, NoLock);
 }
 
 /*
  * Ours have plain columns only, and are not unique.
  */
 static void
-insert_into_indexes(Relation memory, HeapTuple tuple, Datum *values, bool *nulls)
+insert_into_indexes(Relation memory, CatalogIndexState indexes, HeapTuple tuple, Datum *values, bool *nulls)
 {
-	CatalogIndexState indexes = CatalogOpenIndexes(memory);
-
 	for (int i = 0; i < indexes->ri_NumIndices; i++)
 	{
 		IndexInfo  *info = indexes->ri_IndexRelationInfo[i];
@@ -166,7 +178,6 @@ insert_into_indexes(Relation memory, HeapTuple tuple, Datum *values, bool *nulls
 		index_insert(indexes->ri_IndexRelationDescs[i], keys, isnull, &tuple->t_self, memory,
 					 UNIQUE_CHECK_NO, false, info);
 	}
-	CatalogCloseIndexes(indexes);
 }
 
 static void

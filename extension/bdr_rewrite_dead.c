@@ -64,9 +64,7 @@ typedef struct Grave
 		uint32		unused;		/* 0 */
 		int64		hash;
 	}			key;
-	NameData	name;
-	Datum		values;			/* NULL: there is none yet */
-	BdrVersion	version;
+	BdrKept		kept;
 } Grave;
 
 struct BdrGraves
@@ -129,6 +127,7 @@ static void bury(BdrGraves *graves, HeapTupleHeader header, bool deferrable);
 static bool is_taken(BdrGraves *graves, BdrConstraint *constraint);
 static void take_version(BdrGraves *graves, TransactionId xid, BdrVersion *newest);
 static void keep(BdrGraves *graves, BdrConstraint *constraint, const BdrVersion *version);
+static void write_one(BdrGraves *graves, const BdrKept *kept);
 static void write_all(BdrGraves *graves);
 
 BdrGraves *
@@ -553,30 +552,43 @@ static void
 keep(BdrGraves *graves, BdrConstraint *constraint, const BdrVersion *version)
 {
 	Grave		wanted = {{constraint->place >= 0 ? graves->rel.index_oids[constraint->place] : InvalidOid}};
-	Datum		values;
+	BdrKept    *kept = &wanted.kept;
 	Grave	   *grave;
 	bool		found;
 
-	wanted.key.hash = bdr_memory_values(constraint, &values);
+	namestrcpy(&kept->index, constraint->name);
+	kept->version = *version;
+	kept->hash = wanted.key.hash = bdr_memory_values(constraint, &kept->key_values);
 	grave = hash_search(graves->newest, &wanted.key, HASH_ENTER, &found);
 	if (!found)
 	{
 		MemoryContext old = MemoryContextSwitchTo(graves->context);
 
-		namestrcpy(&grave->name, constraint->name);
-		grave->version = *version;
-		grave->values = datumCopy(values, false, -1);
+		grave->kept = *kept;
+		grave->kept.key_values = datumCopy(kept->key_values, false, -1);
 		MemoryContextSwitchTo(old);
 	}
-	else if (!datum_image_eq(grave->values, values, false, -1))
-		bdr_memory_keep(graves->rel.local_relid, constraint->name, wanted.key.hash, values, version);
-	else if (bdr_version_compare(version, &grave->version) > 0)
-		grave->version = *version;
+	else if (!datum_image_eq(grave->kept.key_values, kept->key_values, false, -1))
+		write_one(graves, kept);
+	else if (bdr_version_compare(version, &grave->kept.version) > 0)
+		grave->kept.version = *version;
+}
+
+static void
+write_one(BdrGraves *graves, const BdrKept *kept)
+{
+	CatalogIndexState indexes;
+	Relation	memory = bdr_memory_open(&indexes);
+
+	bdr_memory_keep(memory, indexes, graves->rel.local_relid, kept);
+	bdr_memory_close(memory, indexes);
 }
 
 static void
 write_all(BdrGraves *graves)
 {
+	CatalogIndexState indexes;
+	Relation	memory = bdr_memory_open(&indexes);
 	HASH_SEQ_STATUS seq;
 	Grave	   *grave;
 
@@ -584,8 +596,9 @@ write_all(BdrGraves *graves)
 	while ((grave = hash_seq_search(&seq)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		bdr_memory_keep(graves->rel.local_relid, NameStr(grave->name), grave->key.hash, grave->values, &grave->version);
-		pfree(DatumGetPointer(grave->values));
+		bdr_memory_keep(memory, indexes, graves->rel.local_relid, &grave->kept);
+		pfree(DatumGetPointer(grave->kept.key_values));
 		hash_search(graves->newest, &grave->key, HASH_REMOVE, NULL);
 	}
+	bdr_memory_close(memory, indexes);
 }

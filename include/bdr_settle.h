@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/skey.h"
+#include "catalog/indexing.h"
 #include "datatype/timestamp.h"
 #include "nodes/execnodes.h"
 
@@ -123,6 +124,15 @@ enum
 };
 #define BDR_EVICTED_COLUMNS BDR_EVICTED_XID
 
+/* A version to be remembered that is not the incoming one's. */
+typedef struct BdrKept
+{
+	NameData	index;
+	int64		hash;
+	Datum		key_values;
+	BdrVersion	version;
+} BdrKept;
+
 /* bdr_collide.c */
 extern void bdr_case_describe(BdrCase *c);
 extern void bdr_case_gather(BdrCase *c);
@@ -142,7 +152,9 @@ extern void bdr_memory_remember(BdrCase *c, BdrConstraint *constraint);
 extern void bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
 extern void bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid);
 extern int64 bdr_memory_values(BdrConstraint *constraint, Datum *values);
-extern void bdr_memory_keep(Oid relid, const char *index, int64 hash, Datum key_values, const BdrVersion *version);
+extern Relation bdr_memory_open(CatalogIndexState *indexes);
+extern void bdr_memory_keep(Relation memory, CatalogIndexState indexes, Oid relid, const BdrKept *kept);
+extern void bdr_memory_close(Relation memory, CatalogIndexState indexes);
 extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest);
 extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);
 
