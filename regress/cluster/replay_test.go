@@ -194,6 +194,15 @@ func (r *replay) vacuum(n int) error {
 	return r.check(n)
 }
 
+// rewrite gives the table another file with the same rows.
+func (r *replay) rewrite(n int) error {
+	r.tell("rewrite on node%d", n+1)
+	if _, err := results(r.users[n], fmt.Sprintf("ALTER TABLE %s ALTER body TYPE int USING body + 0", r.table)); err != nil {
+		return err
+	}
+	return r.check(n)
+}
+
 // refusals are errors that a user may get for what he wrote.
 var refusals = []string{"23505", "23P01", "40P01"} // unique, exclusion, deadlock
 

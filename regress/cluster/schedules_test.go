@@ -30,8 +30,8 @@ const failuresMax = 12
 // TestSchedules exists because the model of gosrc/conflict/model is only as good
 // as the servers that follow it. It plays the same schedules on three real
 // nodes: every pair of the model's statements in each order of arrival, and
-// random schedules with transactions of several statements, vacuum, and writers
-// and users at the same rows at the same moment. After each event the rows of
+// random schedules with transactions of several statements, vacuum, tables that
+// are rewritten, and writers and users at the same rows at the same moment. After each event the rows of
 // the node must be what the rule of decision 0007 makes of what it has seen.
 //
 // BDR_SCHEDULE=n plays only number n of what -run chose.
@@ -106,13 +106,16 @@ type schedule struct {
 
 // pairs has every two statements that change something where two nodes start
 // from the same rows, and each way in which the third gets them: one after the
-// other, in both orders, and both at once.
+// other, in both orders, with a rewrite of the table between or not, and both at
+// once.
 func pairs(w model.World) []schedule {
 	const a, b, third = 0, 1, 2
 	orders := []func(*replay) error{
 		func(r *replay) error { return errors.Join(r.deliver(third, a), r.deliver(third, b)) },
 		func(r *replay) error { return errors.Join(r.deliver(third, b), r.deliver(third, a)) },
 		func(r *replay) error { return r.deliverAll(third) },
+		func(r *replay) error { return errors.Join(r.deliver(third, a), r.rewrite(third), r.deliver(third, b)) },
+		func(r *replay) error { return errors.Join(r.deliver(third, b), r.rewrite(third), r.deliver(third, a)) },
 	}
 	w.Menu = append(w.Menu, wider(w.Table)...)
 	var out []schedule
@@ -189,7 +192,9 @@ func (r *replay) random(seed uint64) error {
 			err = r.write(n, statements...)
 		case roll < 42:
 			err = r.vacuum(n)
-		case roll < 52:
+		case roll < 47:
+			err = r.rewrite(n)
+		case roll < 57:
 			err = r.rush(n, statements, random.IntN(2) == 0)
 		case random.Float64() < speed[n*nodes+from]:
 			err = r.deliver(n, from)

@@ -24,6 +24,7 @@ type Config struct {
 	Ties    bool // many commits in one microsecond
 	Vacuum  bool
 	Join    bool // the last node joins meanwhile
+	Rewrite bool // tables are rewritten, with the same rows
 	Faults  Faults
 }
 
@@ -110,6 +111,8 @@ func (c *Cluster) step(r *Result) error {
 		n.crash()
 	case roll < 51 && c.config.Jumps:
 		n.offset -= c.random.Int64N(200)
+	case roll < 55 && c.config.Rewrite:
+		c.rewrite(n)
 	default:
 		from := &c.nodes[c.random.IntN(len(c.nodes))]
 		if c.random.Float64() < c.speed[from.id-1][n.id-1] {

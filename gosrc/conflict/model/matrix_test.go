@@ -54,6 +54,8 @@ func mistakes() []mistake {
 		}},
 		{"vacuum does not wait for slow peers", KeyOnly, func(c *Config) { c.Faults.VacuumAtOnce = true }},
 		{"large values come from whatever row is here", KeyOnly, func(c *Config) { c.Faults.FillLarge = true }},
+		{"a rewrite makes rows newer", KeyOnly, func(c *Config) { c.Rewrite, c.Faults.RewriteIsWrite = true, true }},
+		{"a rewrite forgets dead rows", KeyOnly, func(c *Config) { c.Rewrite, c.Faults.RewriteForgets = true, true }},
 		{"join: barriers are named at once", KeyOnly, joins(3, func(f *Faults) { f.BarrierAtOnce = true })},
 		{"join: barriers are named while somebody commits", KeyOnly, joins(3, func(f *Faults) { f.BarrierPastCommit = true })},
 		{"join: what the source remembers meanwhile is not sent", TwoUnique, joins(4, func(f *Faults) { f.MirrorNoMemory = true })},

@@ -96,6 +96,8 @@ type Faults struct {
 	LastCommitIsMark   bool // the last commit's time is taken for a watermark
 	VacuumAtOnce       bool // nothing is held for slow peers
 	FillLarge          bool // values that were not sent come from whatever row is here
+	RewriteIsWrite     bool // a rewrite of the table gives all rows its own version
+	RewriteForgets     bool // ... and what its dead rows told is gone with them
 
 	// What a join could do wrong.
 	BarrierAtOnce     bool // the peers name their barriers whatever their clocks say

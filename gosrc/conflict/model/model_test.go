@@ -35,8 +35,11 @@ func kinds() map[string]Config {
 			rough.Jumps, rough.Crashes, rough.Slow, rough.Large, rough.Vacuum = true, true, true, true, true
 			out[fmt.Sprintf("%s/%d nodes/calm", table.Name, nodes)] = calm
 			out[fmt.Sprintf("%s/%d nodes/rough", table.Name, nodes)] = rough
+			rewrites := rough
+			rewrites.Rewrite = true
+			out[fmt.Sprintf("%s/%d nodes/rewrites", table.Name, nodes)] = rewrites
 			joins := rough
-			joins.Join = true
+			joins.Join, joins.Rewrite = true, true
 			out[fmt.Sprintf("%s/%d nodes/join", table.Name, nodes)] = joins
 		}
 	}

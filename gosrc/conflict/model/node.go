@@ -289,6 +289,28 @@ func (c *Cluster) vacuumNode(n *node) {
 	n.vacuum(n.hold, before)
 }
 
+// rewrite is ALTER TABLE. It waits for whoever writes, and nothing is sent.
+func (c *Cluster) rewrite(n *node) {
+	if n.pending != nil || !c.mayCommit(n) || !c.mayWrite(n) {
+		return
+	}
+	n.high = max(n.high, c.clock(n))
+	n.xid++
+	f := c.config.Faults
+	if !f.RewriteForgets {
+		n.disinter(&c.config.Table, n.hold)
+	}
+	n.dead = nil
+	for i := range n.live {
+		if f.RewriteIsWrite {
+			n.live[i].Version = conflict.Version{Known: true, Time: c.clock(n), Node: n.id}
+		}
+	}
+	if c.config.Crashes {
+		n.flush()
+	}
+}
+
 func (n *node) flush() {
 	durable := n.clone()
 	n.durable = &durable

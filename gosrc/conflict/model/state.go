@@ -94,6 +94,35 @@ func (s *state) vacuum(hold int16, before int64) {
 	s.memories = slices.DeleteFunc(s.memories, func(m memory) bool { return m.Version.Time < before })
 }
 
+// disinter moves what dead rows tell into the memory, as far as they are held and
+// no row has the values now. A joining node has seen the rows themselves.
+func (s *state) disinter(t *Table, hold int16) {
+	for i := range s.dead {
+		d := &s.dead[i]
+		if d.xmax <= hold {
+			continue
+		}
+		var on []int
+		for k := range 1 + len(t.Constraints) {
+			exclusion := k > 0 && t.Constraints[k-1].Kind == conflict.Exclusion
+			if exclusion || !slices.ContainsFunc(s.live, func(l live) bool { return t.collide(&l.Row, &d.Row, k) }) {
+				on = append(on, k)
+			}
+		}
+		s.memories = append(s.memories, memory{Row: d.Row, Version: d.born, on: on})
+		if slices.Contains(on, 0) && !s.evicted(d) {
+			s.memories = append(s.memories, memory{Row: d.Row, Version: d.died, on: []int{0}})
+		}
+	}
+}
+
+// evicted reports whether a dead row was deleted in favour of another key's.
+func (s *state) evicted(d *dead) bool {
+	return slices.ContainsFunc(s.memories, func(m memory) bool {
+		return m.evicted && m.Key == d.Key && m.xmax == d.xmax
+	})
+}
+
 // check reports rows that PostgreSQL would not have let in.
 func (s *state) check(t *Table) error {
 	for i := range s.live {
@@ -275,7 +304,7 @@ func (s *session) newest(row *Row, k int) conflict.Version {
 		}
 		take(d.born)
 		// Who ended a row was a version of its key, unless it was another row.
-		if k == 0 && !s.evicted(d) {
+		if k == 0 && !s.state.evicted(d) {
 			take(d.died)
 		}
 	}
@@ -286,12 +315,6 @@ func (s *session) newest(row *Row, k int) conflict.Version {
 		}
 	}
 	return newest
-}
-
-func (s *session) evicted(d *dead) bool {
-	return slices.ContainsFunc(s.state.memories, func(m memory) bool {
-		return m.evicted && m.Key == d.Key && m.xmax == d.xmax
-	})
 }
 
 func (s *session) carryOut(plan conflict.Plan, row Row) {
