@@ -19,6 +19,7 @@
 #include "bdr_guard.h"
 #include "bdr_identity.h"
 #include "bdr_prepared.h"
+#include "bdr_reindex.h"
 #include "bdr_repair.h"
 #include "bdr_rewrite.h"
 #include "bdr_vanish.h"
@@ -39,6 +40,7 @@ _PG_init(void)
 	bdr_vanish_init();
 	bdr_prepared_init();
 	bdr_rewrite_init();
+	bdr_reindex_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

@@ -141,6 +141,9 @@ var forgetful = []struct {
 	{"cluster", "CLUSTER %[1]s USING %[1]s_pkey", true},
 	{"vacuum_full", "VACUUM FULL %[1]s", false},
 	{"reindex", "REINDEX TABLE %[1]s", true},
+	{"reindex_concurrently", "REINDEX TABLE CONCURRENTLY %[1]s", false},
+	{"another_primary_key", "CREATE UNIQUE INDEX CONCURRENTLY %[1]s_other ON %[1]s (id); " +
+		"ALTER TABLE %[1]s DROP CONSTRAINT %[1]s_pkey, ADD PRIMARY KEY USING INDEX %[1]s_other", false},
 }
 
 // lateDefeats are changes on the first node that lose to what the others have
@@ -181,14 +184,14 @@ func testRewriteDefeat(t *testing.T, c *pgtest.Cluster, table, rewrite string, d
 		b.Wait(resumeLimit, in("SELECT count(*) FROM %[1]s WHERE id = 200"), "1")
 	}
 	if d.own == "" {
-		b.Exec(rewrite)
+		b.Exec(strings.Split(rewrite, "; ")...)
 	} else {
 		transaction(b, table, d.own, rewrite)
 	}
 	heal()
 	healThird()
-	a.Exec(rewrite)
-	third.Exec(rewrite)
+	a.Exec(strings.Split(rewrite, "; ")...)
+	third.Exec(strings.Split(rewrite, "; ")...)
 	c.RequireConverged()
 	b.Wait(resumeLimit, in("SELECT count(*) FROM %[1]s WHERE v = 'late'"), "0")
 	requireForgotten(c)
