@@ -129,7 +129,8 @@ bdr_internal_fetch(PG_FUNCTION_ARGS)
 	wanted.row = table_slot_create(wanted.rel, NULL);
 	shown = !XidInMVCCSnapshot(PG_GETARG_TRANSACTIONID(1), wanted.snapshot);
 
-	bdr_rights_take(bdr_code_role(wanted.rel, bdr_owner_above(RelationGetRelid(wanted.rel))), &rights);
+	bdr_rights_take(bdr_code_role(RelationGetRelid(wanted.rel), wanted.rel->rd_rel->relowner,
+								  bdr_owner_above(RelationGetRelid(wanted.rel))), &rights);
 	found = read_keys(&wanted, key_names, key_texts) && find_row(&wanted);
 	answer(set, shown, found, (Datum) 0, true);
 	if (found)

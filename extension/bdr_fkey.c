@@ -13,6 +13,12 @@
  *		Outside session_replication_role = replica they do nothing: there the
  *		foreign key itself is checked.
  *
+ *		The other table has an owner of its own, and code of his: each statement
+ *		runs as the owner of the table that it reads or writes, as those of
+ *		PostgreSQL's foreign keys do, in a security-restricted operation unless
+ *		he is a superuser.  A key that has to be cast is cast as the owner of
+ *		the table that it is in.
+ *
  *		What there is to do for a table is remembered until any table or
  *		constraint changes.  An entry that is replaced may be in use further
  *		up the stack, so it lives until the transaction ends.
@@ -25,16 +31,20 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -42,6 +52,8 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+
+#include "bdr_owner.h"
 
 /* Which end of its foreign keys a table is. */
 typedef enum FkeySide
@@ -61,6 +73,7 @@ typedef struct Fkey
 	int			nnull;
 	AttrNumber	null_columns[INDEX_MAX_KEYS];	/* of the referring table */
 	SPIPlanPtr	plan;			/* look up, or set to NULL */
+	SPIPlanPtr	cast_plan;		/* before a look-up; NULL: not needed */
 	SPIPlanPtr	null_plan;		/* set one row to NULL; made when needed */
 } Fkey;
 
@@ -92,12 +105,18 @@ static bool refers_to_itself(Fkey *fkey, Relation rel, const Datum *values, Heap
 static HeapTuple set_null(Fkey *fkey, TupleDesc desc, HeapTuple row);
 static void set_null_stored(Fkey *fkey, Relation rel, HeapTuple row);
 static bool read_key(const AttrNumber *columns, int n, TupleDesc desc, HeapTuple row, Datum *values);
-static uint64 run_plan(SPIPlanPtr plan, Datum *values, const char *what);
+static bool cast_key(Fkey *fkey, Datum *values);
+static uint64 run_plan(SPIPlanPtr plan, Oid relid, Datum *values, const char *what);
+static void execute(SPIPlanPtr plan, Datum *values, const char *what);
+static void become_owner(Oid relid, BdrRights *before);
+static Oid	role_of(Relation rel);
 static List *fkeys_of(Relation rel, FkeySide side);
 static void build_table(FkeyTable *table);
 static Fkey *build_fkey(HeapTuple constraint);
 static bool is_clone(Form_pg_constraint constraint, FkeySide side);
 static void prepare_lookup(Fkey *fkey);
+static Oid	looked_up_type(Fkey *fkey, int i);
+static void prepare_cast(Fkey *fkey);
 static void prepare_update(Fkey *fkey);
 static void prepare_null(Fkey *fkey);
 static void append_null(StringInfo query, Fkey *fkey);
@@ -105,7 +124,7 @@ static void append_table(StringInfo query, Oid relid);
 static void append_equals(StringInfo query, Oid operator, const char *left, Oid left_type,
 						  const char *right, Oid right_type);
 static void append_operand(StringInfo query, const char *operand, Oid type, Oid wanted);
-static SPIPlanPtr prepare(StringInfo query, int nargs, Oid *types);
+static SPIPlanPtr prepare(StringInfo query, Oid relid, int nargs, Oid *types);
 static void init_tables(void);
 static void something_changed(Datum arg, int cache, uint32 hash);
 static void relation_changed(Datum arg, Oid relid);
@@ -148,7 +167,7 @@ bdr_ri_fkey_on_del_trigger(PG_FUNCTION_ARGS)
 		Datum		values[INDEX_MAX_KEYS];
 
 		if (read_key(fkey->referred_columns, fkey->nkeys, desc, data->tg_trigtuple, values))
-			(void) run_plan(fkey->plan, values, "update referring rows");
+			(void) run_plan(fkey->plan, fkey->referring, values, "update referring rows");
 	}
 	return PointerGetDatum(data->tg_trigtuple);
 }
@@ -229,7 +248,9 @@ dangles(Fkey *fkey, Relation rel, HeapTuple row, HeapTuple old)
 		return false;
 	if (fkey->referred == RelationGetRelid(rel) && refers_to_itself(fkey, rel, values, row))
 		return false;
-	return run_plan(fkey->plan, values, "look up the row that is referred to") == 0;
+	if (fkey->cast_plan != NULL && !cast_key(fkey, values))
+		return true;
+	return run_plan(fkey->plan, fkey->referred, values, "look up the row that is referred to") == 0;
 }
 
 static bool
@@ -300,7 +321,7 @@ set_null_stored(Fkey *fkey, Relation rel, HeapTuple row)
 
 	if (fkey->null_plan == NULL)
 		prepare_null(fkey);
-	(void) run_plan(fkey->null_plan, values, "update a referring row");
+	(void) run_plan(fkey->null_plan, fkey->referring, values, "update a referring row");
 }
 
 /* Returns false when one of the columns is NULL: it refers to nothing. */
@@ -318,20 +339,100 @@ read_key(const AttrNumber *columns, int n, TupleDesc desc, HeapTuple row, Datum 
 	return true;
 }
 
+/*
+ * Make values of the referring table what its key is compared with.  Returns
+ * false when one becomes NULL.
+ */
+static bool
+cast_key(Fkey *fkey, Datum *values)
+{
+	BdrRights	rights;
+	bool		isnull = false;
+
+	become_owner(fkey->referring, &rights);
+	SPI_connect();
+	execute(fkey->cast_plan, values, "cast a key");
+	for (int i = 0; i < fkey->nkeys && !isnull; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(SPI_tuptable->tupdesc, i);
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+
+		if (!isnull)
+			values[i] = SPI_datumTransfer(value, att->attbyval, att->attlen);
+	}
+	SPI_finish();
+	bdr_rights_restore(&rights);
+	return !isnull;
+}
+
 /* Returns the number of rows. */
 static uint64
-run_plan(SPIPlanPtr plan, Datum *values, const char *what)
+run_plan(SPIPlanPtr plan, Oid relid, Datum *values, const char *what)
 {
+	BdrRights	rights;
 	uint64		processed;
-	int			result;
 
+	become_owner(relid, &rights);
 	SPI_connect();
-	result = SPI_execute_plan(plan, values, NULL, false, 0);
-	if (result < 0)
-		elog(ERROR, "could not %s: %s", what, SPI_result_code_string(result));
+	execute(plan, values, what);
 	processed = SPI_processed;
 	SPI_finish();
+	bdr_rights_restore(&rights);
 	return processed;
+}
+
+static void
+execute(SPIPlanPtr plan, Datum *values, const char *what)
+{
+	int			result = SPI_execute_plan(plan, values, NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not %s: %s", what, SPI_result_code_string(result));
+}
+
+/*
+ * Row security that the owner forces upon himself does not count for foreign
+ * keys; where it counts, rather an error than a row that is not seen.
+ */
+static void
+become_owner(Oid relid, BdrRights *before)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	Oid			role = role_of(rel);
+
+	table_close(rel, NoLock);
+	bdr_rights_take(role, before);
+	SetUserIdAndSecContext(role, before->context | SECURITY_NOFORCE_RLS |
+						   (superuser_arg(role) ? 0 : SECURITY_RESTRICTED_OPERATION));
+	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * A statement for a partitioned table runs the code of its partitions, too.
+ */
+static Oid
+role_of(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+	Oid			role = bdr_code_role(relid, rel->rd_rel->relowner, bdr_owner_above(relid));
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return role;
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Oid			partition = lfirst_oid(lc);
+		Oid			owner = bdr_code_role(partition, bdr_owner_of(partition), bdr_owner_above(partition));
+
+		if (owner != role && !superuser_arg(owner))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("cannot follow a foreign key of table \"%s\" as its owner", RelationGetRelationName(rel)),
+					 errdetail("Its partition \"%s\" has code of role \"%s\".", get_rel_name(partition), GetUserNameFromId(owner, false)),
+					 errhint("Give the tables one owner with ALTER TABLE ... OWNER TO; replication then continues by itself.")));
+	}
+	return role;
 }
 
 /* ---------------------------------------------------------------------
@@ -463,13 +564,51 @@ prepare_lookup(Fkey *fkey)
 	{
 		char	   *column = psprintf("x.%s", quote_identifier(get_attname(fkey->referred, fkey->referred_columns[i], false)));
 
-		types[i] = get_atttype(fkey->referring, fkey->columns[i]);
+		types[i] = looked_up_type(fkey, i);
 		appendStringInfoString(&query, i == 0 ? " WHERE " : " AND ");
 		append_equals(&query, fkey->operators[i], column, get_atttype(fkey->referred, fkey->referred_columns[i]),
 					  psprintf("$%d", i + 1), types[i]);
 	}
 	appendStringInfoString(&query, " FOR KEY SHARE OF x");
-	fkey->plan = prepare(&query, fkey->nkeys, types);
+	fkey->plan = prepare(&query, fkey->referred, fkey->nkeys, types);
+	prepare_cast(fkey);
+}
+
+/*
+ * As what type a value of the referring table is looked up: its own, unless
+ * code is needed to compare it.
+ */
+static Oid
+looked_up_type(Fkey *fkey, int i)
+{
+	Oid			type = get_atttype(fkey->referring, fkey->columns[i]);
+	Oid			left;
+	Oid			right;
+
+	op_input_types(fkey->operators[i], &left, &right);
+	return IsPolymorphicType(right) || IsBinaryCoercible(type, right) ? type : right;
+}
+
+/* SELECT $1::t ... */
+static void
+prepare_cast(Fkey *fkey)
+{
+	StringInfoData query;
+	Oid			types[INDEX_MAX_KEYS];
+	bool		needed = false;
+
+	initStringInfo(&query);
+	for (int i = 0; i < fkey->nkeys; i++)
+	{
+		Oid			wanted = looked_up_type(fkey, i);
+
+		types[i] = get_atttype(fkey->referring, fkey->columns[i]);
+		needed |= types[i] != wanted;
+		appendStringInfoString(&query, i == 0 ? "SELECT " : ", ");
+		append_operand(&query, psprintf("$%d", i + 1), types[i], wanted);
+	}
+	if (needed)
+		fkey->cast_plan = prepare(&query, fkey->referring, fkey->nkeys, types);
 }
 
 /* UPDATE [ONLY] referring x SET a = NULL ... WHERE $1 = x.a ... */
@@ -490,7 +629,7 @@ prepare_update(Fkey *fkey)
 		append_equals(&query, fkey->operators[i], psprintf("$%d", i + 1), types[i],
 					  column, get_atttype(fkey->referring, fkey->columns[i]));
 	}
-	fkey->plan = prepare(&query, fkey->nkeys, types);
+	fkey->plan = prepare(&query, fkey->referring, fkey->nkeys, types);
 }
 
 /* UPDATE [ONLY] referring x SET a = NULL ... WHERE x.ctid = $1 */
@@ -503,7 +642,7 @@ prepare_null(Fkey *fkey)
 	initStringInfo(&query);
 	append_null(&query, fkey);
 	appendStringInfoString(&query, " WHERE x.ctid OPERATOR(pg_catalog.=) $1");
-	fkey->null_plan = prepare(&query, 1, types);
+	fkey->null_plan = prepare(&query, fkey->referring, 1, types);
 }
 
 static void
@@ -549,16 +688,19 @@ append_operand(StringInfo query, const char *operand, Oid type, Oid wanted)
 }
 
 static SPIPlanPtr
-prepare(StringInfo query, int nargs, Oid *types)
+prepare(StringInfo query, Oid relid, int nargs, Oid *types)
 {
+	BdrRights	rights;
 	SPIPlanPtr	plan;
 
+	become_owner(relid, &rights);
 	SPI_connect();
 	plan = SPI_prepare(query->data, nargs, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", query->data, SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
 	SPI_finish();
+	bdr_rights_restore(&rights);
 	return plan;
 }
 
@@ -613,6 +755,8 @@ at_transaction_end(XactEvent event, void *arg)
 
 			if (fkey->plan != NULL)
 				SPI_freeplan(fkey->plan);
+			if (fkey->cast_plan != NULL)
+				SPI_freeplan(fkey->cast_plan);
 			if (fkey->null_plan != NULL)
 				SPI_freeplan(fkey->null_plan);
 		}

@@ -45,8 +45,7 @@ static Oid	acting_as = InvalidOid; /* InvalidOid: ourselves */
 static BdrRights ourselves;
 
 static List *add_parents(List *above, Relation catalog, Oid relid);
-static Oid	owner_of(Oid relid);
-static void no_common_role(Relation rel, Oid role, Oid above, Oid owner) pg_attribute_noreturn();
+static void no_common_role(Oid relid, Oid role, Oid above, Oid owner) pg_attribute_noreturn();
 
 /* ---------------------------------------------------------------------
  * Acting as somebody
@@ -124,7 +123,7 @@ bdr_act_owner(Relation rel)
 Oid
 bdr_act_owner_below(Relation rel, const List *above)
 {
-	Oid			role = bdr_code_role(rel, above);
+	Oid			role = bdr_code_role(RelationGetRelid(rel), rel->rd_rel->relowner, above);
 
 	return superuser_arg(role) ? InvalidOid : role;
 }
@@ -134,28 +133,27 @@ bdr_act_owner_below(Relation rel, const List *above)
  * whose rights all the other owners have.
  */
 Oid
-bdr_code_role(Relation rel, const List *above)
+bdr_code_role(Oid relid, Oid role, const List *above)
 {
-	Oid			role = rel->rd_rel->relowner;
 	ListCell   *lc;
 
 	foreach(lc, above)
 	{
-		Oid			owner = owner_of(lfirst_oid(lc));
+		Oid			owner = bdr_owner_of(lfirst_oid(lc));
 
 		if (owner == role || !OidIsValid(owner))
 			continue;
 		if (has_privs_of_role(role, owner))
 			role = owner;
 		else if (!has_privs_of_role(owner, role))
-			no_common_role(rel, role, lfirst_oid(lc), owner);
+			no_common_role(relid, role, lfirst_oid(lc), owner);
 	}
 	return role;
 }
 
 /* InvalidOid: the table has been dropped. */
-static Oid
-owner_of(Oid relid)
+Oid
+bdr_owner_of(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid			owner = InvalidOid;
@@ -169,12 +167,12 @@ owner_of(Oid relid)
 }
 
 static void
-no_common_role(Relation rel, Oid role, Oid above, Oid owner)
+no_common_role(Oid relid, Oid role, Oid above, Oid owner)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("cannot tell whose rights the code of table \"%s.%s\" has",
-					get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)),
+					get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)),
 			 errdetail("It has code of role \"%s\", and of role \"%s\" from table \"%s\" above it; neither has the rights of the other.",
 					   GetUserNameFromId(role, false), GetUserNameFromId(owner, false), get_rel_name(above)),
 			 errhint("Give the tables one owner with ALTER TABLE ... OWNER TO; replication then continues by itself.")));

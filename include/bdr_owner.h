@@ -10,7 +10,6 @@
 #define BDR_OWNER_H
 
 #include "nodes/pg_list.h"
-#include "utils/relcache.h"
 
 /* Whose rights we had before. */
 typedef struct BdrRights
@@ -22,7 +21,8 @@ typedef struct BdrRights
 
 extern void bdr_rights_take(Oid role, BdrRights *before);
 extern void bdr_rights_restore(const BdrRights *before);
-extern Oid	bdr_code_role(Relation rel, const List *above);
+extern Oid	bdr_code_role(Oid relid, Oid owner, const List *above);
+extern Oid	bdr_owner_of(Oid relid);
 extern List *bdr_owner_above(Oid relid);
 
 #endif							/* BDR_OWNER_H */
