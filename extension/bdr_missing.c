@@ -173,6 +173,14 @@ raise_error(BdrRelation *rel, BdrConflictType type)
 						NameStr(TupleDescAttr(rel->desc, rel->missing_there - 1)->attname),
 						rel->schema, rel->name, bdr_peer.name),
 				 errhint("Add the column there too, or choose another resolver for conflict type source_column_missing; replication then continues by itself.")));
+	if (rel->via_root)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("cannot truncate partition \"%s.%s\" of table \"%s.%s\"",
+						rel->schema, rel->name, rel->root_schema, rel->root_name),
+				 errdetail("This node has no such partition and cannot tell which rows were in it on node \"%s\".",
+						   bdr_peer.name),
+				 errhint("Give the table a partition of that name with the same bounds here, or choose resolver \"skip\" for conflict type target_table_missing; replication then continues by itself.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
 			 errmsg("table \"%s.%s\" does not exist on this node", rel->schema, rel->name),

@@ -6,23 +6,35 @@
  *		A partitioned table comes with its partitions, those above before
  *		those below.  Where it is here, it stands for what is below it,
  *		whatever its partitions are here.
+ *
+ *		With CASCADE, what references the tables goes along.  Where TRUNCATE ran
+ *		its user had the right for each such table, but which those are may
+ *		differ here.  So a table that was not named goes along only if somebody
+ *		whose table was named may truncate it.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
+#include "catalog/dependency.h"
 #include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
+#include "commands/sequence.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
@@ -45,9 +57,13 @@ typedef struct Targets
 	List	   *logged;
 } Targets;
 
-static Oid	acting_owner(const Targets *targets, bool restarts);
+static Oid	acting_owner(const Targets *targets);
 static bool fires_triggers(Relation table);
+static void restart_sequences(const Targets *targets);
 static void add_referencing(Targets *targets);
+static void check_may_empty(const List *named, Relation table);
+static bool may_truncate(Oid owner, Relation table);
+static bool is_empty(Relation table);
 static Truncated *read_tables(BdrReader *reader, uint32 n);
 static bool is_done_above(const Truncated *tables, uint32 i);
 static bool add_target(Targets *targets, BdrRelation *rel);
@@ -67,6 +83,7 @@ bdr_truncate_apply(BdrReader *reader)
 	bool		restarts = (flags & BDR_TRUNCATE_RESTART) != 0;
 	Truncated  *tables;
 	Targets		targets = {NIL, NIL, NIL};
+	Oid			owner;
 	ListCell   *lc;
 
 	Assert(bdr_apply_is_flushed());
@@ -84,7 +101,14 @@ bdr_truncate_apply(BdrReader *reader)
 		return;
 	if (behavior == DROP_CASCADE)
 		add_referencing(&targets);
-	bdr_act_as(acting_owner(&targets, restarts));
+	owner = acting_owner(&targets);
+	/* who fires triggers may not own the sequences; restarting runs no code */
+	if (restarts && OidIsValid(owner))
+	{
+		restart_sequences(&targets);
+		restarts = false;
+	}
+	bdr_act_as(owner);
 	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior, restarts);
 	bdr_act_as(InvalidOid);
 	foreach(lc, targets.rels)
@@ -97,12 +121,11 @@ bdr_truncate_apply(BdrReader *reader)
 }
 
 /*
- * As whom the tables are truncated, which fires their triggers together and
- * restarts sequences.  Of several owners none may get the rights of another,
- * nor ours.
+ * As whom the tables are truncated, which fires their triggers together.  Of
+ * several owners none may get the rights of another, nor ours.
  */
 static Oid
-acting_owner(const Targets *targets, bool restarts)
+acting_owner(const Targets *targets)
 {
 	Relation	firing = NULL;
 	ListCell   *lc;
@@ -116,7 +139,7 @@ acting_owner(const Targets *targets, bool restarts)
 		return InvalidOid;
 	foreach(lc, targets->rels)
 	{
-		if (bdr_act_owner(lfirst(lc)) != bdr_act_owner(firing) && (restarts || fires_triggers(lfirst(lc))))
+		if (bdr_act_owner(lfirst(lc)) != bdr_act_owner(firing) && fires_triggers(lfirst(lc)))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot fire the TRUNCATE triggers of tables of several owners together"),
@@ -141,12 +164,29 @@ fires_triggers(Relation table)
 	return false;
 }
 
+static void
+restart_sequences(const Targets *targets)
+{
+	ListCell   *lc;
+	ListCell   *sequence;
+
+	foreach(lc, targets->relids)
+	{
+		foreach(sequence, getOwnedSequences(lfirst_oid(lc)))
+		{
+			LockRelationOid(lfirst_oid(sequence), AccessExclusiveLock);
+			ResetSequence(lfirst_oid(sequence));
+		}
+	}
+}
+
 /*
  * CASCADE takes what references the tables here, too.
  */
 static void
 add_referencing(Targets *targets)
 {
+	List	   *named = list_copy(targets->rels);
 	List	   *relids;
 
 	while ((relids = heap_truncate_find_FKs(targets->relids)) != NIL)
@@ -158,9 +198,66 @@ add_referencing(Targets *targets)
 			Relation	table = table_open(lfirst_oid(lc), AccessExclusiveLock);
 
 			CheckTableNotInUse(table, "TRUNCATE");
+			check_may_empty(named, table);
 			add_table(targets, table);
 		}
 	}
+}
+
+static void
+check_may_empty(const List *named, Relation table)
+{
+	ListCell   *lc;
+
+	foreach(lc, named)
+	{
+		if (may_truncate(((Relation) lfirst(lc))->rd_rel->relowner, table))
+			return;
+	}
+	if (!is_empty(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot truncate table \"%s.%s\" of role \"%s\"",
+						get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table),
+						GetUserNameFromId(table->rd_rel->relowner, false)),
+				 errdetail("It references what was truncated with CASCADE on node \"%s\", was not truncated there, and the owners of what was have no right to truncate it.",
+						   bdr_peer.name),
+				 errhint("Delete its rows here, or drop its foreign key, or grant TRUNCATE on it to the owner of a table that it references; replication then continues by itself.")));
+}
+
+/*
+ * That a superuser may do everything does not make others, who were granted
+ * TRUNCATE on his table, the same.
+ */
+static bool
+may_truncate(Oid owner, Relation table)
+{
+	if (superuser_arg(owner))
+		return superuser_arg(table->rd_rel->relowner);
+	return pg_class_aclcheck(RelationGetRelid(table), owner, ACL_TRUNCATE) == ACLCHECK_OK;
+}
+
+/*
+ * Partitions reference by themselves what their parent does.
+ */
+static bool
+is_empty(Relation table)
+{
+	Snapshot	snapshot;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	bool		found;
+
+	if (table->rd_rel->relkind != RELKIND_RELATION)
+		return true;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	slot = table_slot_create(table, NULL);
+	scan = table_beginscan(table, snapshot, 0, NULL);
+	found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return !found;
 }
 
 static Truncated *
@@ -213,13 +310,11 @@ add_target(Targets *targets, BdrRelation *rel)
 	}
 
 	if (!(rel->flags & BDR_RELATION_PARTITIONED) && rel->via_root)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot truncate partition \"%s.%s\" of table \"%s.%s\"",
-						rel->schema, rel->name, rel->root_schema, rel->root_name),
-				 errdetail("This node has no such partition and cannot tell which rows were in it on node \"%s\".",
-						   bdr_peer.name),
-				 errhint("Give the table a partition of that name with the same bounds here; replication then continues by itself.")));
+	{
+		bdr_missing_table(rel);
+		table_close(local, NoLock);
+		return true;
+	}
 	if (local->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		add_leaves(targets, local);
 	else

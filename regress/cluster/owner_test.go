@@ -108,7 +108,7 @@ func TestTriggersOfSeveralOwners(t *testing.T) {
 			t.Errorf("%s: %s", what, got)
 		}
 	}
-	stops("a sequence of another", "TRUNCATE parent, child RESTART IDENTITY", func() { b.Exec("ALTER TABLE child DISABLE TRIGGER fire") }, pgtest.Null)
-	b.Exec("ALTER TABLE child ENABLE ALWAYS TRIGGER fire", "ALTER TABLE parent ENABLE ALWAYS TRIGGER fire")
+	expect("a sequence of another", "TRUNCATE parent, child RESTART IDENTITY", "child as bob")
+	b.Exec("ALTER TABLE parent ENABLE ALWAYS TRIGGER fire")
 	stops("both fire", "TRUNCATE parent, child", func() { c.ExecAll("ALTER TABLE parent OWNER TO bob") }, "child as bob, parent as bob")
 }
