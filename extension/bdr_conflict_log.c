@@ -22,6 +22,7 @@
 #include "access/detoast.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -38,6 +39,7 @@
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "bdr.h"
@@ -78,6 +80,7 @@ enum
 	HISTORY_LOCAL_TUPLE_XMIN,
 	HISTORY_LOCAL_TUPLE_NODE_ID,
 	HISTORY_LOCAL_TUPLE_COMMIT_TIME,
+	HISTORY_RELOID_XMIN,
 	HISTORY_COLUMNS
 };
 
@@ -134,6 +137,7 @@ static char *value_text(BdrRelation *rel, TupleTableSlot *slot, int i);
 static char *node_text(uint32 node);
 static void write_row(BdrConflict *conflict, TupleTableSlot *applied);
 static void fill_row(BdrConflict *conflict, TupleTableSlot *applied, HistoryRow *row);
+static void fill_table(Oid relid, HistoryRow *row);
 static void fill_local(BdrConflict *conflict, HistoryRow *row);
 static void fill_version(const BdrVersion *version, HistoryRow *row);
 static void fill_key(BdrConflict *conflict, HistoryRow *row);
@@ -430,7 +434,7 @@ fill_row(BdrConflict *conflict, TupleTableSlot *applied, HistoryRow *row)
 	set_text(HISTORY_CONFLICT_TYPE, bdr_conflict_type_names[conflict->type], row);
 	set_text(HISTORY_CONFLICT_RESOLUTION, conflict->resolution, row);
 	set_text(HISTORY_CONFLICT_RULE, conflict->rule, row);
-	set_value(HISTORY_RELOID, ObjectIdGetDatum(rel->local_relid), row);
+	fill_table(rel->local_relid, row);
 	set_text(HISTORY_NSPNAME, rel->schema, row);
 	set_text(HISTORY_RELNAME, rel->name, row);
 	if (conflict->key != NULL)
@@ -440,6 +444,22 @@ fill_row(BdrConflict *conflict, TupleTableSlot *applied, HistoryRow *row)
 	if (conflict->local != NULL)
 		fill_local(conflict, row);
 	fill_version(&conflict->local_version, row);
+}
+
+/*
+ * The oid may be another table's one day.  Who made this one is told by its
+ * first rows in the catalogs, and that of a system column does not change.
+ */
+static void
+fill_table(Oid relid, HistoryRow *row)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(MinCommandIdAttributeNumber));
+
+	set_value(HISTORY_RELOID, ObjectIdGetDatum(relid), row);
+	if (!HeapTupleIsValid(tuple))
+		return;
+	set_value(HISTORY_RELOID_XMIN, TransactionIdGetDatum(HeapTupleHeaderGetRawXmin(tuple->t_data)), row);
+	ReleaseSysCache(tuple);
 }
 
 static void

@@ -23,7 +23,8 @@ CREATE TABLE bdr.conflict_history (
     apply_tuple json,
     local_tuple_xmin xid,
     local_tuple_node_id oid,
-    local_tuple_commit_time timestamptz
+    local_tuple_commit_time timestamptz,
+    reloid_xmin xid
 );
 ALTER TABLE bdr.conflict_history REPLICA IDENTITY FULL; -- a publication for all tables must not keep us from deleting
 COMMENT ON TABLE bdr.conflict_history IS 'conflicts that this node met while applying changes of its peers, and what it did';
@@ -52,13 +53,16 @@ $do$;
 
 -- Whether the current user may read the whole of a table; false when it is gone, or
 -- when row security restricts him.  A partition may be read through what it is a part of.
-CREATE FUNCTION bdr.internal_may_read(relation oid)
+-- Oids are used again: the table must be the one that transaction created_by made, which is
+-- told by a row of pg_attribute that stays as it was then.
+CREATE FUNCTION bdr.internal_may_read(relation oid, created_by xid)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (pg_catalog.has_table_privilege(relation, 'SELECT') AND NOT pg_catalog.row_security_active(relation))
+RETURN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = 'cmin' AND a.xmin = created_by)
+    AND ((pg_catalog.has_table_privilege(relation, 'SELECT') AND NOT pg_catalog.row_security_active(relation))
     OR EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(relation::pg_catalog.regclass) a
-        WHERE pg_catalog.has_table_privilege(a.relid, 'SELECT') AND NOT pg_catalog.row_security_active(a.relid));
-COMMENT ON FUNCTION bdr.internal_may_read(oid) IS 'internal: whether the current user may read every row of a table';
+        WHERE pg_catalog.has_table_privilege(a.relid, 'SELECT') AND NOT pg_catalog.row_security_active(a.relid)));
+COMMENT ON FUNCTION bdr.internal_may_read(oid, xid) IS 'internal: whether the current user may read every row of a table';
 
 -- Whether the current user has the rights of a role; false when there is no such role.
 CREATE FUNCTION bdr.internal_has_role(role name)
@@ -69,7 +73,7 @@ COMMENT ON FUNCTION bdr.internal_has_role(name) IS 'internal: whether the curren
 
 ALTER TABLE bdr.conflict_history ENABLE ROW LEVEL SECURITY;
 CREATE POLICY conflicts_of_readable_tables ON bdr.conflict_history FOR SELECT
-    USING ((SELECT bdr.internal_has_role('bdr_read_all_conflicts')) OR bdr.internal_may_read(reloid));
+    USING ((SELECT bdr.internal_has_role('bdr_read_all_conflicts')) OR bdr.internal_may_read(reloid, reloid_xmin));
 COMMENT ON POLICY conflicts_of_readable_tables ON bdr.conflict_history IS 'whoever may read the table may read its conflicts';
 
 -- No user data: whoever reads statistics sees all of it.
@@ -78,7 +82,7 @@ CREATE VIEW bdr.conflict_history_summary WITH (security_barrier) AS
            h.local_tuple_commit_time, h.remote_commit_time, h.conflict_type, h.conflict_resolution
     FROM bdr.conflict_history h
     WHERE (SELECT bdr.internal_has_role('bdr_read_all_stats') OR bdr.internal_has_role('bdr_read_all_conflicts'))
-       OR bdr.internal_may_read(h.reloid);
+       OR bdr.internal_may_read(h.reloid, h.reloid_xmin);
 COMMENT ON VIEW bdr.conflict_history_summary IS 'conflicts without the rows that they are about';
 
 CREATE TABLE bdr.node_log_config (
