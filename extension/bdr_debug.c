@@ -174,6 +174,7 @@ prepare_to_apply(void)
 		prepared = true;
 	}
 	bdr_apply_forget();
+	bdr_piece_forget();
 	bdr_relation_forget_all();
 	MemoryContextReset(bdr_change_context);
 	bdr_peer.name = "debug";

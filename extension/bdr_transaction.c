@@ -34,6 +34,7 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "replication/origin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -405,12 +406,13 @@ unit_reset(void)
 
 /*
  * What is applied so far stays; the next unit starts with what comes next.
- * Nothing must be pending.
+ * Nothing must be pending.  A session that plays a writer (bdr_debug.c) has no
+ * units.
  */
 void
 bdr_unit_close(void)
 {
-	if (bdr_xact.started)
+	if (bdr_xact.started && MyBgworkerEntry != NULL)
 		unit_begin_next();
 	else
 		unit_reset();

@@ -148,8 +148,27 @@ func damageAll(t *testing.T, n *pgtest.Node, kind damagedTable, relations []byte
 		for range *damagesMax {
 			apply(slices.Concat(relations, damage(random, change)))
 		}
+		for range *damagesMax / 5 {
+			apply(slices.Concat(relations, inPieces(random, damage(random, change))))
+			apply(slices.Concat(relations, damage(random, inPieces(random, change))))
+		}
 	}
 	t.Logf("%d damaged messages were refused, %d left values, %d values that are errors", refused, taken-len(changes), unreadable)
+}
+
+// inPieces cuts a message into PIECE messages.
+func inPieces(random *rand.Rand, message []byte) (pieces []byte) {
+	for rest, last := message[min(5, len(message)):], false; !last; {
+		n := random.IntN(len(rest) + 1)
+		last = n == len(rest) || random.IntN(10) == 0
+		piece := append([]byte{'P', 0, 0, 0, 0, message[0], 0}, rest[:n]...)
+		if last {
+			piece[6] = 1
+		}
+		binary.BigEndian.PutUint32(piece[1:], uint32(len(piece)-5))
+		pieces, rest = append(pieces, piece...), rest[n:]
+	}
+	return pieces
 }
 
 // lookAt makes the server's functions go through every value.
@@ -176,7 +195,7 @@ func damage(random *rand.Rand, message []byte) []byte {
 		case 3:
 			b[at] = byte(random.Uint32())
 		case 4:
-			b[at] = "nufsl\x00\xff"[random.IntN(7)]
+			b[at] = "nufsla\x00\xff"[random.IntN(8)]
 		case 5:
 			word := make([]byte, 4)
 			order := []binary.ByteOrder{binary.BigEndian, binary.LittleEndian}[random.IntN(2)]
