@@ -62,6 +62,14 @@ func (p *PeerRows) Closed() bool { return p.conn.IsClosed() }
 // Read answers f. It returns false while the peer itself does not show yet what
 // f's transaction wrote.
 func (p *PeerRows) Read(ctx context.Context, f hand.Fetch) (answer hand.Fetched, shown bool, err error) {
+	err = Transaction(ctx, p.conn, "READ ONLY", func() (err error) {
+		answer, shown, err = p.read(ctx, f)
+		return err
+	})
+	return answer, shown, err
+}
+
+func (p *PeerRows) read(ctx context.Context, f hand.Fetch) (answer hand.Fetched, shown bool, err error) {
 	q := newFetchQuery(f)
 	reader := p.conn.ExecParams(ctx, q.sql, q.values, q.types, q.forms, []int16{formText, formText, formBinary})
 	rows := 0

@@ -444,11 +444,15 @@ func (c *copySession) copySequences(ctx context.Context) error {
 		return err
 	}
 	defer hangUp(conn)
-	results, err := catalog.Over(conn).Run(ctx, catalog.SelectSequences())
-	if err != nil {
+	var sequences []catalog.Sequence
+	err = catalog.Transaction(ctx, conn, "READ ONLY", func() error {
+		results, err := catalog.Over(conn).Run(ctx, catalog.SelectSequences())
+		if err != nil {
+			return err
+		}
+		sequences, err = catalog.Sequences(results[0])
 		return err
-	}
-	sequences, err := catalog.Sequences(results[0])
+	})
 	if err != nil {
 		return err
 	}
