@@ -26,6 +26,7 @@
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
@@ -48,6 +49,7 @@
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
@@ -95,6 +97,9 @@ static void outermost(const Statement *s);
 static bool keeps_settings(Node *stmt);
 static void dispatch(const Statement *s);
 static Self act_as(Oid owner);
+static Self act_for(Relation rel);
+static bool has_trusted_types(TupleDesc desc);
+static bool is_trusted_type(Oid typid);
 static void act_back(const Self *self);
 static void copy_in(const Statement *s, CopyStmt *stmt);
 static void check_target(Relation rel);
@@ -220,6 +225,73 @@ act_as(Oid owner)
 	return self;
 }
 
+/*
+ * As who the code of a table runs.  A superuser's table may have types of
+ * others, whose checks are not a superuser's.
+ */
+static Self
+act_for(Relation rel)
+{
+	Oid			owner = bdr_act_owner(rel);
+	Self		self = act_as(owner);
+
+	if (!OidIsValid(owner) && !has_trusted_types(RelationGetDescr(rel)))
+		bdr_restore_code.trusted = self.trusted;
+	return self;
+}
+
+static bool
+has_trusted_types(TupleDesc desc)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (!attribute->attisdropped && !is_trusted_type(attribute->atttypid))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A superuser's, and so are those that it is made of.
+ */
+static bool
+is_trusted_type(Oid typid)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	FormData_pg_type type;
+	TupleDesc	row;
+	bool		trusted;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", typid);
+	type = *(Form_pg_type) GETSTRUCT(tuple);
+	ReleaseSysCache(tuple);
+	check_stack_depth();
+	if (typid < FirstNormalObjectId)
+		return true;
+	if (!superuser_arg(type.typowner) ||
+		(OidIsValid(type.typelem) && !is_trusted_type(type.typelem)))
+		return false;
+	switch (type.typtype)
+	{
+		case TYPTYPE_DOMAIN:
+			return is_trusted_type(type.typbasetype);
+		case TYPTYPE_RANGE:
+			return is_trusted_type(get_range_subtype(typid));
+		case TYPTYPE_MULTIRANGE:
+			return is_trusted_type(get_multirange_range(typid));
+		case TYPTYPE_COMPOSITE:
+			row = lookup_rowtype_tupdesc(typid, -1);
+			trusted = has_trusted_types(row);
+			ReleaseTupleDesc(row);
+			return trusted;
+		default:
+			return true;
+	}
+}
+
 static void
 act_back(const Self *self)
 {
@@ -268,7 +340,7 @@ static uint64
 fill(const Statement *s, CopyStmt *stmt, Relation rel)
 {
 	ParseState *pstate = make_parsestate(NULL);
-	Self		self = act_as(bdr_act_owner(rel));
+	Self		self = act_for(rel);
 	CopyFromState copy;
 	Quiet		quiet;
 	uint64		processed = 0;
@@ -370,7 +442,7 @@ validate_checks(RangeVar *name, List *checks)
 	Self		self;
 	ListCell   *cell;
 
-	self = act_as(bdr_act_owner(rel));
+	self = act_for(rel);
 	foreach(cell, checks)
 	{
 		AlterTableCmd *cmd = makeNode(AlterTableCmd);

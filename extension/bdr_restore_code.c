@@ -44,6 +44,7 @@ typedef struct Running
 	struct Running *outer;
 	bool		trusted;		/* a superuser's, called as a superuser */
 	bool		returns;		/* to this user when it ends */
+	bool		restricted;		/* by us */
 	bool		has_settings;	/* PostgreSQL has opened a level for them */
 	Oid			user;
 	int			context;
@@ -64,7 +65,7 @@ static void begin(Oid function);
 static void restrict_to(Running *this, Oid role);
 static void check_settings(HeapTuple tuple, Running *this);
 static void end(bool aborted);
-static void revert_settings(const Running *ended);
+static void revert_settings(void);
 static void accessed(ObjectAccessType type, Oid classid, Oid object, int sub, void *arg);
 static bool is_refused(Oid function);
 
@@ -147,6 +148,7 @@ static void
 restrict_to(Running *this, Oid role)
 {
 	SetUserIdAndSecContext(role, this->context | SECURITY_RESTRICTED_OPERATION);
+	this->restricted = true;
 	if (!this->has_settings)
 		this->guc_level = NewGUCNestLevel();
 }
@@ -196,18 +198,25 @@ end(bool aborted)
 		AtEOXact_GUC(false, this.guc_level);
 	if (this.returns)
 		SetUserIdAndSecContext(this.user, this.context);
-	if (this.has_settings)
-		revert_settings(&this);
+	if (this.restricted && this.has_settings)
+		revert_settings();
 }
 
 /*
  * What a function with settings of its own has set besides them stays.  The
- * statement's level takes it back, and is opened again.
+ * statement's level takes it back, and is opened again.  A level above it, of
+ * PostgreSQL or ours, will take it back itself.
  */
 static void
-revert_settings(const Running *ended)
+revert_settings(void)
 {
+	int			above;
+
 	if (running != NULL || bdr_restore_code.guc_level == 0)
+		return;
+	above = NewGUCNestLevel();
+	AtEOXact_GUC(false, above);
+	if (above != bdr_restore_code.guc_level + 1)
 		return;
 	AtEOXact_GUC(false, bdr_restore_code.guc_level);
 	bdr_restore_code.guc_level = NewGUCNestLevel();

@@ -38,6 +38,7 @@ var places = []string{
 	"CREATE TABLE u.indexed (id int PRIMARY KEY)",
 	"CREATE INDEX ON u.indexed (u.i(id), u.s(id)) WHERE u.f(id)",
 	"CREATE INDEX ON u.indexed (id) WHERE u.f(1)",
+	"CREATE INDEX ON u.indexed (u.g(id), u.definer(id))",
 	"CREATE TABLE u.rows (id int PRIMARY KEY)",
 	"CREATE FUNCTION u.row_is_good(u.rows) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM u.pay(); RETURN true; END $$",
 	"ALTER TABLE u.rows ADD CHECK (u.row_is_good(rows))",
@@ -71,6 +72,16 @@ var places = []string{
 	"ALTER TABLE u.triggered ENABLE ALWAYS TRIGGER fires",
 }
 
+// placesOfAdministrators are tables of a superuser that use what is a user's.
+var placesOfAdministrators = []string{
+	"CREATE TABLE public.admins (id int PRIMARY KEY, v u.d, w u.d[], CHECK (u.g(id)))",
+	"INSERT INTO public.admins VALUES (1, 1, '{1}')",
+	"CREATE INDEX ON public.admins (u.i(id), u.g(id)) WHERE u.g(id)",
+	"CREATE MATERIALIZED VIEW public.shown AS SELECT u.i(id), u.g(id) FROM public.admins",
+	"CREATE TABLE public.part PARTITION OF u.parts_of_f (CHECK (u.g(v))) FOR VALUES IN (100, 200)",
+	"INSERT INTO public.part VALUES (1, 100)",
+}
+
 // requireNoPayload fails the test if code of the ordinary role has done what
 // only a superuser can.
 func requireNoPayload(t *testing.T, nodes ...*pgtest.Node) {
@@ -94,6 +105,8 @@ func TestJoinRunsNobodysCode(t *testing.T) {
 	role.Exec(payloads...)
 	role.Exec(places...)
 	requireNoPayload(t, a)
+	a.Exec(placesOfAdministrators...) // who does that runs them
+	a.Exec("ALTER ROLE u NOSUPERUSER", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
 	c.Member(1)
 	requireNoPayload(t, a, b)
 	if ids := b.Value("SELECT string_agg(id::text, ',') FROM u.triggered"); ids != "1" {
@@ -118,14 +131,22 @@ func TestJoinNamesWhatItRefuses(t *testing.T) {
 	role.Exec("CREATE FUNCTION u.add(u.direct, int) RETURNS u.direct LANGUAGE sql AS $$ SELECT 1::u.direct $$",
 		"CREATE AGGREGATE u.total(int) (SFUNC = u.add, STYPE = u.direct, INITCOND = '1')",
 		"CREATE TABLE u.t (id int PRIMARY KEY)", "INSERT INTO u.t VALUES (1)")
+	a.Exec("CREATE TABLE public.admins (id int PRIMARY KEY, v u.direct)", "INSERT INTO public.admins VALUES (1)",
+		"SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
 	b.CreateNode()
 	b.Exec("SELECT bdr.join_node_group(join_target_dsn := '" + a.NodeDSN + "', wait_for_completion := false)")
-	pgtest.Eventually(t, replicated, "the join names the function", func() (bool, string) {
-		said := b.Value("SELECT coalesce(max(last_error), '') FROM bdr.join_progress")
-		return strings.Contains(said, "lo_from_bytea") && strings.Contains(said, "CREATE AGGREGATE u.total"), said
-	})
-	requireNoPayload(t, a, b)
+	refuses := func(where string) {
+		t.Helper()
+		pgtest.Eventually(t, replicated, "the join names the function in "+where, func() (bool, string) {
+			said := b.Value("SELECT coalesce(max(last_error), '') FROM bdr.join_progress")
+			return strings.Contains(said, "lo_from_bytea") && strings.Contains(said, where), said
+		})
+		requireNoPayload(t, a, b)
+	}
+	refuses("CREATE AGGREGATE u.total")
 	role.Exec("DROP AGGREGATE u.total(int)")
+	refuses("copy table public.admins")
+	a.Exec("DROP TABLE public.admins")
 	b.Exec("SELECT bdr.wait_for_join_completion()")
 	b.Wait(replicated, "SELECT count(*) FROM u.t", "1")
 	requireNoPayload(t, a, b)
