@@ -520,7 +520,7 @@ var (
 
 // onlyOfConnections are settings that background workers do not have, or get in
 // another way.
-var onlyOfConnections = []string{"client_encoding", "local_preload_libraries"}
+var onlyOfConnections = []string{"client_encoding", "local_preload_libraries", "tcp_user_timeout"}
 
 // The pinned settings of connections and of background workers are one list.
 func TestPinnedSettingsAreOneList(t *testing.T) {

@@ -58,6 +58,8 @@ static const Pinned common[] = {
 	{"xmloption", "content"},
 	{"xmlbinary", "base64"},
 	{"jit", "off"},
+	{"exit_on_error", "off"},
+	{"timezone_abbreviations", "Default"},
 };
 
 /* Each kind's differences. */

@@ -79,6 +79,11 @@ func connect(ctx context.Context, dsn string, purpose Purpose, applicationName s
 		config.DialFunc = asLines(config.DialFunc)
 	}
 	conn, err := connectPinned(ctx, dsn, config, purpose)
+	if err == nil && purpose == Replication {
+		if _, err = conn.Exec(ctx, unmoveSender).ReadAll(); err != nil {
+			_ = conn.Close(ctx)
+		}
+	}
 	if err != nil {
 		return nil, connectError(ctx, dsn, err)
 	}

@@ -60,7 +60,15 @@ var pinned = map[string]string{
 	"xmloption":                           "content",
 	"xmlbinary":                           "base64",
 	"jit":                                 "off",
+	"exit_on_error":                       "off",
+	"timezone_abbreviations":              "Default",
+	"tcp_user_timeout":                    "0",
 }
+
+// unmoveSender takes back what somebody has set for the database or the role
+// where the value of the configuration counts, which only the server knows.
+const unmoveSender = `SELECT pg_catalog.set_config(name, boot_val, false) FROM pg_catalog.pg_settings
+ WHERE name = 'wal_sender_timeout' AND source IN ('database', 'user', 'database user', 'global')`
 
 // pinnedFor are the differences.
 var pinnedFor = map[Purpose]map[string]string{

@@ -27,6 +27,8 @@ var movable = map[string]string{
 	"statement_timeout": "1", "lock_timeout": "1", "idle_in_transaction_session_timeout": "1", "idle_session_timeout": "1",
 	"client_encoding": "LATIN1", `"DateStyle"`: "'SQL, DMY'", "row_security": "off", "restrict_nonsystem_relation_kind": "''",
 	"standard_conforming_strings": "off", "quote_all_identifiers": "on", "transform_null_equals": "on", "jit_above_cost": "0",
+	"exit_on_error": "on", "local_preload_libraries": "missing", "wal_sender_timeout": "'1ms'", "tcp_user_timeout": "1",
+	"timezone_abbreviations": "'India'",
 }
 
 // TestSearchPathOfTheDatabase has the owner of the source's database lay names
@@ -64,7 +66,8 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 		}
 	}
 	clean := "-c role=none -c session_authorization=postgres -c default_transaction_read_only=off -c statement_timeout=0" +
-		" -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c client_encoding=UTF8"
+		" -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c client_encoding=UTF8" +
+		" -c local_preload_libraries= -c exit_on_error=off"
 	for _, n := range c.Nodes {
 		n.Options = clean // the test's own sessions
 		n.CloseSessions()
