@@ -25,6 +25,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "fmgr.h"
@@ -90,11 +91,25 @@ bdr_restore_code_forget(void)
 	memset(&bdr_restore_code, 0, sizeof(bdr_restore_code));
 }
 
-/* Every function that is not built in. */
+/*
+ * Not what is built in, nor what a superuser has in C: these are many calls of
+ * types and their indexes, and nothing to switch for.
+ */
 static bool
 needs_hook(Oid function)
 {
-	return true;
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc proc;
+	bool		needed;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	needed = (proc->prolang != ClanguageId && proc->prolang != INTERNALlanguageId) ||
+		!superuser_arg(proc->proowner);
+	ReleaseSysCache(tuple);
+	return needed ||
+		(next_needs_fmgr_hook != NULL && next_needs_fmgr_hook(function));
 }
 
 static void
