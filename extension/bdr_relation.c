@@ -86,6 +86,7 @@ static void make_slots(BdrRelation *rel, Relation local);
 static void map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row);
 static void map_constrained(BdrRelation *rel, Relation local);
 static bool index_is_usable(Relation index, const bool *allowed);
+static bool may_miss(Relation local, BdrLookup *lookup);
 static void make_keys(BdrLookup *lookup, Relation index);
 static void build_execution(BdrRelation *rel);
 static bool can_be_kept(BdrRelation *rel);
@@ -805,6 +806,8 @@ map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row)
 		make_keys(lookup, index);
 		index_close(index, NoLock);
 	}
+	if (may_miss(local, lookup))
+		bdr_scan_choose_index(local, lookup);
 	InitDirtySnapshot(lookup->dirty);
 }
 
@@ -940,6 +943,20 @@ bdr_relation_describe_local(BdrRelation *rel, Relation local)
 		if (rel->index_oids[i] == lookup->index)
 			make_keys(lookup, index);
 	}
+}
+
+/*
+ * Is there no index, or one that does not find NULLs?
+ */
+static bool
+may_miss(Relation local, BdrLookup *lookup)
+{
+	for (int i = 0; i < lookup->nkeys; i++)
+	{
+		if (!TupleDescAttr(RelationGetDescr(local), lookup->attnums[i] - 1)->attnotnull)
+			return true;
+	}
+	return !OidIsValid(lookup->index);
 }
 
 static void

@@ -245,10 +245,16 @@ typedef struct BdrLookup
 {
 	bool		usable;			/* false: a column is missing here */
 	bool	   *compare;		/* per local column: part of the search */
-	Oid			index;			/* InvalidOid: sequential scan */
+	Oid			index;			/* InvalidOid: see leading */
 	int			nkeys;
 	AttrNumber *attnums;
 	ScanKeyData *keys;
+
+	/* where that finds nothing: any index that leads to candidates */
+	Oid			leading;		/* InvalidOid: sequential scan */
+	int			nleading;
+	AttrNumber *leading_attnums;
+	ScanKeyData *leading_keys;
 
 	/* valid while the relation is open */
 	IndexScanDesc scan;
@@ -379,6 +385,7 @@ extern void bdr_tuple_fill_defaults(BdrRelation *rel, TupleTableSlot *slot);
 extern void bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *local);
 extern void bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old);
 extern bool bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
+extern void bdr_scan_choose_index(Relation local, BdrLookup *lookup);
 extern bool bdr_scan_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
 
 /* ---------------------------------------------------------------------
