@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "bdr.h"
+#include "bdr_apply.h"
 #include "bdr_catalog.h"
 #include "bdr_dropped.h"
 
@@ -35,7 +36,9 @@
 #define DROPPED_NSPNAME			1
 #define DROPPED_RELNAME			2
 #define DROPPED_TIME			3
-#define DROPPED_COLUMNS			3
+#define DROPPED_OWNER			4
+#define DROPPED_OWNER_SUPERUSER	5
+#define DROPPED_COLUMNS			5
 
 static object_access_hook_type previous_hook = NULL;
 
@@ -91,20 +94,29 @@ note(Oid relid)
 	Relation	catalog = bdr_catalog_open("dropped_table", RowExclusiveLock);
 	Datum		values[DROPPED_COLUMNS];
 	bool		nulls[DROPPED_COLUMNS] = {0};
+	Oid			owner = bdr_table_owner(relid);
 	NameData	schema;
 	NameData	name;
+	NameData	owner_name;
 
+	namestrcpy(&owner_name, GetUserNameFromId(owner, false));
 	namestrcpy(&schema, get_namespace_name(get_rel_namespace(relid)));
 	namestrcpy(&name, get_rel_name(relid));
 	values[DROPPED_NSPNAME - 1] = NameGetDatum(&schema);
 	values[DROPPED_RELNAME - 1] = NameGetDatum(&name);
 	values[DROPPED_TIME - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[DROPPED_OWNER - 1] = NameGetDatum(&owner_name);
+	values[DROPPED_OWNER_SUPERUSER - 1] = BoolGetDatum(superuser_arg(owner));
 	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog), values, nulls));
 	table_close(catalog, NoLock);
 }
 
+/*
+ * Was a table of that name, and of the owner that the peer's table has, dropped
+ * here?
+ */
 bool
-bdr_dropped_recently(const char *schema, const char *name)
+bdr_dropped_recently(const char *schema, const char *name, const BdrOwnerThere *there)
 {
 	Relation	catalog = bdr_catalog_open("dropped_table", AccessShareLock);
 	TimestampTz limit = GetCurrentTimestamp() - USECS_PER_DAY;
@@ -122,8 +134,11 @@ bdr_dropped_recently(const char *schema, const char *name)
 		bool		isnull;
 		Datum		nspname = heap_getattr(tuple, DROPPED_NSPNAME, RelationGetDescr(catalog), &isnull);
 		Datum		time = heap_getattr(tuple, DROPPED_TIME, RelationGetDescr(catalog), &isnull);
+		Datum		owner = heap_getattr(tuple, DROPPED_OWNER, RelationGetDescr(catalog), &isnull);
+		Datum		is_superuser = heap_getattr(tuple, DROPPED_OWNER_SUPERUSER, RelationGetDescr(catalog), &isnull);
 
-		found = strcmp(NameStr(*DatumGetName(nspname)), schema) == 0 && DatumGetTimestampTz(time) > limit;
+		found = strcmp(NameStr(*DatumGetName(nspname)), schema) == 0 && DatumGetTimestampTz(time) > limit &&
+			bdr_match_is_owner(NameStr(*DatumGetName(owner)), DatumGetBool(is_superuser), there);
 	}
 	systable_endscan(scan);
 	table_close(catalog, NoLock);

@@ -33,7 +33,6 @@ bool		bdr_match_table_owner = true;
 static void check_ours(BdrRelation *rel, Relation local);
 static void check_kind(BdrRelation *rel, Relation local);
 static void check_permanence(Relation local);
-static Oid	owner_of(Oid relid);
 static char *sql_name(Oid relid);
 
 /*
@@ -107,13 +106,13 @@ check_permanence(Relation local)
 void
 bdr_match_owner(Oid relid, const BdrOwnerThere *there)
 {
-	Oid			here = owner_of(relid);
+	Oid			here = bdr_table_owner(relid);
 	char	   *name;
 
-	if (!bdr_match_table_owner || !OidIsValid(here) || (there->is_superuser && superuser_arg(here)))
+	if (!OidIsValid(here))
 		return;
 	name = GetUserNameFromId(here, false);
-	if (strcmp(name, there->name) == 0)
+	if (bdr_match_is_owner(name, superuser_arg(here), there))
 	{
 		pfree(name);
 		return;
@@ -129,8 +128,18 @@ bdr_match_owner(Oid relid, const BdrOwnerThere *there)
 					 sql_name(relid))));
 }
 
-static Oid
-owner_of(Oid relid)
+/*
+ * Is an owner of this name as good as the peer's?
+ */
+bool
+bdr_match_is_owner(const char *name, bool is_superuser, const BdrOwnerThere *there)
+{
+	return !bdr_match_table_owner || (is_superuser && there->is_superuser) || strcmp(name, there->name) == 0;
+}
+
+/* InvalidOid: there is no such table. */
+Oid
+bdr_table_owner(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid			owner = InvalidOid;

@@ -122,7 +122,7 @@ bdr_missing_accept(BdrRelation *rel, TupleTableSlot *row)
 void
 bdr_missing_table(BdrRelation *rel)
 {
-	(void) decide(rel, BDR_TARGET_TABLE_MISSING, bdr_dropped_recently(rel->schema, rel->name), NULL);
+	(void) decide(rel, BDR_TARGET_TABLE_MISSING, bdr_dropped_recently(rel->schema, rel->name, &rel->owner_there), NULL);
 }
 
 /*

@@ -453,6 +453,8 @@ extern BdrRelation *bdr_apply_relation;
 /* Which tables match: bdr_match.c */
 extern void bdr_match_check(BdrRelation *rel, Relation local);
 extern void bdr_match_owner(Oid relid, const BdrOwnerThere *there);
+extern bool bdr_match_is_owner(const char *name, bool is_superuser, const BdrOwnerThere *there);
+extern Oid	bdr_table_owner(Oid relid);
 
 /* ---------------------------------------------------------------------
  * Partitioned tables

@@ -124,7 +124,9 @@ ALTER TABLE bdr.node_conflict_resolvers ENABLE ALWAYS TRIGGER resolvers_changed;
 CREATE TABLE bdr.dropped_table (
     nspname name NOT NULL,
     relname name NOT NULL,
-    drop_time timestamptz NOT NULL
+    drop_time timestamptz NOT NULL,
+    owner_name name NOT NULL,
+    owner_is_superuser boolean NOT NULL
 );
 CREATE INDEX dropped_table_relname_idx ON bdr.dropped_table (relname);
 ALTER TABLE bdr.dropped_table REPLICA IDENTITY FULL;
