@@ -48,6 +48,7 @@ static void append_varlena(BdrOutput *output, Datum value);
 static void append_converted(BdrOutput *output, const BdrSentColumn *column, Datum value);
 static void append_sized(BdrOutput *output, const char *data, Size size);
 static void append_large(BdrOutput *output, const char *data, Size size);
+static void append_bytes(BdrOutput *output, const char *data, Size size);
 static char *reserve(BdrOutput *output, Size size);
 static void deform(HeapTuple tuple, TupleDesc desc, BdrRow *row);
 static bool is_unsent(Datum value);
@@ -461,7 +462,7 @@ bdr_wire_write_unseen(BdrOutput *output, Oid relid, char what, const char *index
 		if (value == NULL)
 			continue;
 		pq_sendint32(buf, VARSIZE_ANY_EXHDR(value));
-		appendBinaryStringInfo(buf, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		append_bytes(output, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 	}
 	message_end(output);
 }
@@ -674,6 +675,15 @@ append_large(BdrOutput *output, const char *data, Size size)
 	to[sizeof(length)] = padding;
 	memset(to + sizeof(length) + 1, 0, padding);
 	buf->len += BDR_VALUE_ALIGNED_HEADER_BYTES + padding;
+
+	append_bytes(output, data, size);
+}
+
+/* Bytes that may lie in several pieces. */
+static void
+append_bytes(BdrOutput *output, const char *data, Size size)
+{
+	StringInfo	buf = &output->frame.bytes;
 
 	while (size > 0)
 	{

@@ -53,7 +53,7 @@
  *		FORGET 'F'   n x uint32 relid: RELATION comes again before the next
  *		             change of these; between transactions
  *		MESSAGE 'M'  uint64 LSN, rest content
- *		PIECE 'P'    uint8 kind (I U D), uint8 flags (1 = the last), rest bytes:
+ *		PIECE 'P'    uint8 kind (I U D N), uint8 flags (1 = the last), rest bytes:
  *		             the pieces of a message that is too large for a frame
  *		             follow each other, and their bytes are its body
  *

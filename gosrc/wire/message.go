@@ -49,8 +49,8 @@ var bodyBytesMin = [1 << 8]uint8{
 // pieceLast is the flag of the last piece of a message.
 const pieceLast = 1
 
-// isRow reports whether a message of this kind may come in pieces.
-func (k Kind) isRow() bool { return k == KindInsert || k == KindUpdate || k == KindDelete }
+// isLong reports whether a message of this kind may come in pieces.
+func (k Kind) isLong() bool { return k.isChange() && k != KindTruncate }
 
 // isChange reports whether a message of this kind counts in COMMIT.
 func (k Kind) isChange() bool {

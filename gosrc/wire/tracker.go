@@ -83,7 +83,7 @@ func (t *Tracker) step(kind Kind, e Event) error {
 // piece moves by one piece of a message; the message counts with the last.
 func (t *Tracker) piece(of Kind, flags uint8) error {
 	switch {
-	case !of.isRow():
+	case !of.isLong():
 		return fmt.Errorf("message %q in pieces", of)
 	case t.pieces != 0 && of != t.pieces:
 		return fmt.Errorf("piece of message %q among those of message %q", of, t.pieces)
