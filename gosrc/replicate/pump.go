@@ -80,7 +80,7 @@ type Writer interface {
 // conflicts. There is no queue between them: feed holds the one frame that it
 // has read and blocks in Apply until the socket takes it, so a writer that is
 // slow stops the reading, and TCP stops the sender. What is in memory for a
-// subscription is one frame (64 KB, or one row if that is larger), the read
+// subscription is one frame (64 KB, or up to 8 MB of a large row), the read
 // buffer of the connection and the kernel's socket buffers.
 //
 // Where it can, feed lends the writer the stream: then the writer reads the
