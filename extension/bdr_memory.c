@@ -252,6 +252,39 @@ newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constrain
 }
 
 /*
+ * All of a table.
+ */
+void
+bdr_memory_scan(Oid relid, Snapshot snapshot,
+				void (*visit) (void *arg, const BdrKept *kept, TransactionId writer), void *arg)
+{
+	Oid			index;
+	Relation	memory = open_table("remembered_version", AccessShareLock, &index);
+	TupleDesc	desc = RelationGetDescr(memory);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, BDR_VERSION_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(memory, index, true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		BdrKept		kept;
+		bool		isnull;
+
+		kept.index = *DatumGetName(heap_getattr(tuple, BDR_VERSION_INDEX_NAME, desc, &isnull));
+		kept.hash = DatumGetInt64(heap_getattr(tuple, BDR_VERSION_VALUE_HASH, desc, &isnull));
+		kept.key_values = heap_getattr(tuple, BDR_VERSION_KEY_VALUES, desc, &isnull);
+		kept.version.known = true;
+		kept.version.time = DatumGetTimestampTz(heap_getattr(tuple, BDR_VERSION_COMMIT_TIME, desc, &isnull));
+		kept.version.node = DatumGetObjectId(heap_getattr(tuple, BDR_VERSION_NODE_ID, desc, &isnull));
+		visit(arg, &kept, HeapTupleHeaderGetRawXmin(tuple->t_data));
+	}
+	systable_endscan(scan);
+	table_close(memory, NoLock);
+}
+
+/*
  * A transaction that rewrites a table cannot know yet when it commits.
  */
 static void

@@ -231,6 +231,7 @@ keep_versions(Oid relid, Oid transient)
 	rows.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	rows.scan = table_beginscan_strat(old, SnapshotAny, 0, NULL, true, false);
 	rows.graves = bdr_graves_open(table, current->first, current->local_node);
+	bdr_graves_convert_memory(rows.graves);
 	oldest = give_back(table, &rows);
 	bdr_graves_close(rows.graves);
 	table_endscan(rows.scan);

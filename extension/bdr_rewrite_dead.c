@@ -13,6 +13,9 @@
  *		for it.  Its constrained values are converted by their text, and where
  *		that fails there can be no row that means them.
  *
+ *		What was in the memory before is looked up by a hash of the values, and
+ *		so is entered again where that is another one for the new type.
+ *
  *		Expressions of indexes and types' functions run as the table's owner,
  *		in a security-restricted operation.
  *-------------------------------------------------------------------------
@@ -30,6 +33,7 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
@@ -108,6 +112,12 @@ static const struct
 	{"quote_all_identifiers", "off"},
 };
 
+typedef struct DeadRow
+{
+	HeapTuple	row;
+	HeapTupleHeader header;
+} DeadRow;
+
 static TransactionId ended_by(HeapTupleHeader header);
 static bool has_committed(TransactionId xid);
 static bool is_wanted(BdrGraves *graves, HeapTupleHeader header);
@@ -118,8 +128,11 @@ static Bitmapset *constrained_columns(BdrGraves *graves);
 static bool has_changed(BdrGraves *graves, int i);
 static void act_as_owner(BdrGraves *graves);
 static void act_as_before(BdrGraves *graves);
+static void convert_remembered(void *arg, const BdrKept *kept, TransactionId writer);
+static void enter_remembered(BdrGraves *graves, void *arg);
 static void bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header);
-static void try_to_bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header);
+static void bury_any_row(BdrGraves *graves, void *arg);
+static void try_to(void (*convert) (BdrGraves *graves, void *arg), BdrGraves *graves, void *arg);
 static bool is_about_the_row(int sqlerrcode);
 static void store_row(BdrGraves *graves, HeapTuple row);
 static Datum convert(BdrGraves *graves, int i, Datum value);
@@ -144,6 +157,27 @@ bdr_graves_open(Relation table, CommandId first, uint32 local_node)
 	return graves;
 }
 
+/*
+ * What the memory has of the table, for the columns as they are now.
+ */
+void
+bdr_graves_convert_memory(BdrGraves *graves)
+{
+	Snapshot	snapshot;
+	MemoryContext old;
+
+	if (!graves->is_open)
+		open_table(graves);
+	if (!graves->converts)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	old = MemoryContextSwitchTo(graves->row_context);
+	bdr_memory_scan(graves->rel.local_relid, snapshot, convert_remembered, graves);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(graves->row_context);
+	UnregisterSnapshot(snapshot);
+}
+
 void
 bdr_graves_add(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
 {
@@ -151,14 +185,14 @@ bdr_graves_add(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
 
 	if (!is_wanted(graves, header))
 		return;
-	old = MemoryContextSwitchTo(graves->context);
 	if (!graves->is_open)
 		open_table(graves);
+	old = MemoryContextSwitchTo(graves->context);
 	if (hash_get_num_entries(graves->newest) >= GRAVES_VERSIONS_MAX)
 		write_all(graves);
 	MemoryContextSwitchTo(graves->row_context);
 	if (graves->converts)
-		try_to_bury_row(graves, row, header);
+		try_to(bury_any_row, graves, &(DeadRow) {row, header});
 	else
 		bury_row(graves, row, header);
 	ExecClearTuple(graves->slot);
@@ -230,6 +264,7 @@ static void
 open_table(BdrGraves *graves)
 {
 	HASHCTL		control = {.keysize = sizeof(((Grave *) NULL)->key), .entrysize = sizeof(Grave), .hcxt = graves->context};
+	MemoryContext old = MemoryContextSwitchTo(graves->context);
 	int			i = -1;
 
 	act_as_owner(graves);
@@ -242,6 +277,7 @@ open_table(BdrGraves *graves)
 	graves->slot = MakeSingleTupleTableSlot(graves->rel.desc, &TTSOpsVirtual);
 	graves->newest = hash_create("bdr graves", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	graves->is_open = true;
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -384,12 +420,19 @@ bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
 	bury(graves, header, true);
 }
 
+static void
+bury_any_row(BdrGraves *graves, void *arg)
+{
+	DeadRow    *dead = arg;
+
+	bury_row(graves, dead->row, dead->header);
+}
+
 /*
- * The same, of a row whose values may not be of the new types.  Then no row
- * can mean it.
+ * Values may not be of the new types.  Then no row can mean them.
  */
 static void
-try_to_bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
+try_to(void (*convert) (BdrGraves *graves, void *arg), BdrGraves *graves, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -398,7 +441,7 @@ try_to_bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		bury_row(graves, row, header);
+		convert(graves, arg);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -537,6 +580,48 @@ take_version(BdrGraves *graves, TransactionId xid, BdrVersion *newest)
 	};
 	else
 		bdr_conflict_committed_version(xid, graves->local_node, newest);
+}
+
+/* ---------------------------------------------------------------------
+ * What was remembered before
+ * ---------------------------------------------------------------------
+ */
+static void
+convert_remembered(void *arg, const BdrKept *kept, TransactionId writer)
+{
+	BdrGraves  *graves = arg;
+	BdrKept		converted = *kept;
+
+	CHECK_FOR_INTERRUPTS();
+	if (kept->version.time == BDR_VERSION_TIME_OWN)
+		take_version(graves, writer, &converted.version);
+	if (converted.version.known)
+		try_to(enter_remembered, graves, &converted);
+}
+
+/*
+ * What is older than the change of the type goes as it would have.
+ */
+static void
+enter_remembered(BdrGraves *graves, void *arg)
+{
+	BdrKept    *kept = arg;
+	int64		before = kept->hash;
+	BdrConstraint constraint;
+	Datum	   *texts;
+	bool	   *nulls;
+	char	   *values[INDEX_MAX_KEYS];
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(kept->key_values), TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
+	for (int i = 0; i < n && i < INDEX_MAX_KEYS; i++)
+		values[i] = nulls[i] ? NULL : TextDatumGetCString(texts[i]);
+	if (n > INDEX_MAX_KEYS ||
+		!bdr_constraint_of_texts(&constraint, &graves->rel, graves->lookup, NameStr(kept->index), n, values))
+		return;
+	kept->hash = bdr_memory_values(&constraint, &kept->key_values);
+	if (kept->hash != before)
+		write_one(graves, kept);
 }
 
 /* ---------------------------------------------------------------------

@@ -20,6 +20,9 @@ typedef struct BdrGraves BdrGraves;
 /* table has its new rows and indexes; first is the first command of the ALTER. */
 extern BdrGraves *bdr_graves_open(Relation table, CommandId first, uint32 local_node);
 
+/* Columns may have got other types. */
+extern void bdr_graves_convert_memory(BdrGraves *graves);
+
 /* A row of the old file that is not visible; header is a stable copy of its own. */
 extern void bdr_graves_add(BdrGraves *graves, HeapTuple row, HeapTupleHeader header);
 extern void bdr_graves_close(BdrGraves *graves);

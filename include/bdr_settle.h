@@ -154,6 +154,8 @@ extern void bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId 
 extern int64 bdr_memory_values(BdrConstraint *constraint, Datum *values);
 extern Relation bdr_memory_open(CatalogIndexState *indexes);
 extern void bdr_memory_keep(Relation memory, CatalogIndexState indexes, Oid relid, const BdrKept *kept);
+extern void bdr_memory_scan(Oid relid, Snapshot snapshot,
+							void (*visit) (void *arg, const BdrKept *kept, TransactionId writer), void *arg);
 extern void bdr_memory_close(Relation memory, CatalogIndexState indexes);
 extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest);
 extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);

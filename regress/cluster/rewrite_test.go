@@ -27,6 +27,7 @@ func TestRewrite(t *testing.T) {
 			})
 		}
 	}
+	t.Run("remembered_before", func(t *testing.T) { testRewriteRemembered(t, c.For(t)) })
 	t.Run("horizon", func(t *testing.T) { testRewriteHorizon(t, c.For(t)) })
 }
 
@@ -194,6 +195,28 @@ func testRewriteDefeat(t *testing.T, c *pgtest.Cluster, table, rewrite string, d
 	third.Exec(strings.Split(rewrite, "; ")...)
 	c.RequireConverged()
 	b.Wait(resumeLimit, in("SELECT count(*) FROM %[1]s WHERE v = 'late'"), "0")
+	requireForgotten(c)
+}
+
+// A deletion that came before its row is in the memory, under a value of the type
+// that the key had.
+func testRewriteRemembered(t *testing.T, c *pgtest.Cluster) {
+	a, b, third := c.Nodes[0], c.Nodes[1], c.Nodes[2]
+	c.ExecAll("CREATE TABLE r (id int PRIMARY KEY, u int UNIQUE, v text)")
+	dropAfter(t, c, "r")
+	heal := cut(t, b, a)
+	a.Exec("INSERT INTO r VALUES (1, 1, 'late'), (2, 70, 'late')")
+	third.Wait(resumeLimit, "SELECT count(*) FROM r", "2")
+	third.Exec("DELETE FROM r WHERE id = 1", "UPDATE r SET u = 71 WHERE id = 2", "DELETE FROM r WHERE id = 2")
+	b.Wait(resumeLimit, "SELECT string_agg(key_values::text, '') FROM bdr.remembered_version WHERE relation = 'r'::regclass AND index_name = ''", "{1}")
+	third.Exec("INSERT INTO r VALUES (3, 3, 'done')")
+	b.Wait(resumeLimit, "SELECT string_agg(id || v, ' ') FROM r", "3done")
+	for _, n := range []*pgtest.Node{b, a, third} {
+		n.Exec("ALTER TABLE r ALTER id TYPE text, ALTER u TYPE numeric", "ALTER TABLE r ALTER id TYPE varchar(20)")
+	}
+	heal()
+	c.RequireConverged()
+	b.Wait(resumeLimit, "SELECT string_agg(id || v, ' ') FROM r", "3done")
 	requireForgotten(c)
 }
 
