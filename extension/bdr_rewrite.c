@@ -50,6 +50,7 @@ typedef struct Statement
 	CommandId	first;			/* its first command */
 	Oid			table;			/* that is being rewritten; InvalidOid: none */
 	Oid			transient;		/* stands for the new file of it, and then the old */
+	CommandId	began;			/* what the rewrite sees of this transaction */
 	Oid			local_node;
 } Statement;
 
@@ -180,6 +181,7 @@ begin(Oid relid)
 		{
 			current->table = table;
 			current->transient = relid;
+			current->began = GetCurrentCommandId(false);
 			synchronize_seqscans = false;
 		}
 		table_close(old, NoLock);
@@ -228,7 +230,9 @@ keep_versions(Oid relid, Oid transient)
 	OldRows		rows;
 	TransactionId oldest;
 
+	/* our own copy; expressions that are computed may have changed the table */
 	rows.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	rows.snapshot->curcid = current->began;
 	rows.scan = table_beginscan_strat(old, SnapshotAny, 0, NULL, true, false);
 	rows.graves = bdr_graves_open(table, current->first, current->local_node);
 	bdr_graves_convert_memory(rows.graves);
@@ -408,6 +412,5 @@ bad_order(Relation table)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot rewrite table \"%s\"", RelationGetRelationName(table)),
-			 errdetail("The rows of the new file do not follow those of the old one, so who wrote them would be lost."),
-			 errhint("Do not change the table in expressions that the command computes.")));
+			 errdetail("The rows of the new file do not follow those of the old one, so who wrote them would be lost.")));
 }

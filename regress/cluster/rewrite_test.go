@@ -12,7 +12,8 @@ import (
 // gives all rows its own transaction and drops the dead ones, and so made every
 // row newer than what was on its way, and forgot deletions.
 func TestRewrite(t *testing.T) {
-	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(quickWatermarks))
+	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(map[string]string{
+		"bdr.watermark_interval": "100ms", "autovacuum": "off", "shared_buffers": "8MB"}))
 	t.Run("open_while_others_write", func(t *testing.T) { testRewriteOpen(t, c.For(t)) })
 	for i, r := range rewrites {
 		t.Run("late_changes/"+r.name, func(t *testing.T) { testRewriteLate(t, c.For(t), fmt.Sprintf("late%d", i), r) })
@@ -28,6 +29,7 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 	t.Run("remembered_before", func(t *testing.T) { testRewriteRemembered(t, c.For(t)) })
+	t.Run("scans_are_synchronized", func(t *testing.T) { testRewriteSynchronized(t, c.For(t)) })
 	t.Run("horizon", func(t *testing.T) { testRewriteHorizon(t, c.For(t)) })
 }
 
@@ -218,6 +220,42 @@ func testRewriteRemembered(t *testing.T, c *pgtest.Cluster) {
 	c.RequireConverged()
 	b.Wait(resumeLimit, "SELECT string_agg(id || v, ' ') FROM r", "3done")
 	requireForgotten(c)
+}
+
+// The server begins to read a large table where another scan is, but the rows of
+// the old file and the new one must come in the same order.
+func testRewriteSynchronized(t *testing.T, c *pgtest.Cluster) {
+	b := c.Nodes[1]
+	c.ExecAll("CREATE EXTENSION IF NOT EXISTS amcheck", "CREATE TABLE s (id int PRIMARY KEY, n int)")
+	dropAfter(t, c, "s")
+	for i := range 10 {
+		b.Exec(fmt.Sprintf("INSERT INTO s SELECT %d * 10000 + i, i FROM generate_series(1, 10000) i", i))
+	}
+	const writers = "SELECT string_agg(xmin || ': ' || id / 10000 || ' ' || n, ', ' ORDER BY id) FROM s WHERE id % 1000 = 1"
+	before := b.Value(writers)
+	user := b.Session()
+	for _, sql := range []string{"BEGIN", "DECLARE c CURSOR FOR SELECT * FROM s", "FETCH 50000 FROM c", "COMMIT"} {
+		_, err := results(user, sql)
+		b.Must(err)
+	}
+	if first := b.Value("SELECT id > 10000 FROM s LIMIT 1"); first != "t" {
+		t.Fatal("scans are not synchronized")
+	}
+	b.Exec("ALTER TABLE s ALTER n TYPE bigint")
+	if after := b.Value(writers); after != before {
+		t.Errorf("rows have other writers: %.200s..., before %.200s...", after, before)
+	}
+	if b.Value("SHOW synchronize_seqscans") != "on" {
+		t.Error("scans are not synchronized any more")
+	}
+	b.Must(b.Kill9())
+	b.Must(b.Start())
+	if after := b.Value(writers); after != before {
+		t.Errorf("after a crash rows have other writers: %.200s..., before %.200s...", after, before)
+	}
+	if got := b.Value("SELECT count(*) FROM verify_heapam('s')"); got != "0" {
+		t.Errorf("after a crash verify_heapam finds %s faults", got)
+	}
 }
 
 // Rows keep transactions that are older than the rewrite, and VACUUM and the
