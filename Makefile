@@ -12,8 +12,8 @@ BDR_VERSION = 0.1.0
 
 EXTENSION = bdr
 MODULE_big = bdr
+SHARED_OBJS = extension/bdr_catalog.o extension/bdr_form.o
 OUTPUT_OBJS = $(addprefix extension/bdr_,output.o sent.o sent_owner.o wire.o sender.o stopping.o seen_output.o unseen_output.o)
-BOTH_OBJS = extension/bdr_catalog.o
 OBJS = $(filter-out $(OUTPUT_OBJS),$(patsubst %.c,%.o,$(sort $(wildcard extension/*.c))))
 DATA_built = bdr--$(BDR_VERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/include
@@ -46,8 +46,8 @@ all: bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX)
 
 $(OBJS) $(OUTPUT_OBJS): $(wildcard include/*.h)
 
-bdr_output$(DLSUFFIX): $(OUTPUT_OBJS) $(BOTH_OBJS)
-	$(CC) $(CFLAGS) $(OUTPUT_OBJS) $(BOTH_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
+bdr_output$(DLSUFFIX): $(OUTPUT_OBJS) $(SHARED_OBJS)
+	$(CC) $(CFLAGS) $(OUTPUT_OBJS) $(SHARED_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # cgo writes a header beside the library; nothing of ours reads it.
 bdr_go$(DLSUFFIX): $(GO_SOURCES)

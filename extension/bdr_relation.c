@@ -41,6 +41,7 @@
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -54,6 +55,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_form.h"
 #include "bdr_owner.h"
 #include "bdr_row_version.h"
 #include "bdr_wire.h"
@@ -81,6 +83,7 @@ static Relation open_local(BdrRelation *rel, LOCKMODE lockmode);
 static void map_relation(BdrRelation *rel, Relation local);
 static void map_column(BdrRelation *rel, BdrColumn *column);
 static void map_conversion(BdrRelation *rel, BdrColumn *column);
+static void check_form(BdrRelation *rel, BdrColumn *column);
 static void describe_table(BdrRelation *rel, Relation local);
 static void make_slots(BdrRelation *rel, Relation local);
 static void map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row);
@@ -649,9 +652,8 @@ map_column(BdrRelation *rel, BdrColumn *column)
 /*
  * How the bytes of this column become a local value.
  *
- * Type oids are the same everywhere for built-in types only, and the sender
- * uses the internal and the send/recv form only for those.  A domain's values
- * are those of its base type; bdr_check_domains looks at them afterwards.
+ * A domain's values are those of its base type; bdr_check_domains looks at
+ * them afterwards.
  */
 static void
 map_conversion(BdrRelation *rel, BdrColumn *column)
@@ -668,11 +670,9 @@ map_conversion(BdrRelation *rel, BdrColumn *column)
 	column->local_typmod = typmod;
 	column->typeid = column->type;
 	column->check = NULL;
+	check_form(rel, column);
 	if (column->format == BDR_FORMAT_TEXT)
 		column->conversion = BDR_CONVERT_INPUT;
-	else if (column->type >= FirstUnpinnedObjectId || !get_typisdefined(column->type))
-		bdr_frame_error("Column \"%s\" of relation \"%s.%s\" has type %u, which is not built in.",
-						column->name, rel->schema, rel->name, column->type);
 	else if (column->format == BDR_FORMAT_INTERNAL)
 		column->conversion = same ? BDR_CONVERT_NONE : BDR_CONVERT_INTERNAL_TEXT;
 	else
@@ -691,15 +691,34 @@ map_conversion(BdrRelation *rel, BdrColumn *column)
 	getTypeInputInfo(base, &function, &column->input_param);
 	fmgr_info(function, &column->input);
 
+	column->fit.fn_oid = InvalidOid;
+	if (column->conversion == BDR_CONVERT_NONE && typmod >= 0 &&
+		find_typmod_coercion_function(base, &function) == COERCION_PATH_FUNC)
+		fmgr_info(function, &column->fit);
 	if (column->format == BDR_FORMAT_INTERNAL)
 	{
 		get_typlenbyvalalign(column->type, &column->typlen, &column->typbyval, &column->typalign);
 		if (column->typlen != column->attlen)
 			bdr_frame_error("Column \"%s\" of relation \"%s.%s\" has length %d instead of %d.",
 							column->name, rel->schema, rel->name, column->attlen, column->typlen);
-		if (column->typlen == -1)
-			column->check = bdr_check_make(column->type);
+		column->check = bdr_check_make(column->type);
 	}
+}
+
+/*
+ * A type comes in the form that it has here, or in a plainer one.  What a peer
+ * says about the length and the name of a type is not used.
+ */
+static void
+check_form(BdrRelation *rel, BdrColumn *column)
+{
+	char		best = column->format == BDR_FORMAT_TEXT ? BDR_FORMAT_TEXT :
+		bdr_form_best(column->type, column->typmod);
+
+	if (best != column->format && best != BDR_FORMAT_INTERNAL)
+		bdr_frame_error("Column \"%s\" of relation \"%s.%s\" comes in form \"%c\", in which type %s (%u) is not taken.",
+						column->name, rel->schema, rel->name, column->format,
+						format_type_extended(column->type, -1, FORMAT_TYPE_ALLOW_INVALID), column->type);
 }
 
 /* In a writer. */

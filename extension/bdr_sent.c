@@ -28,6 +28,7 @@
 
 #include "bdr_compat.h"
 #include "bdr_catalog.h"
+#include "bdr_form.h"
 #include "bdr_output.h"
 
 #define BDR_SCHEMA				"bdr"
@@ -49,9 +50,7 @@ static void relation_build_columns(BdrOutput *output, BdrSentRelation *sent,
 static void relation_build_column(BdrOutput *output, BdrSentRelation *sent,
 								  Form_pg_attribute att);
 static void relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf);
-static char column_format(const BdrOutput *output, Oid base_type);
-static bool holds_oids(Oid type);
-static bool needs_parsing(Oid type);
+static char column_format(const BdrOutput *output, Oid base_type, int32 typmod);
 static void remember_type(BdrSentRelation *sent, Oid type);
 
 static void relation_forget(BdrOutput *output, BdrSentRelation *sent);
@@ -265,14 +264,15 @@ relation_build_column(BdrOutput *output, BdrSentRelation *sent,
 					  Form_pg_attribute att)
 {
 	BdrSentColumn *column = &sent->columns[sent->ncolumns++];
-	Oid			base_type = getBaseType(att->atttypid);
+	int32		typmod = att->atttypmod;
+	Oid			base_type = getBaseTypeAndTypmod(att->atttypid, &typmod);
 	Oid			function = InvalidOid;
 	bool		is_varlena;
 
 	column->index = att->attnum - 1;
 	column->byval = att->attbyval;
 	column->length = att->attlen;
-	column->format = column_format(output, base_type);
+	column->format = column_format(output, base_type, typmod);
 	if (column->format == BDR_FORMAT_BINARY)
 		getTypeBinaryOutputInfo(base_type, &function, &is_varlena);
 	else if (column->format == BDR_FORMAT_TEXT)
@@ -284,94 +284,21 @@ relation_build_column(BdrOutput *output, BdrSentRelation *sent,
 }
 
 /*
- * The form in which a column travels.  Internal and send/recv form are for
- * types that are the same object on every server; a value that holds OIDs of
- * anything else means nothing elsewhere and goes as text, with names.  Internal
- * form is for types whose values the receiver can check.
+ * The form in which a column travels.  Without internal form, OIDs above
+ * FirstGenbkiObjectId are not the same either: they are drawn anew in each
+ * major version.
  */
 static char
-column_format(const BdrOutput *output, Oid base_type)
+column_format(const BdrOutput *output, Oid base_type, int32 typmod)
 {
 	Oid			element = get_element_type(base_type);
-	char		format = output->best_format;
-	Oid			pinned_max;
-	HeapTuple	tuple;
-	Form_pg_type form;
-	bool		is_plain;
-	bool		has_send;
+	char		best = bdr_form_best(base_type, typmod);
 
-	if (!OidIsValid(element))
-		element = base_type;
-
-	/* OIDs above FirstGenbkiObjectId are drawn anew in each major version. */
-	pinned_max = output->best_format == BDR_FORMAT_INTERNAL ?
-		FirstUnpinnedObjectId : FirstGenbkiObjectId;
-	if (base_type >= pinned_max || element >= pinned_max || holds_oids(element) ||
-		get_typtype(element) == TYPTYPE_COMPOSITE)
+	if (best == BDR_FORMAT_TEXT || output->best_format == BDR_FORMAT_INTERNAL)
+		return best;
+	if (base_type >= FirstGenbkiObjectId || element >= FirstGenbkiObjectId)
 		return BDR_FORMAT_TEXT;
-	if (needs_parsing(element))
-		format = BDR_FORMAT_BINARY;
-
-	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base_type));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for type %u", base_type);
-	form = (Form_pg_type) GETSTRUCT(tuple);
-	is_plain = form->typtype == TYPTYPE_BASE || form->typtype == TYPTYPE_RANGE ||
-		form->typtype == TYPTYPE_MULTIRANGE;
-	has_send = OidIsValid(form->typsend) && OidIsValid(form->typreceive);
-	ReleaseSysCache(tuple);
-
-	if (!is_plain || (format == BDR_FORMAT_BINARY && !has_send))
-		return BDR_FORMAT_TEXT;
-	return format;
-}
-
-static bool
-holds_oids(Oid type)
-{
-	switch (type)
-	{
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGCLASSOID:
-		case REGCOLLATIONOID:
-		case REGTYPEOID:
-		case REGROLEOID:
-		case REGNAMESPACEOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case ACLITEMOID:
-		case PG_NODE_TREEOID:
-		case PG_NDISTINCTOID:
-		case PG_DEPENDENCIESOID:
-		case PG_MCV_LISTOID:
-		case PG_BRIN_BLOOM_SUMMARYOID:
-		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
-			return true;
-		default:
-			return false;
-	}
-}
-
-/*
- * Rare types with an inside that only their receive function knows how to
- * check; for the others there is extension/bdr_check.c.
- */
-static bool
-needs_parsing(Oid type)
-{
-	switch (type)
-	{
-		case TSQUERYOID:
-		case JSONPATHOID:
-		case PG_SNAPSHOTOID:
-		case TXID_SNAPSHOTOID:
-			return true;
-		default:
-			return false;
-	}
+	return BDR_FORMAT_BINARY;
 }
 
 /* The server's own types never change. */

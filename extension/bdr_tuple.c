@@ -8,7 +8,7 @@
  *		frame or bdr_change_context goes away.
  *
  *		Nothing here trusts the bytes: lengths are checked against the
- *		frame, headers against lengths.
+ *		frame, headers against lengths, and the inside by bdr_check.c.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -34,9 +34,10 @@
 static void read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlot *slot, bool is_new);
 static Datum convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
 static Datum internal_value(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
+static void unsound_value(const BdrColumn *column) pg_attribute_noreturn();
+static Datum fit_value(BdrColumn *column, Datum value);
 static Datum fixed_value(BdrColumn *column, const char *bytes);
 static Datum varlena_value(BdrColumn *column, const char *bytes, uint32 len);
-static void check_varlena(BdrColumn *column, const struct varlena *value);
 static Datum receive_value(BdrColumn *column, const char *bytes, uint32 len, int32 typmod);
 static Datum input_text(BdrColumn *column, char *text);
 static char *copy_text(BdrColumn *column, const char *bytes, uint32 len);
@@ -146,7 +147,8 @@ convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
 	switch (column->conversion)
 	{
 		case BDR_CONVERT_NONE:
-			return internal_value(column, kind, bytes, len);
+			value = internal_value(column, kind, bytes, len);
+			return OidIsValid(column->fit.fn_oid) ? fit_value(column, value) : value;
 		case BDR_CONVERT_INTERNAL_TEXT:
 			value = internal_value(column, kind, bytes, len);
 			return input_text(column, OutputFunctionCall(&column->output, value));
@@ -165,11 +167,31 @@ internal_value(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
 {
 	if ((kind == BDR_VALUE_FIXED) != (column->typlen > 0))
 		bdr_frame_error("Column \"%s\" has a value of kind %u.", column->name, kind);
-	if (kind == BDR_VALUE_FIXED)
-		return fixed_value(column, bytes);
-	if (column->typlen == -1)
+	if (kind != BDR_VALUE_FIXED)
 		return varlena_value(column, bytes, len);
-	return CStringGetDatum(copy_text(column, bytes, len));
+	if (column->check != NULL && !bdr_check_fixed(column->check, bytes, len))
+		unsound_value(column);
+	return fixed_value(column, bytes);
+}
+
+static void
+unsound_value(const BdrColumn *column)
+{
+	bdr_frame_error("Column \"%s\" has bytes that are no value of type %s.",
+					column->name, format_type_be(column->typeid));
+}
+
+/*
+ * Keep to the type modifier, as an assignment would: what is too long is an
+ * error.  The peer says that it has the same one, so there is nothing to do.
+ */
+static Datum
+fit_value(BdrColumn *column, Datum value)
+{
+	if (bdr_check_fits(column->typeid, column->local_typmod, value))
+		return value;
+	/* those with two arguments take no notice of the third */
+	return FunctionCall3(&column->fit, value, Int32GetDatum(column->local_typmod), BoolGetDatum(false));
 }
 
 static Datum
@@ -186,9 +208,6 @@ fixed_value(BdrColumn *column, const char *bytes)
 		switch (column->typlen)
 		{
 			case 1:
-				if (column->typeid == BOOLOID && (uint8) *bytes > 1)
-					bdr_frame_error("Column \"%s\" has the truth value %u.",
-									column->name, (uint8) *bytes);
 				return CharGetDatum(*bytes);
 			case 2:
 				memcpy(&v2, bytes, sizeof(v2));
@@ -201,8 +220,6 @@ fixed_value(BdrColumn *column, const char *bytes)
 				return Int64GetDatum(v8);
 		}
 	}
-	if (column->typeid == NAMEOID && memchr(bytes, '\0', NAMEDATALEN) == NULL)
-		bdr_frame_error("Column \"%s\" has a name without an end.", column->name);
 	if ((char *) att_align_nominal(bytes, column->typalign) == bytes)
 		return PointerGetDatum(bytes);
 	copy = palloc(column->typlen);
@@ -240,22 +257,9 @@ varlena_value(BdrColumn *column, const char *bytes, uint32 len)
 			bdr_frame_error("Column \"%s\" has a value of %u bytes with another length inside.",
 							column->name, len);
 	}
-	check_varlena(column, value);
+	if (column->check != NULL && !bdr_check_value(column->check, value))
+		unsound_value(column);
 	return PointerGetDatum(value);
-}
-
-/*
- * The inside of a value.  Numbers are frequent, and long ones need no look.
- */
-static void
-check_varlena(BdrColumn *column, const struct varlena *value)
-{
-	if (likely(column->check == NULL) ||
-		(column->typeid == NUMERICOID && VARSIZE_ANY_EXHDR(value) >= 2 * sizeof(uint16)))
-		return;
-	if (!bdr_check_value(column->check, value))
-		bdr_frame_error("Column \"%s\" has a damaged value of type %s.",
-						column->name, format_type_be(column->typeid));
 }
 
 /*

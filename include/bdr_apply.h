@@ -233,6 +233,7 @@ typedef struct BdrColumn
 	const BdrCheck *check;		/* NULL: any bytes will do */
 	Oid			domain;			/* of the local column; InvalidOid: none */
 	int32		local_typmod;	/* of its base type */
+	FmgrInfo	fit;			/* applies it to internal form; without fn_oid: nothing does */
 	FmgrInfo	input;			/* local input or receive function */
 	Oid			input_param;
 	FmgrInfo	receive;		/* of the remote type, before going via text */
@@ -394,6 +395,8 @@ extern bool bdr_scan_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *k
  */
 extern const BdrCheck *bdr_check_make(Oid type);
 extern bool bdr_check_value(const BdrCheck *check, const struct varlena *value);
+extern bool bdr_check_fixed(const BdrCheck *check, const char *bytes, Size size);
+extern bool bdr_check_fits(Oid type, int32 typmod, Datum value);
 extern void bdr_check_domains(BdrRelation *rel, TupleTableSlot *slot);
 
 /* ---------------------------------------------------------------------

@@ -254,6 +254,15 @@ bdr_set_updated_columns(EState *estate, Bitmapset *updated)
 #define bdr_slot_acquire(name)	ReplicationSlotAcquire((name), true)
 #endif
 
+/* JSON is parsed without its escapes being kept. */
+#if PG_VERSION_NUM >= 170000
+#define bdr_json_lex(data, size) \
+	makeJsonLexContextCstringLen(NULL, (data), (size), GetDatabaseEncoding(), false)
+#else
+#define bdr_json_lex(data, size) \
+	makeJsonLexContextCstringLen(unconstify(char *, (data)), (size), GetDatabaseEncoding(), false)
+#endif
+
 #ifdef WORDS_BIGENDIAN
 #define BDR_BYTE_ORDER "be"
 #else

@@ -293,7 +293,7 @@ func (s sentColumn) sized(b []byte) string {
 func withoutHeader(b []byte) []byte {
 	switch {
 	case len(b) > 0 && b[0]&1 == 1:
-		if int(b[0]>>1) == len(b) && len(b) > 1 {
+		if int(b[0]>>1) == len(b) {
 			return b[1:]
 		}
 	case len(b) >= 4:
