@@ -62,7 +62,7 @@ static bool fires_triggers(Relation table);
 static void restart_sequences(const Targets *targets);
 static void add_referencing(Targets *targets);
 static void check_may_empty(const List *named, Relation table);
-static bool may_truncate(Oid owner, Relation table);
+static bool may_truncate(Oid role, Relation table);
 static bool is_empty(Relation table);
 static Truncated *read_tables(BdrReader *reader, uint32 n);
 static bool is_done_above(const Truncated *tables, uint32 i);
@@ -211,7 +211,7 @@ check_may_empty(const List *named, Relation table)
 
 	foreach(lc, named)
 	{
-		if (may_truncate(((Relation) lfirst(lc))->rd_rel->relowner, table))
+		if (may_truncate(bdr_act_owner(lfirst(lc)), table))
 			return;
 	}
 	if (!is_empty(table))
@@ -230,11 +230,11 @@ check_may_empty(const List *named, Relation table)
  * TRUNCATE on his table, the same.
  */
 static bool
-may_truncate(Oid owner, Relation table)
+may_truncate(Oid role, Relation table)
 {
-	if (superuser_arg(owner))
+	if (!OidIsValid(role))
 		return superuser_arg(table->rd_rel->relowner);
-	return pg_class_aclcheck(RelationGetRelid(table), owner, ACL_TRUNCATE) == ACLCHECK_OK;
+	return pg_class_aclcheck(RelationGetRelid(table), role, ACL_TRUNCATE) == ACLCHECK_OK;
 }
 
 /*

@@ -64,6 +64,24 @@ func TestTruncateStaysWithItsOwner(t *testing.T) {
 	c.WaitDrained(c.Nodes...)
 }
 
+// TestTruncateAndPartitionsOfAdministrators exists because an administrator's
+// partition of u's table, which goes with it, gives u no right to his tables.
+func TestTruncateAndPartitionsOfAdministrators(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
+	a, b := c.Nodes[0], c.Nodes[1]
+	addUser(a, b)
+	c.ExecAll("CREATE TABLE admins (id int)")
+	for _, n := range c.Nodes {
+		n.As(user, "").Exec("CREATE TABLE u.p (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+		n.Exec("CREATE TABLE low PARTITION OF u.p FOR VALUES FROM (0) TO (100)")
+	}
+	b.Exec("ALTER TABLE admins ADD FOREIGN KEY (id) REFERENCES u.p", "INSERT INTO admins VALUES (NULL)")
+	a.As(user, "").Exec("TRUNCATE u.p CASCADE")
+	b.Wait(replicated, "SELECT count(*) FROM bdr.worker_errors WHERE error_message LIKE 'cannot truncate table \"public.admins\" of role %'", "1")
+	b.Exec("DROP TABLE admins")
+	c.WaitDrained(c.Nodes...)
+}
+
 // TestTruncateRestartsSequencesOfSeveralOwners exists because TRUNCATE fires
 // triggers as the owner of their table, who may not own what it restarts: that
 // stopped the subscription, for a statement that had succeeded.
