@@ -638,9 +638,13 @@ bdr_check_domains(BdrRelation *rel, TupleTableSlot *slot)
 	{
 		BdrColumn  *column = &rel->columns[i];
 		int			att = column->attnum - 1;
+		Oid			before;
 
-		if (att >= 0 && OidIsValid(column->domain) && !slot->tts_isnull[att])
-			domain_check(slot->tts_values[att], false, column->domain,
-						 &rel->domain_caches[i], rel->exec_context);
+		if (att < 0 || !OidIsValid(column->domain) || slot->tts_isnull[att])
+			continue;
+		before = bdr_act_as(rel->domain_roles[i]);
+		domain_check(slot->tts_values[att], false, column->domain,
+					 &rel->domain_caches[i], rel->exec_context);
+		bdr_act_as(before);
 	}
 }

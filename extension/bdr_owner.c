@@ -29,6 +29,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
@@ -44,6 +45,7 @@
 static Oid	acting_as = InvalidOid; /* InvalidOid: ourselves */
 static BdrRights ourselves;
 
+static Oid	weaker_author(Oid role, Oid owner, const char *domain);
 static List *add_parents(List *above, Relation catalog, Oid relid);
 static void no_common_role(Oid relid, Oid role, Oid above, Oid owner) pg_attribute_noreturn();
 
@@ -176,6 +178,47 @@ no_common_role(Oid relid, Oid role, Oid above, Oid owner)
 			 errdetail("It has code of role \"%s\", and of role \"%s\" from table \"%s\" above it; neither has the rights of the other.",
 					   GetUserNameFromId(role, false), GetUserNameFromId(owner, false), get_rel_name(above)),
 			 errhint("Give the tables one owner with ALTER TABLE ... OWNER TO; replication then continues by itself.")));
+}
+
+/*
+ * As whom a domain's checks and default are evaluated: a table of somebody else
+ * may use it, and he may change it afterwards.  A superuser's are evaluated as
+ * the caller would.
+ */
+Oid
+bdr_act_domain(Oid type, Oid otherwise)
+{
+	Oid			role = InvalidOid;
+
+	while (OidIsValid(type))
+	{
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+		Form_pg_type form;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for type %u", type);
+		form = (Form_pg_type) GETSTRUCT(tuple);
+		if (form->typtype == TYPTYPE_DOMAIN && !superuser_arg(form->typowner))
+			role = weaker_author(role, form->typowner, NameStr(form->typname));
+		type = form->typtype == TYPTYPE_DOMAIN ? form->typbasetype : InvalidOid;
+		ReleaseSysCache(tuple);
+	}
+	return OidIsValid(role) ? role : otherwise;
+}
+
+static Oid
+weaker_author(Oid role, Oid owner, const char *domain)
+{
+	if (!OidIsValid(role) || has_privs_of_role(role, owner))
+		return owner;
+	if (has_privs_of_role(owner, role))
+		return role;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("cannot tell whose rights the checks of domain \"%s\" have", domain),
+			 errdetail("It belongs to role \"%s\", and a domain over it to role \"%s\"; neither has the rights of the other.",
+					   GetUserNameFromId(owner, false), GetUserNameFromId(role, false)),
+			 errhint("Give the domains one owner with ALTER DOMAIN ... OWNER TO; replication then continues by itself.")));
 }
 
 /*

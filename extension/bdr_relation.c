@@ -94,6 +94,7 @@ static void make_keys(BdrLookup *lookup, Relation index);
 static void build_execution(BdrRelation *rel);
 static bool can_be_kept(BdrRelation *rel);
 static void build_defaults(BdrRelation *rel);
+static void build_domains(BdrRelation *rel);
 static void reopen_indexes(BdrRelation *rel);
 static void close_relation(BdrRelation *rel);
 
@@ -1050,7 +1051,7 @@ build_execution(BdrRelation *rel)
 	if (rel->has_defaults)
 		build_defaults(rel);
 	if (rel->has_domains)
-		rel->domain_caches = palloc0(rel->ncolumns * sizeof(void *));
+		build_domains(rel);
 	rel->kept = can_be_kept(rel);
 	MemoryContextSwitchTo(old);
 }
@@ -1084,6 +1085,7 @@ static void
 build_defaults(BdrRelation *rel)
 {
 	rel->defaults = palloc0(rel->desc->natts * sizeof(ExprState *));
+	rel->default_roles = palloc0(rel->desc->natts * sizeof(Oid));
 	for (int i = 0; i < rel->desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel->rel), i);
@@ -1091,9 +1093,25 @@ build_defaults(BdrRelation *rel)
 
 		if (rel->supplied[i] || att->attisdropped || att->attgenerated)
 			continue;
+		/* the default may be that of the column's type */
+		rel->default_roles[i] = att->atthasdef ? rel->owner : bdr_act_domain(att->atttypid, rel->owner);
+		bdr_act_as(rel->default_roles[i]);
 		expr = (Expr *) build_column_default(rel->rel, i + 1);
 		if (expr != NULL)
 			rel->defaults[i] = ExecInitExpr(expression_planner(expr), NULL);
+	}
+	bdr_act_as(rel->owner);
+}
+
+static void
+build_domains(BdrRelation *rel)
+{
+	rel->domain_caches = palloc0(rel->ncolumns * sizeof(void *));
+	rel->domain_roles = palloc0(rel->ncolumns * sizeof(Oid));
+	for (int i = 0; i < rel->ncolumns; i++)
+	{
+		if (OidIsValid(rel->columns[i].domain))
+			rel->domain_roles[i] = bdr_act_domain(rel->columns[i].domain, rel->owner);
 	}
 }
 

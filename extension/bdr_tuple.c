@@ -322,9 +322,14 @@ bdr_tuple_fill_defaults(BdrRelation *rel, TupleTableSlot *slot)
 		return;
 	for (int i = 0; i < rel->desc->natts; i++)
 	{
-		if (rel->defaults[i] != NULL)
-			slot->tts_values[i] = ExecEvalExpr(rel->defaults[i], GetPerTupleExprContext(rel->estate),
-											   &slot->tts_isnull[i]);
+		Oid			before;
+
+		if (rel->defaults[i] == NULL)
+			continue;
+		before = bdr_act_as(rel->default_roles[i]);
+		slot->tts_values[i] = ExecEvalExpr(rel->defaults[i], GetPerTupleExprContext(rel->estate),
+										   &slot->tts_isnull[i]);
+		bdr_act_as(before);
 	}
 }
 

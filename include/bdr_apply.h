@@ -352,8 +352,10 @@ typedef struct BdrRelation
 	Bitmapset  *all_columns;	/* as in pg_attribute bitmaps; NULL: nobody asks */
 	Oid		   *index_oids;
 	ExprState **defaults;		/* per local column, or NULL */
+	Oid		   *default_roles;	/* ... and for bdr_act_as */
 	List	   *levels;			/* of BdrLevel, if it routes */
 	void	  **domain_caches;	/* per remote column, with has_domains */
+	Oid		   *domain_roles;	/* ... for bdr_act_as */
 } BdrRelation;
 
 extern void bdr_relation_init(void);
@@ -438,6 +440,7 @@ extern void bdr_writer_apply_messages(BdrReader *reader);
 extern Oid	bdr_act_as(Oid role);
 extern void bdr_act_forget(void);
 extern Oid	bdr_act_owner(Relation rel);
+extern Oid	bdr_act_domain(Oid type, Oid otherwise);
 extern Oid	bdr_act_owner_below(Relation rel, const List *above);
 
 /* Deferrable constraints: bdr_deferred.c */

@@ -179,6 +179,35 @@ func TestTablesBelowThoseOfUsers(t *testing.T) {
 	}
 }
 
+// TestDomainsOfUsers exists because a table may use a domain of somebody else, who
+// may give it checks and a default later, for rows of whoever writes that table.
+func TestDomainsOfUsers(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
+	a, b := c.Nodes[0], c.Nodes[1]
+	addUser(a, b)
+	c.ExecAll("GRANT USAGE ON SCHEMA u TO PUBLIC", "CREATE ROLE other")
+	for _, n := range c.Nodes {
+		u := n.As(user, "")
+		u.Exec(attack, "CREATE DOMAIN u.small AS int", "CREATE DOMAIN u.number AS int")
+		n.Exec("CREATE TABLE ours (id int PRIMARY KEY, d u.small)", "CREATE TABLE theirs (id int PRIMARY KEY, d u.small)", "ALTER TABLE theirs OWNER TO other")
+	}
+	b.Exec("ALTER TABLE ours ADD n u.number")
+	b.As(user, "").Exec("ALTER DOMAIN u.small ADD CHECK (u.grab('check') = 1) NOT VALID", "ALTER DOMAIN u.number SET DEFAULT u.grab('default')", armed)
+	a.Exec("BEGIN; INSERT INTO ours VALUES (1, 1); INSERT INTO theirs VALUES (1, 1); UPDATE ours SET d = 2; COMMIT")
+	c.WaitDrained(c.Nodes...)
+	for _, place := range []string{"check", "default"} {
+		if !b.LogContains("bdr writer  LOG:  grabbed in " + place + " as u") {
+			t.Errorf("no %s ran as u in a writer", place)
+		}
+		for _, role := range []string{"postgres", "other"} {
+			if b.LogContains("bdr writer  LOG:  grabbed in " + place + " as " + role) {
+				t.Errorf("a %s ran as %s in a writer", place, role)
+			}
+		}
+	}
+	requireOrdinary(t, b)
+}
+
 // TestTablesOfSeveralUsers exists because code of two users meets where a table
 // of one is below a table of the other, and neither may get the other's rights.
 func TestTablesOfSeveralUsers(t *testing.T) {
