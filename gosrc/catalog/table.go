@@ -156,6 +156,7 @@ func DropUserRelations() hand.Stmt {
 // Sequence is a sequence and where it stands.
 type Sequence struct {
 	Name     string
+	Owner    string
 	Last     int64
 	IsCalled bool
 }
@@ -164,7 +165,7 @@ type Sequence struct {
 // extensions stand. They are read by oid: what has a sequence's name may be
 // something else by now.
 func SelectSequences() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname), p.last_value, p.is_called
+	return hand.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner), p.last_value, p.is_called
 FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid, bdr.internal_sequence(c.oid) p
 WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'S' AND c.relpersistence = 'p'
  AND p.last_value IS NOT NULL ORDER BY 1`}
@@ -175,7 +176,7 @@ func Sequences(r hand.Result) ([]Sequence, error) {
 	sequences := make([]Sequence, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
-		sequences = append(sequences, Sequence{Name: c.text(), Last: c.integer(), IsCalled: c.boolean()})
+		sequences = append(sequences, Sequence{Name: c.text(), Owner: c.text(), Last: c.integer(), IsCalled: c.boolean()})
 		if err := c.done(); err != nil {
 			return nil, err
 		}
@@ -183,8 +184,10 @@ func Sequences(r hand.Result) ([]Sequence, error) {
 	return sequences, nil
 }
 
-// SetSequence gives a sequence the value that it has elsewhere.
+// SetSequence gives a sequence of the same name and owner the value that it has
+// elsewhere: no row if there is none here.
 func SetSequence(s Sequence) hand.Stmt {
 	return hand.Stmt{SQL: `SELECT pg_catalog.setval(oid, $2::bigint, $3::boolean) FROM pg_catalog.pg_class
- WHERE oid = pg_catalog.to_regclass($1) AND relkind = 'S'`, Args: []any{s.Name, s.Last, s.IsCalled}}
+ WHERE oid = pg_catalog.to_regclass($1) AND relkind = 'S' AND (pg_catalog.pg_get_userbyid(relowner) = $4
+  OR pg_catalog.current_setting('bdr.match_table_owner', true) = 'off')`, Args: []any{s.Name, s.Last, s.IsCalled, s.Owner}}
 }

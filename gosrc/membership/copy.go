@@ -457,8 +457,12 @@ func (c *copySession) copySequences(ctx context.Context) error {
 		return err
 	}
 	for _, sequence := range sequences {
-		if _, err := c.j.s.deps.Host.Run(ctx, catalog.SetSequence(sequence)); err != nil {
+		set, err := c.j.s.deps.Host.Run(ctx, catalog.SetSequence(sequence))
+		if err != nil {
 			return err
+		}
+		if len(set[0].Rows) == 0 {
+			c.j.s.log(hand.Warning, "join: there is no sequence %s of role %q here; its position was not copied", sequence.Name, sequence.Owner)
 		}
 	}
 	return nil

@@ -209,7 +209,8 @@ func prepare(t *testing.T) (a, b *pgtest.Node, onB *pgtest.Role) {
 	a, b = c.Nodes[0], c.Nodes[1]
 	addUser(a, b)
 	onA, onB := a.As(user, ""), b.As(user, "")
-	onA.Exec("CREATE TABLE u.t (id int PRIMARY KEY)", "INSERT INTO u.t VALUES (1), (2)")
+	onA.Exec("CREATE TABLE u.t (id int PRIMARY KEY)", "INSERT INTO u.t VALUES (1), (2)",
+		"CREATE SEQUENCE u.numbers", "CREATE SEQUENCE u.others", "SELECT setval('u.numbers', 9), setval('u.others', 9)")
 	onB.Exec(payloads...)
 	b.CreateNode()
 	return a, b, onB
@@ -240,8 +241,13 @@ func TestPreparedSchemaIsLookedAt(t *testing.T) {
 	role.Exec("CREATE INDEX ON u.t (id) WHERE u.f(1)", "ALTER TABLE u.t ADD CHECK (u.g(id)), ADD CHECK ("+direct+")",
 		"CREATE FUNCTION u.fires() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM u.pay(); NEW.id = NEW.id + 1000; RETURN NEW; END $$",
 		"CREATE TRIGGER fires BEFORE INSERT ON u.t FOR EACH ROW EXECUTE FUNCTION u.fires()", "ALTER TABLE u.t ENABLE ALWAYS TRIGGER fires")
+	role.Exec("CREATE SEQUENCE u.numbers")
+	b.Exec("CREATE SEQUENCE u.others")
 	b.Must(joinPrepared(a, b))
 	requireNoPayload(t, a, b)
+	if at := b.Value("SELECT n.last_value || ' ' || o.last_value FROM u.numbers n, u.others o"); at != "9 1" {
+		t.Errorf("sequences, of the same and of another owner, stand at %s", at)
+	}
 	b.Wait(replicated, "SELECT string_agg(id::text, ',' ORDER BY id) FROM u.t", "1,2")
 }
 
