@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
@@ -43,16 +44,6 @@
 #include "bdr_compat.h"
 #include "bdr_settle.h"
 
-/* How far a transaction is that wrote, or ended, a row. */
-typedef enum Ended
-{
-	NOBODY,
-	ABORTED,
-	OURS,
-	BUSY,
-	COMMITTED
-} Ended;
-
 static bool describe_index(BdrCase *c, BdrConstraint *constraint, int place);
 static void set_operator(BdrConstraint *constraint, Relation index, IndexInfo *info, int i);
 static Oid	value_type(BdrRelation *rel, IndexInfo *info, int i);
@@ -62,6 +53,7 @@ static void take_text(BdrConstraint *constraint, BdrRelation *rel, BdrLookup *lo
 static bool find_rows(BdrCase *c);
 static void find_row_by_lookup(BdrCase *c);
 static bool find_rows_by_index(BdrCase *c, int k);
+static bool is_torn(BdrCase *c, int k);
 static bool nothing_missed(BdrCase *c, int k);
 static bool is_row(BdrCase *c, BdrConstraint *constraint, IndexScanDesc scan, TupleTableSlot *slot);
 static bool is_known(BdrCase *c, int k, ItemPointer tid);
@@ -70,9 +62,9 @@ static bool find_unseen(BdrCase *c);
 static bool newest_unseen(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest);
 static bool newest_dead(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest);
 static bool take_dead(BdrCase *c, BdrConstraint *constraint, TupleTableSlot *slot, BdrVersion *newest);
-static bool is_one_version(TransactionId xmin, TransactionId xmax);
 static void take_version(TransactionId xid, BdrVersion *newest);
-static Ended how_ended(TransactionId xid);
+static BdrXactState hinted(HeapTupleHeader header, uint16 committed, uint16 aborted, TransactionId xid);
+static BdrXactState how_ended(TransactionId xid);
 static TransactionId ender_of(HeapTupleHeader header);
 static bool is_worth_telling(BdrCase *c, int k, const BdrVersion *version);
 
@@ -328,6 +320,9 @@ bdr_case_gather(BdrCase *c)
 /*
  * The row has been stored: has it a value that a newer version took, unseen,
  * which was not there before?
+ *
+ * Who is writing such a version meets our row and waits for us, so we do not
+ * wait.  What is in a row in progress will be looked for by its writer.
  */
 bool
 bdr_case_is_surpassed(BdrCase *c)
@@ -338,8 +333,7 @@ bdr_case_is_surpassed(BdrCase *c)
 	{
 		BdrVersion	newest;
 
-		while (!newest_unseen(c, &c->constraints[k], false, &newest))
-			CHECK_FOR_INTERRUPTS();
+		(void) newest_unseen(c, &c->constraints[k], false, &newest);
 		if (bdr_version_compare(&newest, &remote) > 0 && !was_overruled(c, k, &newest))
 			return true;
 	}
@@ -460,13 +454,14 @@ find_rows_by_index(BdrCase *c, int k)
 	Relation	index = c->rel->result->ri_IndexRelationDescs[constraint->place];
 	TupleTableSlot *slot = c->rel->other_slot;
 	TransactionId busy = InvalidTransactionId;
+	uint32		walked = 0;
 	SnapshotData dirty;
 	IndexScanDesc scan;
 
 	InitDirtySnapshot(dirty);
 	scan = bdr_index_beginscan(c->rel->rel, index, &dirty, constraint->nkeys);
 	index_rescan(scan, constraint->keys, constraint->nkeys, NULL, 0);
-	while (!TransactionIdIsValid(busy) && index_getnext_slot(scan, ForwardScanDirection, slot))
+	while (!TransactionIdIsValid(busy) && bdr_index_next_slot(scan, slot, &walked))
 	{
 		if (!is_row(c, constraint, scan, slot))
 			continue;
@@ -478,12 +473,29 @@ find_rows_by_index(BdrCase *c, int k)
 	}
 	ExecClearTuple(slot);
 	index_endscan(scan);
+	bdr_sweep(c->rel, constraint, walked);
 	if (TransactionIdIsValid(busy))
 	{
 		XactLockTableWait(busy, NULL, NULL, XLTW_None);
 		return false;
 	}
-	return constraint->taken || nothing_missed(c, k);
+	return !is_torn(c, k) && (constraint->taken || nothing_missed(c, k));
+}
+
+/*
+ * Two rows with one value: the first has gone while we were looking.
+ */
+static bool
+is_torn(BdrCase *c, int k)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	if (c->constraints[k].is_exclusion || c->constraints[k].is_deferrable)
+		return false;
+	foreach(lc, c->found)
+		n += bms_is_member(k, ((BdrFound *) lfirst(lc))->on) ? 1 : 0;
+	return n > 1;
 }
 
 static bool
@@ -621,8 +633,8 @@ is_worth_telling(BdrCase *c, int k, const BdrVersion *version)
 }
 
 /*
- * Returns false when somebody is writing such a version; then, if wait, the
- * search has to begin again.
+ * If wait, returns false when somebody is writing such a version: the search
+ * has to begin again.
  */
 static bool
 newest_unseen(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest)
@@ -630,22 +642,27 @@ newest_unseen(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newe
 	memset(newest, 0, sizeof(*newest));
 	if (!constraint->by_value)
 		return true;
-	if (constraint->place >= 0 && c->rel->rel->rd_tableam == GetHeapamTableAmRoutine() &&
+	if (constraint->place >= 0 && bdr_dead_are_known(c->rel) &&
 		!newest_dead(c, constraint, wait, newest))
 		return false;
-	return bdr_memory_newest(c->rel, constraint, newest);
+	return bdr_memory_newest(c->rel, constraint, wait, newest);
 }
 
+/*
+ * New versions of a key are mostly at the end of its entries, and what is not
+ * newer than one of them needs no further look.
+ */
 static bool
 newest_dead(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest)
 {
 	Relation	index = c->rel->result->ri_IndexRelationDescs[constraint->place];
+	ScanDirection direction = index->rd_indam->amcanbackward ? BackwardScanDirection : ForwardScanDirection;
 	TupleTableSlot *slot = c->rel->other_slot;
 	IndexScanDesc scan = bdr_index_beginscan(c->rel->rel, index, SnapshotAny, constraint->nkeys);
 	bool		again = false;
 
 	index_rescan(scan, constraint->keys, constraint->nkeys, NULL, 0);
-	while (!again && index_getnext_slot(scan, ForwardScanDirection, slot))
+	while (!again && index_getnext_slot(scan, direction, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (is_row(c, constraint, scan, slot) && !take_dead(c, constraint, slot, newest))
@@ -665,47 +682,23 @@ newest_dead(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest
 static bool
 take_dead(BdrCase *c, BdrConstraint *constraint, TupleTableSlot *slot, BdrVersion *newest)
 {
-	Buffer		buffer = ((BufferHeapTupleTableSlot *) slot)->buffer;
-	HeapTupleHeaderData header;
-	TransactionId xmin;
-	TransactionId xmax;
-	Ended		born;
-	Ended		died;
+	BdrDeadRow	dead;
 
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	memcpy(&header, ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data, SizeofHeapTupleHeader);
-	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	xmin = HeapTupleHeaderGetRawXmin(&header);
-	born = HeapTupleHeaderXminFrozen(&header) ? COMMITTED : how_ended(xmin);
-	if (born == ABORTED || born == OURS)
+	bdr_dead_read(slot, &dead);
+	if (dead.born == BDR_XACT_ABORTED || dead.born == BDR_XACT_OURS)
 		return true;
-	if (born == BUSY)
-		return false;
-	xmax = ender_of(&header);
-	died = how_ended(xmax);
-	if (died == BUSY)
+	if (dead.born == BDR_XACT_BUSY || dead.died == BDR_XACT_BUSY)
 		return false;
 	/* such rows were found before; one that was not must be looked for again */
-	if (died == NOBODY || died == ABORTED)
+	if (dead.died == BDR_XACT_NONE || dead.died == BDR_XACT_ABORTED)
 		return constraint->is_exclusion;
-	if (constraint->is_deferrable && is_one_version(xmin, xmax))
+	if (constraint->is_deferrable && bdr_dead_is_one_version(&dead))
 		return true;
-	take_version(xmin, newest);
-	if (constraint == &c->constraints[0] && died == COMMITTED &&
-		!bdr_memory_is_evicted(c->rel, constraint, xmax))
-		take_version(xmax, newest);
+	take_version(dead.xmin, newest);
+	if (constraint == &c->constraints[0] && dead.died == BDR_XACT_COMMITTED &&
+		bdr_dead_is_newer(dead.xmax, newest) && !bdr_memory_is_evicted(c->rel, constraint, dead.xmax))
+		take_version(dead.xmax, newest);
 	return true;
-}
-
-static bool
-is_one_version(TransactionId xmin, TransactionId xmax)
-{
-	BdrVersion	born;
-	BdrVersion	died;
-
-	bdr_conflict_local_version(xmin, &born);
-	bdr_conflict_local_version(xmax, &died);
-	return xmin == xmax || (born.known && bdr_version_compare(&born, &died) == 0);
 }
 
 static void
@@ -718,16 +711,86 @@ take_version(TransactionId xid, BdrVersion *newest)
 		*newest = version;
 }
 
-static Ended
+/* ---------------------------------------------------------------------
+ * Dead rows
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * How other kinds of tables keep them is not known.
+ */
+bool
+bdr_dead_are_known(BdrRelation *rel)
+{
+	return rel->rel->rd_tableam == GetHeapamTableAmRoutine();
+}
+
+/*
+ * What became of the row that an index scan left in slot.
+ */
+void
+bdr_dead_read(TupleTableSlot *slot, BdrDeadRow *dead)
+{
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) slot)->buffer;
+	HeapTupleHeaderData header;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	memcpy(&header, ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data, SizeofHeapTupleHeader);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	dead->xmin = HeapTupleHeaderGetRawXmin(&header);
+	dead->frozen = HeapTupleHeaderXminFrozen(&header);
+	dead->born = hinted(&header, HEAP_XMIN_COMMITTED, HEAP_XMIN_INVALID, dead->xmin);
+	dead->xmax = ender_of(&header);
+	dead->died = hinted(&header, HEAP_XMAX_COMMITTED, 0, dead->xmax);
+}
+
+/*
+ * Searches before this one have mostly left in the row what became of who
+ * wrote it, and of who ended it.
+ */
+static BdrXactState
+hinted(HeapTupleHeader header, uint16 committed, uint16 aborted, TransactionId xid)
+{
+	if (TransactionIdIsValid(xid) && (header->t_infomask & committed) != 0)
+		return BDR_XACT_COMMITTED;
+	if ((header->t_infomask & aborted) != 0)
+		return BDR_XACT_ABORTED;
+	return how_ended(xid);
+}
+
+bool
+bdr_dead_is_newer(TransactionId xid, const BdrVersion *than)
+{
+	BdrVersion	version;
+
+	bdr_conflict_local_version(xid, &version);
+	return bdr_version_compare(&version, than) > 0;
+}
+
+/*
+ * Did one transaction, or one version, write the row and end it?
+ */
+bool
+bdr_dead_is_one_version(const BdrDeadRow *dead)
+{
+	BdrVersion	born;
+	BdrVersion	died;
+
+	bdr_conflict_local_version(dead->xmin, &born);
+	bdr_conflict_local_version(dead->xmax, &died);
+	return dead->xmin == dead->xmax || (born.known && bdr_version_compare(&born, &died) == 0);
+}
+
+static BdrXactState
 how_ended(TransactionId xid)
 {
 	if (!TransactionIdIsValid(xid))
-		return NOBODY;
+		return BDR_XACT_NONE;
 	if (TransactionIdIsCurrentTransactionId(xid))
-		return OURS;
+		return BDR_XACT_OURS;
 	if (TransactionIdIsInProgress(xid))
-		return BUSY;
-	return TransactionIdDidCommit(xid) ? COMMITTED : ABORTED;
+		return BDR_XACT_BUSY;
+	return TransactionIdDidCommit(xid) ? BDR_XACT_COMMITTED : BDR_XACT_ABORTED;
 }
 
 /*

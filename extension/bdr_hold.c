@@ -54,7 +54,6 @@ enum
 PG_FUNCTION_INFO_V1(bdr_internal_sample);
 PG_FUNCTION_INFO_V1(bdr_internal_set_hold);
 
-static FullTransactionId widen(TransactionId xid, FullTransactionId next);
 static TransactionId hold_xmin(const char *name);
 static bool take_slot(const char *name);
 static bool has_free_slot(void);
@@ -81,19 +80,19 @@ bdr_internal_sample(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, MyDatabaseId);
 	held = hold_xmin(name);
-	values[SAMPLE_XMIN] = FullTransactionIdGetDatum(widen(xmin, next));
+	values[SAMPLE_XMIN] = FullTransactionIdGetDatum(bdr_widen_xid(xmin, next));
 	values[SAMPLE_NEXT_XID] = FullTransactionIdGetDatum(next);
 	values[SAMPLE_CLOCK] = Int64GetDatum(GetCurrentTimestamp());
 	values[SAMPLE_NEWEST_COMMIT] = Int64GetDatum(bdr_clock_high());
 	nulls[SAMPLE_HOLD_XMIN] = !TransactionIdIsNormal(held);
 	if (!nulls[SAMPLE_HOLD_XMIN])
-		values[SAMPLE_HOLD_XMIN] = FullTransactionIdGetDatum(widen(held, next));
+		values[SAMPLE_HOLD_XMIN] = FullTransactionIdGetDatum(bdr_widen_xid(held, next));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 /* The full form of an xid that is not far from the next one. */
-static FullTransactionId
-widen(TransactionId xid, FullTransactionId next)
+FullTransactionId
+bdr_widen_xid(TransactionId xid, FullTransactionId next)
 {
 	int32		before = (int32) (XidFromFullTransactionId(next) - xid);
 
@@ -249,19 +248,28 @@ bdr_hold_databases(MemoryContext context)
 	for (int i = 0; i < max_replication_slots; i++)
 	{
 		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
-		char		name[NAMEDATALEN];
 		Oid			dboid;
 
-		if (!slot->in_use || !SlotIsPhysical(slot) ||
-			sscanf(NameStr(slot->data.name), BDR_HOLD_FORMAT, &dboid) != 1)
-			continue;
-		snprintf(name, sizeof(name), BDR_HOLD_FORMAT, dboid);
-		if (strcmp(name, NameStr(slot->data.name)) == 0)
+		if (slot->in_use && bdr_hold_is(slot, &dboid))
 			databases = lappend_oid(databases, dboid);
 	}
 	LWLockRelease(ReplicationSlotControlLock);
 	MemoryContextSwitchTo(old);
 	return databases;
+}
+
+/*
+ * Is the slot, which is in use, a hold, and of which database?
+ */
+bool
+bdr_hold_is(ReplicationSlot *slot, Oid *dboid)
+{
+	char		name[NAMEDATALEN];
+
+	if (!SlotIsPhysical(slot) || sscanf(NameStr(slot->data.name), BDR_HOLD_FORMAT, dboid) != 1)
+		return false;
+	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, *dboid);
+	return strcmp(name, NameStr(slot->data.name)) == 0;
 }
 
 /*

@@ -33,22 +33,24 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
+#include "utils/xid8.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_catalog.h"
 #include "bdr_compat.h"
+#include "bdr_hold.h"
 #include "bdr_settle.h"
 
 static Relation open_table(const char *name, LOCKMODE lockmode, Oid *index);
-static bool newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constraint, BdrVersion *newest);
+static bool newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constraint, bool wait,
+					  BdrVersion *newest);
+static BdrVersion read_version(Relation memory, HeapTuple tuple);
 static bool has_values(Relation memory, HeapTuple tuple, int column, BdrConstraint *constraint);
-static int64 hash_of(BdrConstraint *constraint);
 static Datum values_text(BdrConstraint *constraint);
 static void insert(Relation memory, Datum *values);
 static Oid	topmost(BdrRelation *rel);
 static void insert_into_indexes(Relation memory, CatalogIndexState indexes, HeapTuple tuple, Datum *values, bool *nulls);
-static void read_version(Relation memory, HeapTuple tuple, BdrVersion *version);
 
 /* ---------------------------------------------------------------------
  * Remembering
@@ -73,7 +75,7 @@ bdr_memory_remember(BdrCase *c, BdrConstraint *constraint)
 	namestrcpy(&name, constraint->name);
 	values[BDR_VERSION_RELATION - 1] = ObjectIdGetDatum(c->rel->local_relid);
 	values[BDR_VERSION_INDEX_NAME - 1] = NameGetDatum(&name);
-	values[BDR_VERSION_VALUE_HASH - 1] = Int64GetDatum(hash_of(constraint));
+	values[BDR_VERSION_VALUE_HASH - 1] = Int64GetDatum(bdr_constraint_hash(constraint));
 	values[BDR_VERSION_KEY_VALUES - 1] = values_text(constraint);
 	values[BDR_VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(bdr_xact.commit_time);
 	values[BDR_VERSION_NODE_ID - 1] = ObjectIdGetDatum(bdr_xact.origin_node);
@@ -108,9 +110,9 @@ bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid)
 
 	memory = open_table("evicted_row", RowExclusiveLock, &index);
 	values[BDR_EVICTED_RELATION - 1] = ObjectIdGetDatum(rel->local_relid);
-	values[BDR_EVICTED_VALUE_HASH - 1] = Int64GetDatum(hash_of(key));
+	values[BDR_EVICTED_VALUE_HASH - 1] = Int64GetDatum(bdr_constraint_hash(key));
 	values[BDR_EVICTED_KEY_VALUES - 1] = values_text(key);
-	values[BDR_EVICTED_XID - 1] = TransactionIdGetDatum(xid);
+	values[BDR_EVICTED_XID - 1] = FullTransactionIdGetDatum(bdr_widen_xid(xid, ReadNextFullTransactionId()));
 	insert(memory, values);
 	table_close(memory, NoLock);
 }
@@ -197,32 +199,38 @@ insert(Relation memory, Datum *values)
 
 /*
  * Raise *newest to the newest version that collides under the constraint.
- * Returns false, after a wait, when somebody was writing one: look again.
+ *
+ * If wait, returns false, after a wait, when somebody was writing one: look
+ * again.  Else that counts like any other.
  *
  * What was meant for a row of a partitioned table, and found none, was
  * remembered for that table.
  */
 bool
-bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest)
+bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, bool wait, BdrVersion *newest)
 {
 	Oid			index;
 	Relation	memory = open_table("remembered_version", AccessShareLock, &index);
 	Oid			root = topmost(rel);
 	bool		done;
 
-	done = newest_of(memory, index, rel->local_relid, constraint, newest);
+	done = newest_of(memory, index, rel->local_relid, constraint, wait, newest);
 	if (done && OidIsValid(root))
-		done = newest_of(memory, index, root, constraint, newest);
+		done = newest_of(memory, index, root, constraint, wait, newest);
 	table_close(memory, NoLock);
 	return done;
 }
 
+/*
+ * The index has the newest one last, so what is remembered of a key may be much.
+ */
 static bool
-newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constraint, BdrVersion *newest)
+newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constraint, bool wait, BdrVersion *newest)
 {
+	Relation	index = index_open(memory_index, AccessShareLock);
 	TransactionId busy = InvalidTransactionId;
 	SnapshotData dirty;
-	ScanKeyData keys[3];
+	ScanKeyData keys[4];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	NameData	name;
@@ -230,25 +238,54 @@ newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constrain
 	namestrcpy(&name, constraint->name);
 	ScanKeyInit(&keys[0], BDR_VERSION_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	ScanKeyInit(&keys[1], BDR_VERSION_INDEX_NAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
-	ScanKeyInit(&keys[2], BDR_VERSION_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(constraint)));
+	ScanKeyInit(&keys[2], BDR_VERSION_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(bdr_constraint_hash(constraint)));
+	ScanKeyInit(&keys[3], BDR_VERSION_COMMIT_TIME, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+				TimestampTzGetDatum(newest->known ? newest->time : DT_NOBEGIN));
 	InitDirtySnapshot(dirty);
-	scan = systable_beginscan(memory, memory_index, true, &dirty, 3, keys);
-	while (!TransactionIdIsValid(busy) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	scan = systable_beginscan_ordered(memory, index, &dirty, lengthof(keys), keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
 	{
 		TransactionId writer = dirty.xmin;
-		BdrVersion	version;
+		BdrVersion	version = read_version(memory, tuple);
 
-		read_version(memory, tuple, &version);
+		CHECK_FOR_INTERRUPTS();
+		/* these come first, whatever their time turns out to be */
+		if (version.time == BDR_VERSION_TIME_OWN)
+			bdr_conflict_local_version(HeapTupleHeaderGetRawXmin(tuple->t_data), &version);
+		else if (newest->known && version.time < newest->time)
+			break;
 		if (bdr_version_compare(&version, newest) <= 0 ||
 			!has_values(memory, tuple, BDR_VERSION_KEY_VALUES, constraint))
 			continue;
-		busy = writer;
 		*newest = version;
+		if (wait && TransactionIdIsValid(writer))
+		{
+			busy = writer;
+			break;
+		}
 	}
-	systable_endscan(scan);
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
 	if (TransactionIdIsValid(busy))
 		XactLockTableWait(busy, NULL, NULL, XLTW_None);
 	return !TransactionIdIsValid(busy);
+}
+
+/*
+ * The time may be BDR_VERSION_TIME_OWN: a transaction that rewrites a table
+ * cannot know yet when it commits.
+ */
+static BdrVersion
+read_version(Relation memory, HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(memory);
+	BdrVersion	version = {true};
+	bool		isnull;
+
+	version.time = DatumGetTimestampTz(heap_getattr(tuple, BDR_VERSION_COMMIT_TIME, desc, &isnull));
+	version.node = DatumGetObjectId(heap_getattr(tuple, BDR_VERSION_NODE_ID, desc, &isnull));
+	return version;
 }
 
 /*
@@ -285,45 +322,27 @@ bdr_memory_scan(Oid relid, Snapshot snapshot,
 }
 
 /*
- * A transaction that rewrites a table cannot know yet when it commits.
- */
-static void
-read_version(Relation memory, HeapTuple tuple, BdrVersion *version)
-{
-	bool		isnull;
-
-	version->known = true;
-	version->time = DatumGetTimestampTz(heap_getattr(tuple, BDR_VERSION_COMMIT_TIME, RelationGetDescr(memory), &isnull));
-	version->node = DatumGetObjectId(heap_getattr(tuple, BDR_VERSION_NODE_ID, RelationGetDescr(memory), &isnull));
-	if (version->time == BDR_VERSION_TIME_OWN)
-		bdr_conflict_local_version(HeapTupleHeaderGetRawXmin(tuple->t_data), version);
-}
-
-/*
  * Did the transaction xmax delete the row with this key in favour of another
  * key's?
  */
 bool
 bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax)
 {
+	FullTransactionId xid = bdr_widen_xid(xmax, ReadNextFullTransactionId());
 	Oid			index;
 	Relation	memory = open_table("evicted_row", AccessShareLock, &index);
 	bool		evicted = false;
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	ScanKeyInit(&keys[0], BDR_EVICTED_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(rel->local_relid));
-	ScanKeyInit(&keys[1], BDR_EVICTED_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(hash_of(key)));
-	scan = systable_beginscan(memory, index, true, SnapshotSelf, 2, keys);
+	ScanKeyInit(&keys[1], BDR_EVICTED_VALUE_HASH, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(bdr_constraint_hash(key)));
+	ScanKeyInit(&keys[2], BDR_EVICTED_XID, BTEqualStrategyNumber, F_XID8EQ, FullTransactionIdGetDatum(xid));
+	scan = systable_beginscan(memory, index, true, SnapshotSelf, lengthof(keys), keys);
 	while (!evicted && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		xid = heap_getattr(tuple, BDR_EVICTED_XID, RelationGetDescr(memory), &isnull);
-
-		evicted = TransactionIdEquals(DatumGetTransactionId(xid), xmax) &&
-			has_values(memory, tuple, BDR_EVICTED_KEY_VALUES, key);
-	}
+		evicted = has_values(memory, tuple, BDR_EVICTED_KEY_VALUES, key);
 	systable_endscan(scan);
 	table_close(memory, NoLock);
 	return evicted;
@@ -368,8 +387,8 @@ has_values(Relation memory, HeapTuple tuple, int column, BdrConstraint *constrai
 /*
  * Of all values together; 0 where equal ones may not have equal hashes.
  */
-static int64
-hash_of(BdrConstraint *constraint)
+int64
+bdr_constraint_hash(BdrConstraint *constraint)
 {
 	uint64		hash = 0;
 
@@ -397,7 +416,7 @@ int64
 bdr_memory_values(BdrConstraint *constraint, Datum *values)
 {
 	*values = values_text(constraint);
-	return hash_of(constraint);
+	return bdr_constraint_hash(constraint);
 }
 
 static Datum

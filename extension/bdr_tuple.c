@@ -29,6 +29,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_settle.h"
 #include "bdr_wire.h"
 
 static void read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlot *slot, bool is_new);
@@ -406,11 +407,14 @@ find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTab
 	{
 		/* what the scan allocates on the way lives as long as the scan */
 		MemoryContext old = MemoryContextSwitchTo(rel->exec_context);
+		uint32		walked = 0;
 		bool		hit;
 
 		index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
-		hit = index_getnext_slot(scan, ForwardScanDirection, found);
+		hit = bdr_index_next_slot(scan, found, &walked);
 		MemoryContextSwitchTo(old);
+		if (unlikely(walked >= BDR_SWEEP_ENTRIES))
+			bdr_sweep_key(rel, lookup, key, walked);
 		if (!hit)
 			return find_by_index_mvcc(rel, lookup, found);
 		if (likely(!TransactionIdIsValid(lookup->dirty.xmin) &&

@@ -8,8 +8,10 @@
 
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
+#include "replication/slot.h"
 
 /* Its name; gosrc/stream/slot.go has the same. */
 #define BDR_HOLD_FORMAT			"bdr_%u_hold"
@@ -22,6 +24,8 @@ extern List *bdr_hold_databases(MemoryContext context);
 extern void bdr_hold_drop(Oid dboid);
 
 extern TransactionId bdr_hold_xmin(void);
+extern FullTransactionId bdr_widen_xid(TransactionId xid, FullTransactionId next);
+extern bool bdr_hold_is(ReplicationSlot *slot, Oid *dboid);
 extern XLogRecPtr bdr_wal_end(void);
 
 #endif							/* BDR_HOLD_H */

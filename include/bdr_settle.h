@@ -14,6 +14,7 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/skey.h"
 #include "catalog/indexing.h"
 #include "datatype/timestamp.h"
@@ -99,6 +100,26 @@ typedef struct BdrCase
 	bool		stored;			/* done: the incoming row is here now */
 } BdrCase;
 
+/* How far a transaction is that wrote, or ended, a row. */
+typedef enum BdrXactState
+{
+	BDR_XACT_NONE,				/* there is none */
+	BDR_XACT_ABORTED,
+	BDR_XACT_OURS,
+	BDR_XACT_BUSY,
+	BDR_XACT_COMMITTED
+} BdrXactState;
+
+/* A row of a heap, which may be dead. */
+typedef struct BdrDeadRow
+{
+	TransactionId xmin;
+	TransactionId xmax;			/* who deleted or updated it */
+	bool		frozen;			/* its xmin is */
+	BdrXactState born;
+	BdrXactState died;
+} BdrDeadRow;
+
 /* Columns of bdr.remembered_version, in the order of sql/50_versions.sql. */
 enum
 {
@@ -144,6 +165,17 @@ extern bool bdr_constraint_of_texts(BdrConstraint *constraint, BdrRelation *rel,
 									const char *index, int n, char **texts);
 extern bool bdr_constraint_matches(BdrConstraint *constraint, const Datum *values, const bool *isnull);
 
+extern bool bdr_dead_are_known(BdrRelation *rel);
+extern void bdr_dead_read(TupleTableSlot *slot, BdrDeadRow *dead);
+extern bool bdr_dead_is_newer(TransactionId xid, const BdrVersion *than);
+extern bool bdr_dead_is_one_version(const BdrDeadRow *dead);
+
+/* bdr_sweep.c: called after a search that walked as many entries as this */
+#define BDR_SWEEP_ENTRIES	64
+extern void bdr_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked);
+extern void bdr_sweep_key(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, uint32 walked);
+extern bool bdr_index_next_slot(IndexScanDesc scan, TupleTableSlot *slot, uint32 *walked);
+
 /* bdr_deferred.c */
 extern void bdr_deferred_supersede(BdrRelation *rel, BdrLookup *lookup, BdrConstraint *key);
 
@@ -157,7 +189,8 @@ extern void bdr_memory_keep(Relation memory, CatalogIndexState indexes, Oid reli
 extern void bdr_memory_scan(Oid relid, Snapshot snapshot,
 							void (*visit) (void *arg, const BdrKept *kept, TransactionId writer), void *arg);
 extern void bdr_memory_close(Relation memory, CatalogIndexState indexes);
-extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, BdrVersion *newest);
+extern int64 bdr_constraint_hash(BdrConstraint *constraint);
+extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, bool wait, BdrVersion *newest);
 extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);
 
 /* bdr_conflict.c */

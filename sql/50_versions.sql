@@ -13,7 +13,7 @@ CREATE TABLE bdr.remembered_version (
     commit_time timestamptz NOT NULL,
     node_id oid NOT NULL
 );
-CREATE INDEX remembered_version_idx ON bdr.remembered_version (relation, index_name, value_hash);
+CREATE INDEX remembered_version_idx ON bdr.remembered_version (relation, index_name, value_hash, commit_time);
 CREATE INDEX remembered_version_commit_time_idx ON bdr.remembered_version (commit_time);
 ALTER TABLE bdr.remembered_version REPLICA IDENTITY FULL;
 COMMENT ON TABLE bdr.remembered_version IS 'deletions that found no row, and rows that lost, for as long as a peer may send something older';
@@ -24,9 +24,9 @@ CREATE TABLE bdr.evicted_row (
     relation oid NOT NULL,
     value_hash bigint NOT NULL,
     key_values text[] NOT NULL,
-    xid xid NOT NULL
+    xid xid8 NOT NULL
 );
-CREATE INDEX evicted_row_idx ON bdr.evicted_row (relation, value_hash);
+CREATE INDEX evicted_row_idx ON bdr.evicted_row (relation, value_hash, xid);
 ALTER TABLE bdr.evicted_row REPLICA IDENTITY FULL;
 COMMENT ON TABLE bdr.evicted_row IS 'rows that were deleted because a newer row of another key took a value of theirs';
 

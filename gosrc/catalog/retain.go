@@ -98,6 +98,6 @@ func DeleteRewritten(xid uint64, limit int) hand.Stmt {
 // DeleteEvicted forgets at most limit of the marks of transactions before xid.
 func DeleteEvicted(xid uint64, limit int) hand.Stmt {
 	return hand.Stmt{SQL: `DELETE FROM bdr.evicted_row WHERE ctid = ANY (ARRAY(
- SELECT ctid FROM bdr.evicted_row WHERE pg_catalog.age(xid) > pg_catalog.age($1::xid8::xid) LIMIT $2::integer))`,
+ SELECT ctid FROM bdr.evicted_row WHERE xid < $1::xid8 LIMIT $2::integer))`,
 		Args: []any{strconv.FormatUint(xid, 10), limit}}
 }

@@ -98,7 +98,7 @@ func testComesToRest(t *testing.T, c *pgtest.Cluster) {
 	for i, n := range c.Nodes {
 		n.Exec(fmt.Sprintf("INSERT INTO t VALUES (%d, 'x')", i), fmt.Sprintf("DELETE FROM t WHERE id = %d", i))
 		remember(n, fmt.Sprint(i), n.Value("SELECT clock_timestamp()"))
-		n.Exec("INSERT INTO bdr.evicted_row SELECT 't'::regclass, 0, '{1}', pg_current_xact_id()::xid")
+		n.Exec("INSERT INTO bdr.evicted_row SELECT 't'::regclass, 0, '{1}', pg_current_xact_id()")
 	}
 	c.RequireConverged()
 	waitRest(c.Nodes...)
@@ -265,7 +265,7 @@ func testBound(t *testing.T, c *pgtest.Cluster) {
 	heal := cut(t, b, d)
 	b.Exec("INSERT INTO t VALUES (1, 'x')", "DELETE FROM t")
 	remember(b, "kept", b.Value("SELECT clock_timestamp()"))
-	xid := b.Value("SELECT pg_current_xact_id()::xid")
+	xid := b.Value("SELECT pg_current_xact_id()")
 	b.Wait(resumeLimit, "SELECT held_since IS NOT NULL FROM bdr.dead_row_hold", "t")
 	setRetention(b, "1s")
 	b.Wait(resumeLimit, "SELECT hold_status || ' ' || ncuts || ' ' || cut_node_name || ' ' || (cut_end_time IS NULL) FROM bdr.dead_row_hold",
