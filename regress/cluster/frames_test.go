@@ -130,6 +130,8 @@ func (f *frameReader) message(kind byte, c *cursor) string {
 		return f.seen(c)
 	case 'F':
 		return f.forget(c)
+	case 'W':
+		return fmt.Sprintf("WATERMARK %d awaited %d", f.volatile(c.u64()), f.volatile(c.u64()))
 	case 'M':
 		return fmt.Sprintf("MESSAGE at %d %q", f.volatile(c.u64()), c.take(len(c.rest)))
 	}
