@@ -123,6 +123,7 @@ static bool has_committed(TransactionId xid);
 static bool is_wanted(BdrGraves *graves, HeapTupleHeader header);
 static void open_table(BdrGraves *graves);
 static TupleDesc old_descriptor(BdrGraves *graves);
+static List *old_columns(BdrGraves *graves, Relation catalog);
 static void read_missing(TupleDesc desc, int i, HeapTuple tuple, TupleDesc catalog);
 static Bitmapset *constrained_columns(BdrGraves *graves);
 static bool has_changed(BdrGraves *graves, int i);
@@ -287,9 +288,32 @@ static TupleDesc
 old_descriptor(BdrGraves *graves)
 {
 	Relation	catalog = table_open(AttributeRelationId, AccessShareLock);
+	List	   *columns = old_columns(graves, catalog);
+	TupleDesc	desc = CreateTemplateTupleDesc(list_length(columns));
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		HeapTuple	tuple = lfirst(lc);
+		Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
+		int			i = att->attnum - 1;
+
+		if (i >= desc->natts)
+			elog(ERROR, "column %d of relation %u is one too many", att->attnum, att->attrelid);
+		memcpy(TupleDescAttr(desc, i), att, ATTRIBUTE_FIXED_PART_SIZE);
+		bdr_attribute_was_set(desc, i);
+		if (att->atthasmissing)
+			read_missing(desc, i, tuple, RelationGetDescr(catalog));
+	}
+	table_close(catalog, AccessShareLock);
+	return desc;
+}
+
+static List *
+old_columns(BdrGraves *graves, Relation catalog)
+{
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TupleDesc	all = CreateTemplateTupleDesc(graves->rel.desc->natts);
-	int			natts = 0;
+	List	   *columns = NIL;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -301,22 +325,10 @@ old_descriptor(BdrGraves *graves)
 	ScanKeyInit(&keys[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber, F_INT2GT, Int16GetDatum(0));
 	scan = systable_beginscan(catalog, AttributeRelidNumIndexId, true, snapshot, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
-
-		if (att->attnum != natts + 1 || att->attnum > all->natts)
-			elog(ERROR, "unexpected column %d of relation %u", att->attnum, att->attrelid);
-		memcpy(TupleDescAttr(all, natts), att, ATTRIBUTE_FIXED_PART_SIZE);
-		bdr_attribute_was_set(all, natts);
-		if (att->atthasmissing)
-			read_missing(all, natts, tuple, RelationGetDescr(catalog));
-		natts++;
-	}
+		columns = lappend(columns, heap_copytuple(tuple));
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	table_close(catalog, AccessShareLock);
-	all->natts = natts;
-	return all;
+	return columns;
 }
 
 /*

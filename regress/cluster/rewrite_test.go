@@ -13,7 +13,7 @@ import (
 // row newer than what was on its way, and forgot deletions.
 func TestRewrite(t *testing.T) {
 	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(map[string]string{
-		"bdr.watermark_interval": "100ms", "autovacuum": "off", "shared_buffers": "8MB"}))
+		"bdr.watermark_interval": "100ms", "autovacuum": "off", "shared_buffers": "8MB", "max_prepared_transactions": "5"}))
 	t.Run("open_while_others_write", func(t *testing.T) { testRewriteOpen(t, c.For(t)) })
 	for i, r := range rewrites {
 		t.Run("late_changes/"+r.name, func(t *testing.T) { testRewriteLate(t, c.For(t), fmt.Sprintf("late%d", i), r) })
@@ -29,6 +29,7 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 	t.Run("remembered_before", func(t *testing.T) { testRewriteRemembered(t, c.For(t)) })
+	t.Run("prepared", func(t *testing.T) { testRewritePrepared(t, c.For(t)) })
 	t.Run("scans_are_synchronized", func(t *testing.T) { testRewriteSynchronized(t, c.For(t)) })
 	t.Run("horizon", func(t *testing.T) { testRewriteHorizon(t, c.For(t)) })
 }
@@ -219,6 +220,33 @@ func testRewriteRemembered(t *testing.T, c *pgtest.Cluster) {
 	heal()
 	c.RequireConverged()
 	b.Wait(resumeLimit, "SELECT string_agg(id || v, ' ') FROM r", "3done")
+	requireForgotten(c)
+}
+
+// A prepared transaction has no commit time until it is committed, and dead rows
+// may be older than a column of the key.
+func testRewritePrepared(t *testing.T, c *pgtest.Cluster) {
+	a, b, third := c.Nodes[0], c.Nodes[1], c.Nodes[2]
+	c.ExecAll("CREATE TABLE p (id int, v text, n int)")
+	dropAfter(t, c, "p")
+	a.Exec("INSERT INTO p SELECT i, 'old', i FROM generate_series(1, 9) i")
+	c.RequireConverged()
+	c.ExecAll("ALTER TABLE p ADD part int NOT NULL DEFAULT 7", "ALTER TABLE p ADD PRIMARY KEY (id, part)")
+	heal, healThird := cut(t, b, a), cut(t, third, a)
+	a.Exec("UPDATE p SET v = 'late' WHERE id <= 3")
+	third.Exec("DELETE FROM p WHERE id = 1", "INSERT INTO p VALUES (10, 'done', 1)")
+	b.Wait(resumeLimit, "SELECT count(*) FROM p WHERE id = 10", "1")
+	user := b.Session()
+	for _, sql := range []string{"BEGIN", "DELETE FROM p WHERE id = 2", "ALTER TABLE p ALTER n TYPE bigint", "PREPARE TRANSACTION 'p'", "COMMIT PREPARED 'p'"} {
+		_, err := results(user, sql)
+		b.Must(err)
+	}
+	heal()
+	healThird()
+	a.Exec("ALTER TABLE p ALTER n TYPE bigint")
+	third.Exec("ALTER TABLE p ALTER n TYPE bigint")
+	c.RequireConverged()
+	b.Wait(resumeLimit, "SELECT string_agg(id::text, ' ' ORDER BY id) || ', late ' || string_agg(id::text, ' ') FILTER (WHERE v = 'late') FROM p", "3 4 5 6 7 8 9 10, late 3")
 	requireForgotten(c)
 }
 
