@@ -59,8 +59,13 @@
 /* After the first of them; doubles with each. */
 #define BDR_DEADLOCK_PAUSE_MS	10
 
-/* Of one unit with rows that are there; the first one makes it careful. */
-#define BDR_COLLISIONS_MAX		3
+/*
+ * Of one unit with rows that are there; the first one makes it careful.  Each
+ * later one means that somebody else has just committed.  Where that does not
+ * end, a pause lets the others go first; it doubles, too.
+ */
+#define BDR_COLLISIONS_MAX		12
+#define BDR_COLLISIONS_AT_ONCE	4
 
 typedef struct BdrFlushEntry
 {
@@ -114,8 +119,9 @@ static void use_origin(uint32 node);
 static bool seen_before(uint32 node);
 static void commit_local(void);
 static void stamp_origin(void);
+static bool may_redo_collision(void);
 static bool may_redo_deadlock(void);
-static void pause_after_deadlock(void);
+static void pause_before_redo(void);
 static void unit_reset(void);
 static void unit_begin_next(void);
 static void progress_add(XLogRecPtr remote_end, XLogRecPtr local_end);
@@ -456,13 +462,13 @@ bdr_unit_may_redo(void)
 	if (!bdr_xact.open || !bdr_xact.started || unit.closed)
 		return false;
 	if (asked)
-		return unit.ncollisions++ < BDR_COLLISIONS_MAX;
+		return may_redo_collision();
 	switch (geterrcode())
 	{
 		case ERRCODE_UNIQUE_VIOLATION:
 		case ERRCODE_EXCLUSION_VIOLATION:
 			/* somebody may have come between the careful look and the insert */
-			return unit.ncollisions++ < BDR_COLLISIONS_MAX;
+			return may_redo_collision();
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 			return may_redo_deadlock();
 		default:
@@ -482,6 +488,16 @@ bdr_unit_start_over(void)
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("transaction %u of node \"%s\" met newer versions while it was applied",
 					bdr_xact.xid, bdr_peer.name)));
+}
+
+static bool
+may_redo_collision(void)
+{
+	if (unit.ncollisions >= BDR_COLLISIONS_MAX)
+		return false;
+	if (unit.ncollisions++ >= BDR_COLLISIONS_AT_ONCE)
+		unit.pause_ms = 1L << (unit.ncollisions - BDR_COLLISIONS_AT_ONCE);
+	return true;
 }
 
 /*
@@ -509,10 +525,10 @@ may_redo_deadlock(void)
 }
 
 /*
- * Whoever waited for our locks must get them before we ask for them again.
+ * Whoever waited for our locks, or is faster, must go on before we try again.
  */
 static void
-pause_after_deadlock(void)
+pause_before_redo(void)
 {
 	if (unit.pause_ms == 0)
 		return;
@@ -555,7 +571,7 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 		bdr_xact.started = false;
 		bdr_counters.aborts++;
 		bdr_activity_aborted();
-		pause_after_deadlock();
+		pause_before_redo();
 	}
 	MemoryContextSwitchTo(bdr_change_context);
 	MemoryContextReset(bdr_change_context);
