@@ -25,6 +25,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_plan.h"
 #include "bdr_protocol.h"
 #include "bdr_row_version.h"
 #include "bdr_settle.h"
@@ -66,6 +67,7 @@ static bool is_concurrent(const BdrVersion *version);
 static uint32 node_of_origin(RepOriginId origin, uint32 local_node);
 static uint32 look_up_node(RepOriginId origin, uint32 local_node);
 static void origins_changed(Datum arg, int cacheid, uint32 hashvalue);
+static void ask_plan(BdrCase *c, uint32 resolvers, BdrMessage *msg);
 static void ask(StringInfo question, BdrMessageKind answer, BdrMessage *msg);
 static void send_version(StringInfo buf, const BdrVersion *version);
 static void send_found(StringInfo buf, BdrCase *c, BdrFound *found);
@@ -309,11 +311,27 @@ bdr_conflict_ask(BdrConflict *conflict)
 void
 bdr_conflict_plan(BdrCase *c)
 {
-	static uint32 resolvers_known = 0;
 	uint32		resolvers = bdr_missing_generation();
+	StringInfoData known;
+	BdrMessage	msg;
+
+	if (bdr_plan_find(c, resolvers, &known))
+	{
+		read_plan(c, &known);
+		pfree(known.data);
+		return;
+	}
+	ask_plan(c, resolvers, &msg);
+	bdr_plan_keep(c, resolvers, &msg.body);
+	read_plan(c, &msg.body);
+}
+
+static void
+ask_plan(BdrCase *c, uint32 resolvers, BdrMessage *msg)
+{
+	static uint32 resolvers_known = 0;
 	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
 	StringInfoData buf;
-	BdrMessage	msg;
 	ListCell   *lc;
 
 	bdr_message_begin(&buf, BDR_MSG_FACTS);
@@ -328,10 +346,7 @@ bdr_conflict_plan(BdrCase *c)
 	pq_sendint16(&buf, list_length(c->found));
 	foreach(lc, c->found)
 		send_found(&buf, c, lfirst(lc));
-	ask(&buf, BDR_MSG_PLAN, &msg);
-	read_plan(c, &msg.body);
-	if (!is_plan_possible(c))
-		bad_plan(c);
+	ask(&buf, BDR_MSG_PLAN, msg);
 	resolvers_known = resolvers;
 }
 
@@ -402,6 +417,8 @@ read_plan(BdrCase *c, StringInfo body)
 		c->constraints[k].remember = true;
 	}
 	pq_getmsgend(body);
+	if (!is_plan_possible(c))
+		bad_plan(c);
 }
 
 /*

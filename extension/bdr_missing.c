@@ -29,6 +29,9 @@ PG_FUNCTION_INFO_V1(bdr_internal_resolvers_changed);
 
 /* Answers of an earlier generation are asked for again. */
 static uint32 generation = 1;
+
+/* How often users may have chosen other resolvers. */
+static uint32 choices = 1;
 static Oid	resolvers;			/* bdr.node_conflict_resolvers, when known */
 
 static void table_changed(Datum arg, Oid relid);
@@ -46,7 +49,10 @@ static void
 table_changed(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == resolvers || resolvers == InvalidOid)
+	{
 		generation++;
+		choices++;
+	}
 }
 
 /* What was logged may have been rolled back. */
@@ -62,7 +68,7 @@ bdr_missing_generation(void)
 {
 	if (!OidIsValid(resolvers))
 		resolvers = bdr_catalog_relation("node_conflict_resolvers");
-	return generation;
+	return choices;
 }
 
 /* Has the writers ask again once the caller's transaction has committed. */

@@ -1,8 +1,10 @@
 package conflict
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -265,4 +267,62 @@ func TestDecideRefuses(t *testing.T) {
 			t.Errorf("%+v: %v, expected something about %q", test.facts, err, test.want)
 		}
 	}
+}
+
+// TestPlansDependOnOrderOnly exists because a writer uses a plan again for all
+// cases that are like the one it was made for (extension/bdr_plan.c): only how
+// each version compares with the incoming one may count, and by what.
+func TestPlansDependOnOrderOnly(t *testing.T) {
+	random := rand.New(rand.NewPCG(17, 0))
+	policies := []Policy{DefaultPolicy()}
+	for _, d := range definitions {
+		for _, c := range d.choices {
+			if p, err := DefaultPolicy().WithNamed(d.name, c.resolver); err == nil {
+				policies = append(policies, p)
+			}
+		}
+	}
+	for range 2000 {
+		f := fewVersions(random)
+		g := f
+		g.Remote = Version{Known: true, Time: 1000 + random.Int64N(1000), Node: 100 + random.Uint32N(100)}
+		g.Found = slices.Clone(f.Found)
+		for i, found := range f.Found {
+			g.Found[i].Version = alike(random, found.Version, f.Remote, g.Remote)
+		}
+		for _, p := range policies {
+			a, errA := p.Decide(f)
+			b, errB := p.Decide(g)
+			if (errA == nil) != (errB == nil) || !reflect.DeepEqual(a, b) {
+				t.Fatalf("%+v: %+v, %v\n%+v: %+v, %v", f, a, errA, g, b, errB)
+			}
+		}
+	}
+}
+
+// fewVersions are of few versions, so that they are often equal.
+func fewVersions(random *rand.Rand) Facts {
+	f := Facts{Operation: Operation(1 + random.IntN(3)), KeyChanged: random.IntN(4) == 0, RowVersion: random.IntN(4) == 0,
+		Image: Image(1 + random.IntN(3)), Remote: version(5, 2), Constraints: []Constraint{Unique}}
+	for f.Operation != OpDelete && len(f.Constraints) < 1+random.IntN(4) {
+		f.Constraints = append(f.Constraints, Constraint(1+random.IntN(2)))
+	}
+	for range random.IntN(4) {
+		f.Found = append(f.Found, Found{Live: random.IntN(2) == 0, Seen: random.IntN(2) == 0, On: []int{random.IntN(len(f.Constraints))},
+			Version: Version{Known: random.IntN(5) > 0, Time: 4 + random.Int64N(3), Node: 1 + random.Uint32N(3)}})
+	}
+	return f
+}
+
+// alike compares with remote as v does with other.
+func alike(random *rand.Rand, v, other, remote Version) Version {
+	out := Version{Known: v.Known, Time: remote.Time, Node: remote.Node}
+	switch {
+	case v.Time != other.Time:
+		out.Time += int64(cmp.Compare(v.Time, other.Time)) * (1 + random.Int64N(500))
+		out.Node = random.Uint32N(300)
+	case v.Node != other.Node:
+		out.Node = uint32(int(remote.Node) + cmp.Compare(v.Node, other.Node)*(1+random.IntN(50)))
+	}
+	return out
 }

@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ * bdr_plan.h
+ *		Plans that Go made before.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_PLAN_H
+#define BDR_PLAN_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+#include "bdr_settle.h"
+
+/* generation is bdr_missing_generation's. */
+extern bool bdr_plan_find(BdrCase *c, uint32 generation, StringInfo answer);
+extern void bdr_plan_keep(BdrCase *c, uint32 generation, const StringInfoData *answer);
+
+#endif							/* BDR_PLAN_H */
