@@ -78,7 +78,7 @@ help:
 	@echo 'make bench           against native logical replication (REPEATS, SCALE, WORKLOADS, VARIANTS)'
 	@echo 'make soak            hours that make test leaves out: SOAK="model cluster", SCHEDULES=100000 of each'
 	@echo '                     kind in the conflict model, BDR_SOAK_ROWS=5000000, BDR_SOAK_MINUTES=30,'
-	@echo '                     BDR_SOAK_SCHEDULES=1000 of each kind on real servers, BDR_SEED for one of chaos and joins'
+	@echo '                     BDR_SOAK_SCHEDULES=1000, BDR_SOAK_STORMS=50 of each kind, BDR_SEED for one of chaos and joins'
 	@echo 'make fmt | lint      layout; static checks'
 	@echo 'make clean | uninstall'
 

@@ -3,8 +3,8 @@
 #
 # soak is the kind that "all" leaves out. SOAK chooses from it: "model", millions
 # of schedules of conflicts (SCHEDULES of each kind), and "cluster", a large
-# transaction, chaos and conflicts (BDR_SOAK_ROWS, BDR_SOAK_MINUTES, BDR_SOAK_SEED,
-# BDR_SOAK_SCHEDULES of each kind).
+# transaction, chaos, conflicts and storms (BDR_SOAK_ROWS, BDR_SOAK_MINUTES,
+# BDR_SOAK_SEED, BDR_SOAK_SCHEDULES and BDR_SOAK_STORMS of each kind).
 #
 # Counts single tests, prints what a failing one said, names the failing ones
 # at the end, and ends with "N passed, N failed" alone on a line.
