@@ -54,6 +54,12 @@ var storms = []storm{
 		}
 		return changeKey(x)
 	}},
+	{"held_rows", 3, []string{"CREATE TABLE storm (id int PRIMARY KEY, v bigint)"}, func(x *rand.Rand) string {
+		if x.IntN(1000) == 0 {
+			return "BEGIN; " + changeKey(x) + "; SELECT pg_sleep(1); COMMIT"
+		}
+		return changeKey(x)
+	}},
 	{"transactions", 3, []string{"CREATE TABLE storm (id int PRIMARY KEY, v bigint)"}, func(x *rand.Rand) string {
 		return "BEGIN; " + changeKey(x) + "; " + changeKey(x) + "; COMMIT"
 	}},
