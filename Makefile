@@ -23,7 +23,7 @@ EXTRA_CLEAN = $(OUTPUT_OBJS) bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2> /dev/null)
 # These do without, or install it first.
-WITHOUT_SERVER = help setup test demo demo-stop bench soak installcheck check-cluster check-go fmt lint
+WITHOUT_SERVER = help setup test demo demo-stop bench soak installcheck check-cluster check-assert check-go fmt lint
 ifeq ($(PGXS),)
 ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 $(error $(PG_CONFIG) was not found: run "make setup", or set PG_CONFIG)
@@ -75,6 +75,7 @@ help:
 	@echo 'make check-go        Go: vet and unit tests, race detector on'
 	@echo 'make installcheck    one server: regression and isolation tests'
 	@echo 'make check-cluster   several servers'
+	@echo 'make check-assert    the same for what applies rows, on a server with assertions (built once)'
 	@echo 'make bench           against native logical replication (REPEATS, SCALE, WORKLOADS, VARIANTS)'
 	@echo 'make soak            hours that make test leaves out: SOAK="model cluster", SCHEDULES=100000 of each'
 	@echo '                     kind in the conflict model, BDR_SOAK_ROWS=5000000, BDR_SOAK_MINUTES=30,'
@@ -98,7 +99,7 @@ check-go:
 	GOFLAGS=-buildvcs=false $(GO) vet ./gosrc/... ./regress/bench .
 	GOFLAGS=-buildvcs=false $(GO) test -race ./gosrc/... ./regress/bench .
 
-installcheck check-cluster test bench soak: %:
+installcheck check-cluster check-assert test bench soak: %:
 	PG_CONFIG='$(PG_CONFIG)' regress/$(if $(filter bench,$@),bench.sh,run-tests.sh) $(filter-out test bench,$@)
 
 setup:
@@ -110,4 +111,4 @@ demo:
 demo-stop:
 	PG_CONFIG='$(PG_CONFIG)' regress/demo.sh stop
 
-.PHONY: help fmt lint check-go installcheck check-cluster test bench soak setup demo demo-stop install-modules uninstall-modules
+.PHONY: help fmt lint check-go installcheck check-cluster check-assert test bench soak setup demo demo-stop install-modules uninstall-modules

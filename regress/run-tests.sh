@@ -1,5 +1,9 @@
 #!/usr/bin/env bash
-# run-tests.sh [installcheck | check-cluster | soak]: all tests, or one kind.
+# run-tests.sh [installcheck | check-cluster | check-assert | soak]: all tests, or
+# one kind.
+#
+# check-assert is what applies rows, and the attacks, on a server with assertions
+# (assert-server.sh): freed memory is overwritten there.
 #
 # soak is the kind that "all" leaves out. SOAK chooses from it: "model", millions
 # of schedules of conflicts (SCHEDULES of each kind), and "cluster", a large
@@ -162,6 +166,24 @@ cluster_tests() {
     go_tests "cluster" -p 1 -timeout 20m ./regress/cluster ./regress/security
 }
 
+# The modules are built anew for that server, beside the tree.
+assert_tests() {
+    local tree=$work/tree
+    heading "server with assertions"
+    PG_CONFIG=$("$root/regress/assert-server.sh") || { fail "build a server with assertions"; return; }
+    mkdir -p "$tree"
+    (cd "$root" && tar cf - Makefile META.json bdr.control extension include sql gosrc go.mod go.sum) | tar xf - -C "$tree"
+    make -s -C "$tree" clean PG_CONFIG="$PG_CONFIG" > /dev/null
+    check "build for the server with assertions" make -s -C "$tree" -j2 all PG_CONFIG="$PG_CONFIG"
+    check "install into it" make -s -C "$tree" install PG_CONFIG="$PG_CONFIG"
+    [ "$failed" -eq 0 ] || return
+    heading "cluster tests on a server with assertions"
+    go_tests "assert" -p 1 -timeout 25m -run "$assert_run" ./regress/cluster ./regress/security
+}
+
+# Not those that are about the manager, time or load, nor the very long ones.
+assert_run='Apply|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferred|Identity|Conflict|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Match|Join'
+
 soak_tests() {
     case " ${SOAK:=model cluster} " in *" model "*)
         heading "soak: the conflict model"
@@ -197,8 +219,9 @@ if [ "$installed" -eq 1 ]; then
         all) one_server_tests; cluster_tests ;;
         installcheck) one_server_tests ;;
         check-cluster) cluster_tests ;;
+        check-assert) assert_tests ;;
         soak) soak_tests ;;
-        *) echo "usage: run-tests.sh [installcheck | check-cluster | soak]" >&2; exit 2 ;;
+        *) echo "usage: run-tests.sh [installcheck | check-cluster | check-assert | soak]" >&2; exit 2 ;;
     esac
 fi
 
