@@ -99,7 +99,7 @@ func (c *Cluster) WaitDrained(nodes ...*Node) {
 	for _, n := range nodes {
 		n.Wait(time.Until(deadline), fmt.Sprintf(`SELECT coalesce(string_agg(slot_name || ' at ' || confirmed_flush_lsn
  || CASE WHEN active THEN '' ELSE ' (inactive)' END, ', '), 'all')
-FROM pg_replication_slots WHERE plugin = 'bdr_output' AND NOT temporary AND database = current_database()
+FROM pg_replication_slots WHERE plugin = 'bdr_output' AND starts_with(slot_name::text, 'bdr_') AND NOT temporary AND database = current_database()
  AND confirmed_flush_lsn < '%s'`, positions[n.Name]), "all")
 	}
 }
