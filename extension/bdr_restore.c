@@ -54,6 +54,7 @@
 #include "bdr.h"
 #include "bdr_apply.h"
 #include "bdr_compat.h"
+#include "bdr_owner.h"
 #include "bdr_restore.h"
 
 /* One utility statement, as ProcessUtility got it. */
@@ -72,9 +73,7 @@ typedef struct Statement
 /* Who we were before we acted as somebody. */
 typedef struct Self
 {
-	Oid			user;
-	int			context;
-	int			guc_level;
+	BdrRights	rights;
 	bool		trusted;
 } Self;
 
@@ -217,11 +216,9 @@ act_as(Oid owner)
 {
 	Self		self = {.trusted = bdr_restore_code.trusted};
 
-	GetUserIdAndSecContext(&self.user, &self.context);
 	if (!OidIsValid(owner))
 		bdr_restore_code.trusted = true;
-	SetUserIdAndSecContext(OidIsValid(owner) ? owner : self.user, self.context | SECURITY_RESTRICTED_OPERATION);
-	self.guc_level = NewGUCNestLevel();
+	bdr_rights_take(OidIsValid(owner) ? owner : GetUserId(), &self.rights);
 	return self;
 }
 
@@ -295,8 +292,7 @@ is_trusted_type(Oid typid)
 static void
 act_back(const Self *self)
 {
-	AtEOXact_GUC(false, self->guc_level);
-	SetUserIdAndSecContext(self->user, self->context);
+	bdr_rights_restore(&self->rights);
 	bdr_restore_code.trusted = self->trusted;
 }
 

@@ -53,6 +53,7 @@
 #include "bdr_apply.h"
 #include "bdr_compat.h"
 #include "bdr_hold.h"
+#include "bdr_owner.h"
 #include "bdr_rewrite.h"
 #include "bdr_settle.h"
 
@@ -90,10 +91,7 @@ struct BdrGraves
 	TupleTableSlot *slot;
 	HTAB	   *newest;			/* of Grave */
 
-	/* who we were */
-	Oid			user;
-	int			security;
-	int			nest_level;
+	BdrRights	before;			/* who we were */
 };
 
 /* What a text of a value depends on, as writers have it. */
@@ -404,9 +402,10 @@ has_changed(BdrGraves *graves, int i)
 static void
 act_as_owner(BdrGraves *graves)
 {
-	GetUserIdAndSecContext(&graves->user, &graves->security);
-	SetUserIdAndSecContext(graves->table->rd_rel->relowner, graves->security | SECURITY_RESTRICTED_OPERATION);
-	graves->nest_level = NewGUCNestLevel();
+	Relation	table = graves->table;
+	Oid			relid = RelationGetRelid(table);
+
+	bdr_rights_take(bdr_code_role(relid, table->rd_rel->relowner, bdr_owner_above(relid)), &graves->before);
 	for (int i = 0; i < lengthof(settings); i++)
 		(void) set_config_option(settings[i].name, settings[i].value, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
@@ -415,8 +414,7 @@ act_as_owner(BdrGraves *graves)
 static void
 act_as_before(BdrGraves *graves)
 {
-	AtEOXact_GUC(false, graves->nest_level);
-	SetUserIdAndSecContext(graves->user, graves->security);
+	bdr_rights_restore(&graves->before);
 }
 
 /* ---------------------------------------------------------------------
