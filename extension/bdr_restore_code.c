@@ -16,9 +16,9 @@
  *
  *		That leaves functions of superusers, such as query_to_xml(), that an
  *		expression of a user calls itself.  What such a function does with a
- *		superuser's rights it can do only if it is volatile, so these are
- *		refused while a statement is under way, unless a superuser's object or
- *		a superuser's function calls them.
+ *		superuser's rights it can do only if it is volatile, and tell only if it
+ *		reads data, so these are refused while a statement is under way, unless
+ *		a superuser's object or a superuser's function calls them.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -26,12 +26,14 @@
 #include "access/htup_details.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -52,6 +54,13 @@ typedef struct Running
 	int			guc_level;		/* ours; 0: none */
 } Running;
 
+/* Stable functions of the server that read what the caller's rights let them. */
+static const Oid readers[] = {
+	F_CURRENT_SETTING_TEXT, F_CURRENT_SETTING_TEXT_BOOL, F_DATABASE_TO_XML, F_DATABASE_TO_XMLSCHEMA,
+	F_DATABASE_TO_XML_AND_XMLSCHEMA, F_PG_STAT_GET_BACKEND_ACTIVITY, F_SCHEMA_TO_XML, F_SCHEMA_TO_XMLSCHEMA,
+	F_SCHEMA_TO_XML_AND_XMLSCHEMA, F_TABLE_TO_XML, F_TABLE_TO_XMLSCHEMA, F_TABLE_TO_XML_AND_XMLSCHEMA,
+};
+
 BdrRestoreCode bdr_restore_code;
 
 static needs_fmgr_hook_type next_needs_fmgr_hook = NULL;
@@ -69,6 +78,7 @@ static void end(bool aborted);
 static void revert_settings(void);
 static void accessed(ObjectAccessType type, Oid classid, Oid object, int sub, void *arg);
 static bool is_refused(Oid function);
+static bool tells_secrets(Form_pg_proc function);
 
 void
 bdr_restore_code_init(void)
@@ -246,7 +256,7 @@ accessed(ObjectAccessType type, Oid classid, Oid object, int sub, void *arg)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("function %s cannot be called here during a join", get_func_name(object)),
-				 errdetail("It is volatile, and would run with a superuser's rights where nobody knows for whom."),
+				 errdetail("It is volatile or reads data, and would run with a superuser's rights where nobody knows for whom."),
 				 errhint("Change the expression on the source of the join, or call the function in a function of the expression's owner.")));
 }
 
@@ -254,6 +264,7 @@ static bool
 is_refused(Oid function)
 {
 	HeapTuple	tuple;
+	Form_pg_proc proc;
 	bool		refused;
 
 	if (bdr_restore_code.statements == 0 || bdr_restore_code.trusted || trusted_functions > 0 ||
@@ -262,8 +273,25 @@ is_refused(Oid function)
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	refused = ((Form_pg_proc) GETSTRUCT(tuple))->provolatile == PROVOLATILE_VOLATILE &&
-		superuser_arg(((Form_pg_proc) GETSTRUCT(tuple))->proowner);
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	refused = superuser_arg(proc->proowner) &&
+		(proc->provolatile == PROVOLATILE_VOLATILE || (proc->provolatile == PROVOLATILE_STABLE && tells_secrets(proc)));
 	ReleaseSysCache(tuple);
 	return refused;
+}
+
+/*
+ * What it returns may be the argument of a function of a user.
+ */
+static bool
+tells_secrets(Form_pg_proc function)
+{
+	if (function->prolang != INTERNALlanguageId)
+		return function->prolang != ClanguageId;
+	for (int i = 0; i < lengthof(readers); i++)
+	{
+		if (function->oid == readers[i])
+			return true;
+	}
+	return false;
 }

@@ -152,6 +152,38 @@ func TestJoinNamesWhatItRefuses(t *testing.T) {
 	requireNoPayload(t, a, b)
 }
 
+// TestJoinTellsNoSecrets exists because a function that only reads gives what it
+// reads to the function of a user that it is an argument of: table_to_xml, called
+// by a domain's CHECK while a superuser's session restored the domain's use.
+func TestJoinTellsNoSecrets(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
+	a, b := c.Nodes[0], c.Nodes[1]
+	addUser(a)
+	b.Exec("CREATE ROLE u LOGIN")
+	a.Exec("CREATE TABLE public.secret (id int PRIMARY KEY, v text)", "INSERT INTO public.secret VALUES (1, 'the secret')",
+		"CREATE FUNCTION public.read_secret() RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT max(v) FROM public.secret); END $$")
+	role := a.As(user, "")
+	role.Exec("CREATE FUNCTION u.tell(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE LOG 'u was told %', $1; RETURN true; END $$")
+	reads := map[string]string{"table_to_xml": "pg_catalog.table_to_xml('public.secret', true, true, '')::text", "read_secret": "public.read_secret()",
+		"current_setting": "pg_catalog.current_setting('data_directory')"}
+	b.CreateNode()
+	b.Exec("SELECT bdr.join_node_group(join_target_dsn := '" + a.NodeDSN + "', wait_for_completion := false)")
+	for name, read := range reads {
+		role.Exec("CREATE DOMAIN u.leaky AS int CHECK (CASE WHEN has_table_privilege('pg_catalog.pg_authid', 'SELECT') THEN u.tell("+read+") ELSE true END)",
+			"CREATE FUNCTION u.add(u.leaky, int) RETURNS u.leaky LANGUAGE sql AS $$ SELECT 1::u.leaky $$",
+			"CREATE AGGREGATE u.total(int) (SFUNC = u.add, STYPE = u.leaky, INITCOND = '1')")
+		pgtest.Eventually(t, replicated, "the join names "+name, func() (bool, string) {
+			said := b.Value("SELECT coalesce(max(last_error), '') FROM bdr.join_progress")
+			return strings.Contains(said, name), said
+		})
+		role.Exec("DROP AGGREGATE u.total(int)", "DROP FUNCTION u.add(u.leaky, int)", "DROP DOMAIN u.leaky")
+	}
+	b.Exec("SELECT bdr.wait_for_join_completion()")
+	if b.LogContains("u was told") {
+		t.Error("a function of u was given what only a superuser may read")
+	}
+}
+
 // TestRestoreSettingIsNotForUsers: in a session with the setting, functions are
 // as if SECURITY DEFINER.
 func TestRestoreSettingIsNotForUsers(t *testing.T) {
