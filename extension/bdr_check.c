@@ -56,6 +56,9 @@
 #define NUMBER_DIGIT_MAX		9999
 #define NUMBER_DIGIT_DECIMALS	4
 
+/* Longer texts are left to PostgreSQL, which looks at many bytes at once. */
+#define SHORT_TEXT_BYTES		64
+
 /* A number taken apart. */
 typedef struct Number
 {
@@ -88,6 +91,7 @@ static bool time_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool timetz_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool timestamp_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool text_is_sound(const BdrCheck *check, const char *data, Size size);
+static inline bool is_short_ascii(const char *data, Size size);
 static bool json_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool xml_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool numeric_is_sound(const BdrCheck *check, const char *data, Size size);
@@ -278,28 +282,59 @@ timestamp_is_sound(const BdrCheck *check, const char *data, Size size)
 static bool
 text_is_sound(const BdrCheck *check, const char *data, Size size)
 {
-	return pg_verify_mbstr(GetDatabaseEncoding(), data, size, true);
+	return is_short_ascii(data, size) || pg_verify_mbstr(GetDatabaseEncoding(), data, size, true);
+}
+
+/*
+ * Most texts are short and ASCII, which all encodings of servers have.  No
+ * byte may be zero or have its high bit set; the last word overlaps the one
+ * before.
+ */
+static inline bool
+is_short_ascii(const char *data, Size size)
+{
+	uint64		bad = 0;
+
+	if (size < sizeof(uint64) || size > SHORT_TEXT_BYTES)
+		return false;
+	for (Size i = 0; i < size; i += sizeof(uint64))
+	{
+		uint64		word;
+
+		memcpy(&word, data + Min(i, size - sizeof(word)), sizeof(word));
+		bad |= word | (word - UINT64CONST(0x0101010101010101));
+	}
+	return (bad & UINT64CONST(0x8080808080808080)) == 0;
 }
 
 static bool
 json_is_sound(const BdrCheck *check, const char *data, Size size)
 {
-	return text_is_sound(check, data, size) &&
-		pg_parse_json(bdr_json_lex(data, size), &nullSemAction) == JSON_SUCCESS;
+	JsonLexContext *lex;
+	bool		sound;
+
+	if (!text_is_sound(check, data, size))
+		return false;
+	lex = bdr_json_lex(data, size);
+	sound = pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+	bdr_json_lex_free(lex);
+	return sound;
 }
 
 static bool
 xml_is_sound(const BdrCheck *check, const char *data, Size size)
 {
 	MemoryContext old = CurrentMemoryContext;
+	text	   *copy;
 	Datum		sound;
 
 	if (!text_is_sound(check, data, size))
 		return false;
-	sound = DirectFunctionCall1(xml_is_well_formed_content,
-								PointerGetDatum(cstring_to_text_with_len(data, size)));
+	copy = cstring_to_text_with_len(data, size);
+	sound = DirectFunctionCall1(xml_is_well_formed_content, PointerGetDatum(copy));
 	/* where it caught an error it leaves another one */
 	MemoryContextSwitchTo(old);
+	pfree(copy);
 	return DatumGetBool(sound);
 }
 

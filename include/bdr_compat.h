@@ -258,9 +258,11 @@ bdr_set_updated_columns(EState *estate, Bitmapset *updated)
 #if PG_VERSION_NUM >= 170000
 #define bdr_json_lex(data, size) \
 	makeJsonLexContextCstringLen(NULL, (data), (size), GetDatabaseEncoding(), false)
+#define bdr_json_lex_free(lex)	freeJsonLexContext(lex)
 #else
 #define bdr_json_lex(data, size) \
 	makeJsonLexContextCstringLen(unconstify(char *, (data)), (size), GetDatabaseEncoding(), false)
+#define bdr_json_lex_free(lex)	pfree(lex)
 #endif
 
 #ifdef WORDS_BIGENDIAN
