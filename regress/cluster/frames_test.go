@@ -89,6 +89,9 @@ func (f *frameReader) frame(b []byte) (lines []string, err error) {
 	for len(c.rest) > 0 {
 		kind := c.u8()
 		bytes := c.take(int(c.u32()))
+		if kind == 'W' && len(bytes) == 16 {
+			continue // a watermark comes when it comes
+		}
 		if kind == 'P' {
 			f.pieces = append(f.pieces, bytes[2:]...)
 			if bytes[1] == 0 {
