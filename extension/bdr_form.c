@@ -92,6 +92,8 @@ static const Oid text_only_types[] =
 	INT2VECTOROID,				/* these refuse to receive an empty one */
 	OIDVECTOROID,
 	TSQUERYOID,
+	PG_SNAPSHOTOID,				/* these receive what they do not read */
+	TXID_SNAPSHOTOID,
 };
 
 /*

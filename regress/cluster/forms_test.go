@@ -21,7 +21,7 @@ var internalTypes = strings.Fields(`bool int2 int4 int8 float4 float8 numeric mo
 
 // textTypes hold OIDs, or cannot be received.
 var textTypes = strings.Fields(`regproc regprocedure regoper regoperator regclass regcollation regtype regrole regnamespace regconfig regdictionary
-	aclitem gtsvector pg_node_tree pg_ndistinct pg_dependencies pg_mcv_list pg_brin_bloom_summary pg_brin_minmax_multi_summary int2vector oidvector tsquery`)
+	aclitem gtsvector pg_node_tree pg_ndistinct pg_dependencies pg_mcv_list pg_brin_bloom_summary pg_brin_minmax_multi_summary int2vector oidvector tsquery pg_snapshot txid_snapshot`)
 
 // TestFormsOfPeers exists because the sender does not decide in which form a
 // value is taken. For each type of the server, arrays and pseudo-types too, the

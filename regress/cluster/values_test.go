@@ -396,6 +396,7 @@ var limits = []string{
 	"22003", "22008", "2201G", "2202E", "22023", "0A000", // what an operation does not do
 	"54000",          // too long for an index
 	"22P02", "22P05", // escapes in json are looked at when they are used
+	"2200M", // a declaration or a doctype of XML inside another element
 }
 
 // judge takes an error for what it is. Being refused is an error of the peer or
