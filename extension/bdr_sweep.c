@@ -84,6 +84,7 @@ static TransactionId oldest_of_slots(void);
 static void find_newest(Sweep *sweep);
 static void mark_others(Sweep *sweep);
 static uint32 count_left(Sweep *sweep);
+static bool is_entry(ItemPointer kept, ItemPointer entry);
 static bool next_entry(Sweep *sweep, ItemPointer tid);
 static void take_entry(Sweep *sweep, const BdrDeadRow *dead, ItemPointer entry);
 static bool take(TransactionId xid, BdrVersion *newest);
@@ -277,7 +278,7 @@ mark_others(Sweep *sweep)
 	index_rescan(sweep->scan, sweep->constraint->keys, sweep->constraint->nkeys, NULL, 0);
 	while (next_entry(sweep, &entry))
 	{
-		bool		stays = ItemPointerEquals(&entry, &sweep->keeps) || ItemPointerEquals(&entry, &sweep->keeps_born);
+		bool		stays = is_entry(&sweep->keeps, &entry) || is_entry(&sweep->keeps_born, &entry);
 
 		while (!stays && index_fetch_heap(sweep->scan, sweep->slot))
 		{
@@ -304,6 +305,15 @@ count_left(Sweep *sweep)
 	while (next_entry(sweep, &entry))
 		left++;
 	return left;
+}
+
+/*
+ * Nothing is kept where no row is past, or no version is known.
+ */
+static bool
+is_entry(ItemPointer kept, ItemPointer entry)
+{
+	return ItemPointerIsValid(kept) && ItemPointerEquals(kept, entry);
 }
 
 static bool
