@@ -228,7 +228,8 @@ func TestTablesOfSeveralUsers(t *testing.T) {
 	b.Exec("ALTER TABLE u.p OWNER TO u")
 	a.Exec("INSERT INTO u.p VALUES (2, 2)")
 	b.Wait(replicated, "SELECT count(*) FROM bdr.worker_errors WHERE error_message LIKE 'cannot tell whose rights the code of table%'", "1")
-	b.Exec("ALTER TABLE u.low OWNER TO u")
+	a.Exec("ALTER TABLE u.p OWNER TO u")
+	c.ExecAll("ALTER TABLE u.low OWNER TO u")
 	b.Wait(replicated, "SELECT count(*) FROM u.p", "2")
 	requireOrdinary(t, b)
 }

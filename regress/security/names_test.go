@@ -43,7 +43,7 @@ func TestMemoryOfAUser(t *testing.T) {
 		"CREATE SCHEMA u", "CREATE TABLE u.t (id int)",
 		"INSERT INTO bdr.evicted_row SELECT 'u.t'::regclass, 1, NULL, 2",
 		"INSERT INTO bdr.remembered_version SELECT 'u.t'::regclass::oid::int, 2, 3, 4, 5, 6")
-	options := `'proto_min', '1', 'proto_max', '1', 'server_version', current_setting('server_version_num'), 'encoding', 'UTF8',
+	options := `'proto_min', '2', 'proto_max', '2', 'server_version', current_setting('server_version_num'), 'encoding', 'UTF8',
 		'architecture', 'le:datum8', 'origins', 'all', 'node_id', '7'`
 	if _, err := u.Run("SELECT data FROM pg_logical_slot_peek_binary_changes('s', NULL, NULL, " + options + ")"); err != nil {
 		t.Errorf("peek: %s", pgtest.Explain(err))
