@@ -52,6 +52,7 @@ static int64 increment(int64 number, Oid type, int by);
 static int64 get_number(Datum value, Oid type);
 static Trigger *find_trigger(Relation rel);
 static Oid	trigger_function(void);
+static void check_owner(Oid relid);
 static void check_table(Relation rel);
 static bool wants_row_version(const char *method);
 static bool start(Relation rel, const char *column);
@@ -217,6 +218,8 @@ bdr_alter_table_conflict_detection(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("relation and method cannot be NULL")));
 	wanted = wants_row_version(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	/* who does not own it must not hold up those who use it, either */
+	check_owner(PG_GETARG_OID(0));
 	rel = table_open(PG_GETARG_OID(0), ShareRowExclusiveLock);
 	check_table(rel);
 	if (wanted)
@@ -244,13 +247,19 @@ wants_row_version(const char *method)
 }
 
 static void
+check_owner(Oid relid)
+{
+	if (!bdr_owns_relation(relid))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+}
+
+static void
 check_table(Relation rel)
 {
 	const char *schema = get_namespace_name(RelationGetNamespace(rel));
 	char		relkind = rel->rd_rel->relkind;
 
-	if (!bdr_owns_relation(RelationGetRelid(rel)))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), RelationGetRelationName(rel));
+	check_owner(RelationGetRelid(rel));
 	if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) ||
 		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT || IsCatalogRelation(rel) ||
 		strcmp(schema, BDR_SCHEMA) == 0)
