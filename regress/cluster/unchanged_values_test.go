@@ -312,8 +312,9 @@ func unchangedUnreachable(t *testing.T, c *pgtest.Cluster) {
 
 // awaitNoFetcher returns when the connections that fetched from n are gone.
 func awaitNoFetcher(c *pgtest.Cluster, n *pgtest.Node) {
-	n.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'bdr.internal_fetch' AND pid <> pg_backend_pid()")
-	n.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'bdr.internal_fetch' AND pid <> pg_backend_pid()", "0")
+	const fetchers = " FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name LIKE 'bdr\\_app%'"
+	n.Exec("SELECT pg_terminate_backend(pid)" + fetchers)
+	n.Wait(resumeLimit, "SELECT count(*)"+fetchers, "0")
 }
 
 // A fetch waits for a lock at the origin, and the change with it. The
