@@ -10,7 +10,7 @@ set -euo pipefail
 
 version=${BDR_PG_MAJOR:-15}
 dir=${BDR_ASSERT_DIR:-/var/tmp/bdr-assert-$version}
-packages=(libssl-dev libxml2-dev zlib1g-dev xz-utils bzip2)
+packages=(libssl-dev libxml2-dev liblz4-dev zlib1g-dev xz-utils bzip2)
 
 missing() {
     local package
@@ -54,7 +54,7 @@ build() {
     mkdir -p "$source"
     tar xf "$dir"/postgresql-"$version"_*.orig.tar.* -C "$source" --strip-components=1
     cd "$source"
-    ./configure --prefix="$dir/server" --enable-cassert --enable-debug --with-openssl --with-libxml --without-readline \
+    ./configure --prefix="$dir/server" --enable-cassert --enable-debug --with-openssl --with-libxml --with-lz4 --without-readline \
         CFLAGS='-O1 -g' > "$dir/build.log" 2>&1
     make -s -j2 >> "$dir/build.log" 2>&1
     make -s install >> "$dir/build.log" 2>&1

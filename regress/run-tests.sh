@@ -38,24 +38,37 @@ check() {
     fi
 }
 
-# go_tests NAME ARGUMENTS...: go test -v, every test and subtest counted.
-go_tests() {
-    local name=$1 log status before=$failed line
+# go_run LOG ARGUMENTS...: go test -v into a file, with its status beside it.
+go_run() {
+    local log=$1 status=0
     shift
-    log=$(mktemp "$work/go.XXXXXX")
-    "$GO" test -v -count=1 "$@" > "$log" 2>&1
-    status=$?
+    "$GO" test -v -count=1 "$@" > "$log" 2>&1 || status=$?
+    echo "$status" > "$log.status"
+}
+
+# go_count NAME LOG: every test and subtest of a go_run.
+go_count() {
+    local name=$1 log=$2 before=$failed line
     pass "$(grep -cE '^ *--- PASS: ' "$log")"
     while read -r line; do
         fail "$name: $line"
     done < <(sed -nE 's/^ *--- FAIL: ([^ ]+).*/\1/p' "$log")
-    if [ "$status" -ne 0 ]; then
+    if [ "$(cat "$log.status")" -ne 0 ]; then
         [ "$failed" -gt "$before" ] || fail "$name: did not build or did not end"
         grep -vE '^ *(=== |--- PASS)|no test files' "$log"
     else
         grep -E '^(ok|FAIL|panic)' "$log"
         [ "$name" != soak ] || grep -E '^ *(--- |[a-z_]+_test.go)' "$log"
     fi
+}
+
+# go_tests NAME ARGUMENTS...: both.
+go_tests() {
+    local name=$1 log
+    shift
+    log=$(mktemp "$work/go.XXXXXX")
+    go_run "$log" "$@"
+    go_count "$name" "$log"
 }
 
 # Lines of pg_regress: "test a ... ok" up to 15, "ok 1 - a" from 16 on.
@@ -161,9 +174,28 @@ fuzz_all() {
     done
 }
 
+# Tests that measure, or load the machine, have it for themselves.
+alone='TestStorm|TestSettleCost|TestChaos|TestConflictChaos|TestJoinUnderLoad|TestLatchStress|TestWALWriterIsNotWokenForEachTransaction|TestLargeTransactionNeedsLittleMemory|TestLargeRows|TestShutdownIsQuick'
+
+# The others mostly wait for servers, so half of them run beside the other half.
 cluster_tests() {
+    local tests half=([0]= [1]=) i=0 test
     heading "cluster tests on real servers"
-    go_tests "cluster" -p 1 -timeout 20m ./regress/cluster ./regress/security
+    mapfile -t tests < <("$GO" test -list '^Test' ./regress/cluster | grep '^Test' | grep -vxE "$alone")
+    for test in "${tests[@]}"; do
+        half[i]+="${half[i]:+|}$test"
+        i=$((1 - i))
+    done
+    go_run "$work/cluster.0" -timeout 20m -run "^(${half[0]})\$" ./regress/cluster &
+    {
+        go_run "$work/cluster.1" -timeout 20m -run "^(${half[1]})\$" ./regress/cluster
+        go_run "$work/security" -timeout 20m ./regress/security
+    } &
+    wait
+    go_run "$work/cluster.alone" -timeout 20m -run "^($alone)\$" ./regress/cluster
+    for i in cluster.0 cluster.1 security cluster.alone; do
+        go_count "${i%%.*}" "$work/$i"
+    done
 }
 
 # The modules are built anew for that server, beside the tree.
@@ -178,11 +210,11 @@ assert_tests() {
     check "install into it" make -s -C "$tree" install PG_CONFIG="$PG_CONFIG"
     [ "$failed" -eq 0 ] || return
     heading "cluster tests on a server with assertions"
-    go_tests "assert" -p 1 -timeout 25m -run "$assert_run" ./regress/cluster ./regress/security
+    go_tests "assert" -p 2 -timeout 25m -run "$assert_run" ./regress/cluster ./regress/security
 }
 
 # Not those that are about the manager, time or load, nor the very long ones.
-assert_run='Apply|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferred|Identity|Conflict|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Match|Join'
+assert_run='Apply|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
 
 soak_tests() {
     case " ${SOAK:=model cluster} " in *" model "*)
