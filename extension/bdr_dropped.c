@@ -31,6 +31,7 @@
 #include "bdr_apply.h"
 #include "bdr_catalog.h"
 #include "bdr_dropped.h"
+#include "bdr_owner.h"
 
 /* Columns of bdr.dropped_table. */
 #define DROPPED_NSPNAME			1
@@ -94,7 +95,7 @@ note(Oid relid)
 	Relation	catalog = bdr_catalog_open("dropped_table", RowExclusiveLock);
 	Datum		values[DROPPED_COLUMNS];
 	bool		nulls[DROPPED_COLUMNS] = {0};
-	Oid			owner = bdr_table_owner(relid);
+	Oid			owner = bdr_owner_of(relid);
 	NameData	schema;
 	NameData	name;
 	NameData	owner_name;

@@ -22,10 +22,10 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "bdr.h"
 #include "bdr_apply.h"
+#include "bdr_owner.h"
 #include "bdr_wire.h"
 
 bool		bdr_match_table_owner = true;
@@ -106,7 +106,7 @@ check_permanence(Relation local)
 void
 bdr_match_owner(Oid relid, const BdrOwnerThere *there)
 {
-	Oid			here = bdr_table_owner(relid);
+	Oid			here = bdr_owner_of(relid);
 	char	   *name;
 
 	if (!OidIsValid(here))
@@ -135,21 +135,6 @@ bool
 bdr_match_is_owner(const char *name, bool is_superuser, const BdrOwnerThere *there)
 {
 	return !bdr_match_table_owner || (is_superuser && there->is_superuser) || strcmp(name, there->name) == 0;
-}
-
-/* InvalidOid: there is no such table. */
-Oid
-bdr_table_owner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-		ReleaseSysCache(tuple);
-	}
-	return owner;
 }
 
 static char *

@@ -460,7 +460,6 @@ extern BdrRelation *bdr_apply_relation;
 extern void bdr_match_check(BdrRelation *rel, Relation local);
 extern void bdr_match_owner(Oid relid, const BdrOwnerThere *there);
 extern bool bdr_match_is_owner(const char *name, bool is_superuser, const BdrOwnerThere *there);
-extern Oid	bdr_table_owner(Oid relid);
 
 /* ---------------------------------------------------------------------
  * Partitioned tables

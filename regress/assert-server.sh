@@ -10,7 +10,8 @@ set -euo pipefail
 
 version=${BDR_PG_MAJOR:-15}
 dir=${BDR_ASSERT_DIR:-/var/tmp/bdr-assert-$version}
-packages=(libssl-dev libxml2-dev liblz4-dev zlib1g-dev xz-utils bzip2)
+options=(--enable-cassert --enable-debug --with-openssl --with-libxml --with-lz4 --with-icu --without-readline "CFLAGS=-O1 -g")
+packages=(pkg-config libssl-dev libxml2-dev liblz4-dev libicu-dev zlib1g-dev xz-utils bzip2)
 
 missing() {
     local package
@@ -52,18 +53,15 @@ build() {
     local source=$dir/source
     rm -rf "$source"
     mkdir -p "$source"
-    tar xf "$dir"/postgresql-"$version"_*.orig.tar.* -C "$source" --strip-components=1
-    cd "$source"
-    ./configure --prefix="$dir/server" --enable-cassert --enable-debug --with-openssl --with-libxml --with-lz4 --without-readline \
-        CFLAGS='-O1 -g' > "$dir/build.log" 2>&1
-    make -s -j2 >> "$dir/build.log" 2>&1
-    make -s install >> "$dir/build.log" 2>&1
-    make -s -C contrib install >> "$dir/build.log" 2>&1
-    cd /
+    tar xf "$dir"/postgresql-"$version"_*.orig.tar.* -C "$source" --strip-components=1 || return 1
+    (
+        cd "$source" && ./configure --prefix="$dir/server" "${options[@]}" \
+            && make -s -j2 && make -s install && make -s -C contrib install
+    ) > "$dir/build.log" 2>&1 || return 1
     rm -rf "$source"
 }
 
-if [ ! -x "$dir/server/bin/pgbench" ] || [ ! -f "$dir/complete" ]; then
+if [ "$(cat "$dir/complete" 2> /dev/null)" != "${options[*]}" ]; then
     rm -rf "$dir"
     mkdir -p "$dir"
     chmod 755 "$dir"
@@ -76,6 +74,6 @@ if [ ! -x "$dir/server/bin/pgbench" ] || [ ! -f "$dir/complete" ]; then
     echo "assert-server: building PostgreSQL $version with assertions in $dir" >&2
     fetch
     build || { tail -n 30 "$dir/build.log" >&2; exit 1; }
-    touch "$dir/complete"
+    echo "${options[*]}" > "$dir/complete"
 fi
 echo "$dir/server/bin/pg_config"
