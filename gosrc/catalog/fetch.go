@@ -23,15 +23,12 @@ const (
 	formBinary = 1
 )
 
-// pinFetch makes the text of values what a writer makes and reads, whatever
-// role and database say, and keeps what is read from waiting or writing.
+// pinFetch is where a fetch differs from other connections of ours, which start
+// with stream's list: the text of values is what a writer makes and reads, and
+// what is read neither waits for long nor writes.
 const pinFetch = `SELECT pg_catalog.set_config(s.name, s.value, false) FROM (VALUES
- ('client_encoding', pg_catalog.current_setting('server_encoding')), ('search_path', ''), ('row_security', 'off'),
- ('default_transaction_read_only', 'on'), ('default_transaction_isolation', 'read committed'), ('default_transaction_deferrable', 'off'),
- ('statement_timeout', '5min'), ('lock_timeout', '10s'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('jit', 'off'),
- ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('TimeZone', 'GMT'), ('extra_float_digits', '3'), ('bytea_output', 'hex'),
- ('lc_monetary', 'C'), ('array_nulls', 'on'), ('xmloption', 'content'), ('xmlbinary', 'base64'), ('quote_all_identifiers', 'off')) s(name, value)
- WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL`
+ ('client_encoding', pg_catalog.current_setting('server_encoding')), ('search_path', ''), ('extra_float_digits', '3'),
+ ('default_transaction_read_only', 'on'), ('statement_timeout', '5min'), ('lock_timeout', '10s')) s(name, value)`
 
 // fetchRow has the peer read the row: a function, since a query would run what
 // code of users hangs on the table (extension/bdr_fetch_origin.c).
