@@ -239,7 +239,7 @@ func TestBannersNameTheirFile(t *testing.T) {
 			continue // made by cgo
 		}
 		lines := strings.SplitN(read(t, path), "\n", 4)
-		want := " * " + filepath.Base(path)
+		want := " * " + strings.TrimPrefix(strings.TrimPrefix(path, "extension/"), "include/")
 		if len(lines) < 3 || !strings.HasPrefix(lines[0], "/*----") || lines[1] != want || strings.TrimSpace(lines[2]) == "*" {
 			t.Errorf("%s: the banner must open with %q and a line of purpose", path, want)
 		}
@@ -296,15 +296,15 @@ var (
 )
 
 // A name is not enough (decision 0019): where the extension is not installed,
-// the schema "bdr" and all in it may be a user's. bdr_route.c resolves names of
+// the schema "bdr" and all in it may be a user's. row/partition.c resolves names of
 // users; Go's SQL text is in gosrc/catalog and runs behind bdr_catalog_require.
 func TestObjectsAreOursByMembership(t *testing.T) {
 	for _, path := range paths(t, ".c") {
-		if path == "extension/bdr_catalog.c" || path == "extension/bdr_route.c" {
+		if path == "extension/base/tables.c" || path == "extension/row/partition.c" {
 			continue
 		}
 		if m := resolvesNames.FindString(read(t, path)); m != "" {
-			t.Errorf("%s resolves a name with %s...): use bdr_catalog.h", path, m)
+			t.Errorf("%s resolves a name with %s...): use base/tables.h", path, m)
 		}
 	}
 	for _, f := range goFiles(t, false) {
@@ -532,7 +532,7 @@ func TestPinnedSettingsAreOneList(t *testing.T) {
 			connections[m[1]] = m[2]
 		}
 	}
-	_, list, _ = strings.Cut(read(t, "extension/bdr_session.c"), "common[] = {")
+	_, list, _ = strings.Cut(read(t, "extension/base/worker_settings.c"), "common[] = {")
 	list, _, _ = strings.Cut(list, "\n};")
 	workers := map[string]string{}
 	for _, m := range cPinned.FindAllStringSubmatch(list, -1) {

@@ -13,16 +13,16 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "bdr.h"
-#include "bdr_clock.h"
-#include "bdr_dropped.h"
-#include "bdr_guard.h"
-#include "bdr_identity.h"
-#include "bdr_prepared.h"
-#include "bdr_reindex.h"
-#include "bdr_repair.h"
-#include "bdr_rewrite.h"
-#include "bdr_vanish.h"
+#include "base/bdr.h"
+#include "rewrite/reindex.h"
+#include "rewrite/rewrite.h"
+#include "session/commit_prepared.h"
+#include "session/drop_guard.h"
+#include "session/dropped.h"
+#include "session/local_only.h"
+#include "session/replica_identity.h"
+#include "version/clock.h"
+#include "version/key_removal.h"
 
 PG_MODULE_MAGIC;
 

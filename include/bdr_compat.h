@@ -78,7 +78,7 @@ bdr_find_setting(const char *name)
 #endif
 
 /* ---------------------------------------------------------------------
- * Applying rows (bdr_relation.c, bdr_tuple.c, bdr_apply.c)
+ * Applying rows (row/relation.c, row/decode.c, apply/change.c)
  * ---------------------------------------------------------------------
  */
 

@@ -150,7 +150,7 @@
 
 /*
  * Logical messages that belong to us have this prefix and this origin; see
- * bdr_message.c.
+ * base/wal_message.c.
  */
 #define BDR_MESSAGE_PREFIX		"bdr"
 #define BDR_MESSAGE_ORIGIN		"bdr_%u_message"

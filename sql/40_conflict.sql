@@ -1,5 +1,5 @@
 -- The rows are in the parts, which inherit from it and are emptied in turn
--- (docs/conflicts.md); the columns are those of extension/bdr_conflict_log.c.
+-- (docs/conflicts.md); the columns are those of extension/conflict/log.c.
 CREATE TABLE bdr.conflict_history (
     sub_id oid,
     origin_node_id oid,

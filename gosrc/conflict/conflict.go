@@ -129,7 +129,7 @@ type Conflict struct {
 	Type     Type
 	Local    Version
 	Remote   Version
-	Complete bool // nothing is missing; see Facts.Image, and in bdr_missing.c what it means for each kind of table that differs
+	Complete bool // nothing is missing; see Facts.Image, and in conflict/schema_mismatch.c what it means for each kind of table that differs
 }
 
 // Decision says what to do, and why.

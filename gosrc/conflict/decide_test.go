@@ -270,7 +270,7 @@ func TestDecideRefuses(t *testing.T) {
 }
 
 // TestPlansDependOnOrderOnly exists because a writer uses a plan again for all
-// cases that are like the one it was made for (extension/bdr_plan.c): only how
+// cases that are like the one it was made for (extension/conflict/decision_cache.c): only how
 // each version compares with the incoming one may count, and by what.
 func TestPlansDependOnOrderOnly(t *testing.T) {
 	random := rand.New(rand.NewPCG(17, 0))

@@ -20,13 +20,13 @@ const (
 	// Reading is for reading tables of users: the source's end of a join.
 	Reading
 	// Restoring is for making and filling them: the joiner's end. Code of
-	// users runs with their rights (extension/bdr_restore.c).
+	// users runs with their rights (extension/session/restore.c).
 	Restoring
 )
 
 // pinned are the settings of every connection of ours. They are part of its
 // start, so that no moment passes without them, and nothing that is set for a
-// database or a role can move them; extension/bdr_session.c has the same list
+// database or a role can move them; extension/base/worker_settings.c has the same list
 // for our background workers. Names without a schema in statements of ours
 // mean those of pg_catalog by that.
 var pinned = map[string]string{

@@ -24,11 +24,11 @@ func SlotName(dboid, node uint32) string { return fmt.Sprintf("bdr_%d_%d", dboid
 func OriginName(dboid, node uint32) string { return fmt.Sprintf("bdr_%d_%d", dboid, node) }
 
 // MessageOrigin names the origin that tells our messages in WAL from those of
-// users; extension/bdr_message.c writes under it. It must have committed before
+// users; extension/base/wal_message.c writes under it. It must have committed before
 // the first message.
 func MessageOrigin(dboid uint32) string { return fmt.Sprintf("bdr_%d_message", dboid) }
 
-// HoldName names the slot that keeps dead rows of a database; extension/bdr_hold.c
+// HoldName names the slot that keeps dead rows of a database; extension/version/retention_slot.c
 // makes it.
 func HoldName(dboid uint32) string { return fmt.Sprintf("bdr_%d_hold", dboid) }
 

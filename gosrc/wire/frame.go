@@ -1,6 +1,6 @@
 // Package wire reads the frames that bdr_output sends: their lengths and the
 // boundaries of transactions. Rows stay bytes; a writer of ours reads them, in
-// extension/bdr_tuple.c. docs/protocol.md has the layout.
+// extension/row/decode.c. docs/protocol.md has the layout.
 package wire
 
 import (

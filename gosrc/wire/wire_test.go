@@ -14,7 +14,7 @@ import (
 	"bdr/gosrc/lsn"
 )
 
-// message and frame build bytes as bdr_wire.c does.
+// message and frame build bytes as output/frame.c does.
 func message(kind Kind, body ...byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{byte(kind)}, uint32(len(body))), body...)
 }

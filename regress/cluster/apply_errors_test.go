@@ -110,7 +110,7 @@ func waitFailure(on, from *pgtest.Node, sqlstate string) {
 }
 
 // largeInsert writes 7000 rows in one transaction of about 13 MB, more than one
-// unit (bdr_transaction.c).
+// unit (apply/transaction.c).
 const largeInsert = "INSERT INTO t SELECT g, repeat(md5(g::text), 60), g FROM generate_series(1, 7000) g"
 
 // TestErrorsInLargeTransactions exists because a large transaction is applied in

@@ -15,7 +15,7 @@ import (
 )
 
 // internalTypes are the types that are taken in internal form, as this test
-// knows them: extension/bdr_form.c has the list that counts.
+// knows them: extension/base/form.c has the list that counts.
 var internalTypes = strings.Fields(`bool int2 int4 int8 float4 float8 numeric money oid text varchar bpchar name char refcursor bytea uuid
 	date time timetz timestamp timestamptz interval jsonb json xml inet cidr macaddr macaddr8`)
 

@@ -86,7 +86,7 @@ func TestManyPartitionsInTurn(t *testing.T) {
 // describes them again when they come up again.
 func TestTooManyTablesAreForgotten(t *testing.T) {
 	n := publisher(t, map[string]string{"max_locks_per_transaction": "6000", "fsync": "off"})
-	const tables = 4300 // more than bdr_sent.c remembers
+	const tables = 4300 // more than output/relation.c remembers
 	n.Exec(fmt.Sprintf("DO $$ BEGIN FOR i IN 1..%d LOOP EXECUTE 'CREATE TABLE t' || i || '(a int)'; END LOOP; END $$", tables))
 	at := createSlot(n, "s")
 	n.Exec(fmt.Sprintf("DO $$ BEGIN FOR i IN 1..%d LOOP EXECUTE 'INSERT INTO t' || i || ' VALUES (' || i || ')'; COMMIT; END LOOP; END $$", tables),

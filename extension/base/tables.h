@@ -1,0 +1,44 @@
+/*-------------------------------------------------------------------------
+ * base/tables.h
+ *		Tables, indexes and functions of the extension.
+ *
+ * NOTES
+ *		The name is not enough: where the extension is not installed, whoever
+ *		may create a schema has one called "bdr", with whatever he likes in it.
+ *		An object counts as ours only as a member of the extension.  Nothing
+ *		else in the C code looks for our objects.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_BASE_TABLES_H
+#define BDR_BASE_TABLES_H
+
+#include "postgres.h"
+
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+
+/* InvalidOid: it is not installed in this database. */
+extern Oid	bdr_catalog_extension(void);
+
+/*
+ * Our table or index of this name; InvalidOid when the extension is not
+ * installed.  Needs a transaction.
+ */
+extern Oid	bdr_catalog_relation(const char *name);
+
+/* As that, but an error when there is none. */
+extern Relation bdr_catalog_open(const char *name, LOCKMODE lockmode);
+
+/* Our function with this name, which no other of ours has. */
+extern Oid	bdr_catalog_function(const char *name);
+
+/* Is this relation ours? */
+extern bool bdr_catalog_has(Oid relid);
+
+/*
+ * An error when the extension is not installed.  If it is, it cannot be
+ * dropped before the end of the transaction, so names in our schema are ours.
+ */
+extern void bdr_catalog_require(void);
+
+#endif							/* BDR_BASE_TABLES_H */

@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ * base/worker_settings.h
+ *		The settings of our background workers.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_BASE_WORKER_SETTINGS_H
+#define BDR_BASE_WORKER_SETTINGS_H
+
+typedef enum BdrSession
+{
+	BDR_SESSION_MANAGER,		/* and the supervisor */
+	BDR_SESSION_WRITER,
+} BdrSession;
+
+/* Once, after the connection to the database. */
+extern void bdr_session_pin(BdrSession kind);
+
+#endif							/* BDR_BASE_WORKER_SETTINGS_H */

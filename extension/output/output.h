@@ -1,0 +1,233 @@
+/*-------------------------------------------------------------------------
+ * output/output.h
+ *		What the files of the output plugin share.
+ *
+ * NOTES
+ *		output/plugin.c decides what is sent, output/relation.c in which form, output/frame.c
+ *		turns it into bytes, output/walsender.c decides when they leave.
+ *		output/stopping.c ends the walsender when the server stops.
+ *		output/origin_progress.c follows what the sender has of its peers.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_OUTPUT_OUTPUT_H
+#define BDR_OUTPUT_OUTPUT_H
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "replication/logical.h"
+#include "replication/reorderbuffer.h"
+#include "utils/array.h"
+#include "utils/hsearch.h"
+#include "utils/rel.h"
+
+#include "bdr_wire.h"
+
+/* One column as it is sent. */
+typedef struct BdrSentColumn
+{
+	int			index;			/* in tuple descriptor, from 0 */
+	char		format;			/* BDR_FORMAT_* */
+	bool		is_key;			/* part of the replica identity */
+	bool		byval;
+	int16		length;			/* pg_attribute.attlen */
+	FmgrInfo	function;		/* output or send; unused in internal form */
+} BdrSentColumn;
+
+/* Who owns what is sent. */
+typedef struct BdrSentOwner
+{
+	char		name[NAMEDATALEN];
+	bool		is_superuser;
+} BdrSentOwner;
+
+/*
+ * One relation as it is sent.  The fields below context live in it and are
+ * rebuilt after an invalidation; described survives, so that the subscriber
+ * hears of real changes only.
+ */
+typedef struct BdrSentRelation
+{
+	Oid			relid;			/* hash key */
+	bool		valid;			/* false: rebuild before use */
+	uint64		used;			/* when it was looked up last, in looks */
+	bool		announced;		/* the subscriber has what described says */
+	bool		complained;		/* about a missing replica identity */
+	StringInfo	described;		/* body of the last RELATION message */
+	MemoryContext context;
+	bool		is_sent;		/* false: its rows are of no interest to peers */
+	bool		is_truncated;	/* false: its TRUNCATE is not either */
+	char		unseen;			/* BDR_UNSEEN_*: its rows say what no row shows */
+	bool		has_identity;
+	char		identity;		/* pg_class.relreplident */
+	char	   *schema;
+	char	   *name;
+	List	   *ancestors;		/* partitioned tables above, nearest first */
+	Oid			root;			/* the last of them */
+	char	   *root_schema;	/* "": none */
+	char	   *root_name;
+	BdrSentOwner owner;
+	BdrSentOwner root_owner;	/* name "": no root */
+	uint8		flags;			/* BDR_RELATION_* */
+	int			ncolumns;
+	BdrSentColumn *columns;
+	uint32		schema_hash;	/* syscache hash of the schema */
+	uint32		root_schema_hash;
+	int			ntypes;
+	uint32	   *type_hashes;	/* syscache hashes of the types that users may alter */
+} BdrSentRelation;
+
+/* What a walsender puts in front of data: 'w', two LSNs, the time. */
+#define BDR_COPY_HEADER_BYTES	(1 + 3 * 8)
+
+/* One table of a TRUNCATE. */
+typedef struct BdrTruncated
+{
+	Oid			relid;
+	Oid			above;			/* nearest truncated ancestor */
+	int			depth;			/* number of ancestors */
+} BdrTruncated;
+
+/* Bytes on their way to the subscriber. */
+typedef struct BdrFrame
+{
+	StringInfoData bytes;		/* room for a CopyData header, then the frame */
+	int			open_at;		/* where the message being written begins, or 0 */
+	TimestampTz since;			/* when the first message was written */
+	XLogRecPtr	commit_end;		/* end of the last transaction completed in it */
+} BdrFrame;
+
+/* A row taken apart. */
+typedef struct BdrRow
+{
+	Datum	   *values;
+	bool	   *nulls;
+} BdrRow;
+
+/* What the changes being sent know of another node's. */
+typedef struct BdrSeen
+{
+	uint32		node;
+	TimestampTz time;			/* its commits are here up to this one */
+	bool		sent;
+} BdrSeen;
+
+/* The newest commit of an origin that was found when the session started. */
+typedef struct BdrSeenOrigin
+{
+	RepOriginId origin;
+	TimestampTz time;
+	bool		recent;			/* not seen by all that is sent */
+} BdrSeenOrigin;
+
+/* State of one decoding session. */
+typedef struct BdrOutput
+{
+	LogicalDecodingContext *decoding;
+	bool		record_is_ours; /* the WAL record at hand has our message origin */
+	MemoryContext cache_context;	/* relations and origins */
+	MemoryContext change_context;	/* reset after each change */
+	int			settings_level; /* GUC nest level to undo, or 0 */
+
+	/* stream options, and what follows from them */
+	int			proto_min;
+	int			proto_max;
+	int			protocol;		/* the one in use */
+	int			server_version;
+	const char *architecture;
+	bool		all_origins;
+	uint32		node_id;		/* the subscriber */
+	char		best_format;	/* BDR_FORMAT_INTERNAL or _BINARY */
+	XLogRecPtr	skip_upto;		/* of transactions that end by then, no row is sent */
+
+	HTAB	   *relations;		/* of BdrSentRelation */
+	HTAB	   *origins;
+	BdrSentRelation *last_relation;
+	uint64		relation_looks; /* that found another relation than the one before */
+	int			new_relations;	/* since the last clean-up */
+	bool		has_partitions; /* ever met one */
+
+	/* transaction in progress */
+	bool		origin_checked; /* filter decision is final */
+	bool		is_dropped;		/* came from a peer that does not want it */
+	bool		begun;			/* BEGIN was written */
+	bool		rows_skipped;	/* nobody wants its rows */
+	uint32		origin_node;
+	uint32		nchanges;
+	int			unreported;		/* changes since progress was reported */
+
+	/* output/origin_progress.c; nothing of it when all origins are sent */
+	List	   *seen;			/* of BdrSeen */
+	bool		seen_changed;	/* an entry is not sent */
+	List	   *seen_at_start;	/* of BdrSeenOrigin, until they count */
+	XLogRecPtr	seen_start;		/* what is committed after this has seen the recent */
+
+	BdrFrame	frame;
+	char		piece_of;		/* kind of the message that is sent in pieces, or 0 */
+	Size		piece_bytes;	/* of it that have left */
+	BdrRow		old_row;
+	BdrRow		new_row;
+} BdrOutput;
+
+/* output/frame.c: frames */
+extern void bdr_wire_init(BdrOutput *output);
+extern void bdr_wire_check_delay(BdrOutput *output);
+extern void bdr_wire_finish_change(BdrOutput *output);
+extern void bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn);
+extern void bdr_wire_close_frame(BdrOutput *output, bool ends_transaction);
+extern void bdr_frame_seal(BdrFrame *frame);
+extern void bdr_frame_reset(BdrFrame *frame);
+extern bool bdr_frame_is_empty(const BdrFrame *frame);
+extern bool bdr_frame_is_overdue(const BdrFrame *frame);
+
+/* output/relation.c: relations as they are sent */
+extern void bdr_sent_start(BdrOutput *output);
+extern void bdr_sent_end(BdrOutput *output);
+extern BdrSentRelation *bdr_sent_find(BdrOutput *output, Relation relation);
+extern void bdr_sent_announce(BdrOutput *output, BdrSentRelation *sent);
+extern void bdr_sent_trim(BdrOutput *output);
+
+/* output/owner.c */
+extern void bdr_sent_owner(Oid relation, Oid then, BdrSentOwner *owner);
+
+/* output/walsender.c: between the plugin and the walsender's loop */
+extern void bdr_sender_attach(BdrOutput *output);
+extern void bdr_sender_detach(BdrOutput *output);
+extern bool bdr_sender_is_attached(const BdrOutput *output);
+
+/* output/stopping.c: the server stops */
+extern void bdr_stopping_check(void);
+
+/* output/origin_progress.c: how far the sender is with the changes of its peers */
+extern void bdr_seen_start(BdrOutput *output);
+extern void bdr_seen_note(BdrOutput *output, uint32 node);
+extern void bdr_seen_raise(BdrOutput *output, uint32 node, TimestampTz time);
+
+/* output/tombstone.c: versions that no row shows, for a node that joins */
+extern char bdr_unseen_kind(const BdrSentRelation *sent);
+extern bool bdr_unseen_write(BdrOutput *output, const BdrSentRelation *memory,
+							 TupleDesc desc, HeapTuple tuple);
+
+/* output/frame.c: one function per kind of message */
+extern void bdr_wire_write_startup(BdrOutput *output);
+extern void bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent);
+extern void bdr_wire_write_forget(BdrOutput *output, int n, const Oid *relids);
+extern void bdr_wire_write_seen(BdrOutput *output);
+extern void bdr_wire_write_watermark(BdrOutput *output, const char *content);
+extern void bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn);
+extern void bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn);
+extern void bdr_wire_write_insert(BdrOutput *output, BdrSentRelation *sent,
+								  TupleDesc desc, HeapTuple new_tuple);
+extern void bdr_wire_write_update(BdrOutput *output, BdrSentRelation *sent,
+								  TupleDesc desc, HeapTuple old_tuple,
+								  HeapTuple new_tuple);
+extern void bdr_wire_write_delete(BdrOutput *output, BdrSentRelation *sent,
+								  TupleDesc desc, HeapTuple old_tuple);
+extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
+									const BdrTruncated *tables);
+extern void bdr_wire_write_message(BdrOutput *output, XLogRecPtr lsn,
+								   Size size, const char *content);
+extern void bdr_wire_write_unseen(BdrOutput *output, Oid relid, char what,
+								  const char *index, ArrayType *values);
+extern void bdr_wire_append_name(StringInfo buf, const char *name);
+
+#endif							/* BDR_OUTPUT_OUTPUT_H */

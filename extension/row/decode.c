@@ -1,0 +1,474 @@
+/*-------------------------------------------------------------------------
+ * row/decode.c
+ *		Frame bytes to a slot; finding the local row for a remote one.
+ *
+ * NOTES
+ *		Values in internal form are used where they lie in the frame when
+ *		their alignment allows, so a slot that was read is valid until the
+ *		frame or bdr_change_context goes away.
+ *
+ *		Nothing here trusts the bytes: lengths are checked against the
+ *		frame, headers against lengths, and the inside by row/check.c.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "apply/apply.h"
+#include "base/bdr.h"
+#include "conflict/conflict.h"
+#include "bdr_compat.h"
+#include "bdr_wire.h"
+
+static void read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlot *slot, bool is_new);
+static Datum convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
+static Datum internal_value(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
+static void unsound_value(const BdrColumn *column) pg_attribute_noreturn();
+static Datum fit_value(BdrColumn *column, Datum value);
+static Datum fixed_value(BdrColumn *column, const char *bytes);
+static Datum varlena_value(BdrColumn *column, const char *bytes, uint32 len);
+static Datum receive_value(BdrColumn *column, const char *bytes, uint32 len, int32 typmod);
+static Datum input_text(BdrColumn *column, char *text);
+static char *copy_text(BdrColumn *column, const char *bytes, uint32 len);
+static bool find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
+static bool set_keys(BdrLookup *lookup, TupleTableSlot *key);
+static bool find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found);
+static bool must_wait(SnapshotData *dirty);
+
+/* ---------------------------------------------------------------------
+ * Reading
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Read a tuple into slot: the new row, or the old one (rel->key_slot).
+ *
+ * Local columns that the peer does not send are NULL afterwards, unchanged
+ * TOAST values too; the latter are marked in rel->unchanged.  rel->homeless is
+ * a column of a new row that has a value but no place here.
+ */
+void
+bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot)
+{
+	uint16		ncolumns = bdr_read_uint16(reader);
+	bool		is_new = slot != rel->key_slot;
+
+	if (ncolumns != rel->ncolumns)
+		bdr_frame_error("A row of relation \"%s.%s\" has %u columns instead of %d.",
+						rel->schema, rel->name, ncolumns, rel->ncolumns);
+	if (!TTS_EMPTY(slot))
+		ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, rel->desc->natts);
+	rel->homeless = NULL;
+	if (rel->nunchanged > 0)
+	{
+		memset(rel->unchanged, false, rel->desc->natts);
+		rel->nunchanged = 0;
+	}
+	for (int i = 0; i < ncolumns; i++)
+		read_value(reader, rel, &rel->columns[i], slot, is_new);
+	ExecStoreVirtualTuple(slot);
+	if (unlikely(rel->has_domains) && is_new)
+		bdr_check_domains(rel, slot);
+}
+
+static void
+read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlot *slot, bool is_new)
+{
+	int			att = column->attnum - 1;
+	uint8		kind = bdr_read_uint8(reader);
+	uint32		len = 0;
+	uint8		padding;
+	const char *bytes;
+
+	switch (kind)
+	{
+		case BDR_VALUE_NULL:
+			return;
+		case BDR_VALUE_UNCHANGED:
+			if (!is_new)
+				bdr_frame_error("An old row has an unchanged value.");
+			if (column->conversion == BDR_CONVERT_MISSING)
+				rel->homeless = column;
+			if (att >= 0)
+			{
+				rel->unchanged[att] = true;
+				rel->nunchanged++;
+			}
+			return;
+		case BDR_VALUE_FIXED:
+			if (column->format != BDR_FORMAT_INTERNAL || column->attlen <= 0)
+				bdr_frame_error("Column \"%s\" has no fixed length.", column->name);
+			len = column->attlen;
+			break;
+		case BDR_VALUE_SHORT:
+			len = bdr_read_uint8(reader);
+			break;
+		case BDR_VALUE_LONG:
+			len = bdr_read_uint32(reader);
+			break;
+		case BDR_VALUE_ALIGNED:
+			len = bdr_read_uint32(reader);
+			padding = bdr_read_uint8(reader);
+			(void) bdr_read_bytes(reader, padding);
+			break;
+		default:
+			bdr_frame_error("Column \"%s\" has a value of unknown kind %u.", column->name, kind);
+	}
+	bytes = bdr_read_bytes(reader, len);
+	if (att < 0)
+	{
+		if (is_new && column->conversion == BDR_CONVERT_MISSING)
+			rel->homeless = column;
+		return;
+	}
+	slot->tts_values[att] = convert(column, kind, bytes, len);
+	slot->tts_isnull[att] = false;
+	if (unlikely(kind == BDR_VALUE_ALIGNED) && TupleDescAttr(rel->desc, att)->attlen == -1)
+		slot->tts_values[att] = bdr_piece_point_to((struct varlena *) DatumGetPointer(slot->tts_values[att]));
+}
+
+static Datum
+convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
+{
+	Datum		value;
+
+	switch (column->conversion)
+	{
+		case BDR_CONVERT_NONE:
+			value = internal_value(column, kind, bytes, len);
+			return OidIsValid(column->fit.fn_oid) ? fit_value(column, value) : value;
+		case BDR_CONVERT_INTERNAL_TEXT:
+			value = internal_value(column, kind, bytes, len);
+			return input_text(column, OutputFunctionCall(&column->output, value));
+		case BDR_CONVERT_RECEIVE:
+			return receive_value(column, bytes, len, column->local_typmod);
+		case BDR_CONVERT_RECEIVE_TEXT:
+			value = receive_value(column, bytes, len, -1);
+			return input_text(column, OutputFunctionCall(&column->output, value));
+		default:
+			return input_text(column, copy_text(column, bytes, len));
+	}
+}
+
+static Datum
+internal_value(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
+{
+	if ((kind == BDR_VALUE_FIXED) != (column->typlen > 0))
+		bdr_frame_error("Column \"%s\" has a value of kind %u.", column->name, kind);
+	if (kind != BDR_VALUE_FIXED)
+		return varlena_value(column, bytes, len);
+	if (column->check != NULL && !bdr_check_fixed(column->check, bytes, len))
+		unsound_value(column);
+	return fixed_value(column, bytes);
+}
+
+static void
+unsound_value(const BdrColumn *column)
+{
+	bdr_frame_error("Column \"%s\" has bytes that are no value of type %s.",
+					column->name, format_type_be(column->typeid));
+}
+
+/*
+ * Keep to the type modifier, as an assignment would: what is too long is an
+ * error.  The peer says that it has the same one, so there is nothing to do.
+ */
+static Datum
+fit_value(BdrColumn *column, Datum value)
+{
+	if (bdr_check_fits(column->typeid, column->local_typmod, value))
+		return value;
+	/* those with two arguments take no notice of the third */
+	return FunctionCall3(&column->fit, value, Int32GetDatum(column->local_typmod), BoolGetDatum(false));
+}
+
+static Datum
+fixed_value(BdrColumn *column, const char *bytes)
+{
+	char	   *copy;
+
+	if (column->typbyval)
+	{
+		int16		v2;
+		int32		v4;
+		int64		v8;
+
+		switch (column->typlen)
+		{
+			case 1:
+				return CharGetDatum(*bytes);
+			case 2:
+				memcpy(&v2, bytes, sizeof(v2));
+				return Int16GetDatum(v2);
+			case 4:
+				memcpy(&v4, bytes, sizeof(v4));
+				return Int32GetDatum(v4);
+			default:
+				memcpy(&v8, bytes, sizeof(v8));
+				return Int64GetDatum(v8);
+		}
+	}
+	if ((char *) att_align_nominal(bytes, column->typalign) == bytes)
+		return PointerGetDatum(bytes);
+	copy = palloc(column->typlen);
+	memcpy(copy, bytes, column->typlen);
+	return PointerGetDatum(copy);
+}
+
+/*
+ * A value with a one-byte header needs no alignment and is used in place.
+ */
+static Datum
+varlena_value(BdrColumn *column, const char *bytes, uint32 len)
+{
+	struct varlena *value;
+
+	if (len >= 1 && VARATT_IS_1B(bytes))
+	{
+		if (VARATT_IS_1B_E(bytes) || VARSIZE_1B(bytes) != len)
+			bdr_frame_error("Column \"%s\" has a value of %u bytes with another length inside.",
+							column->name, len);
+		value = (struct varlena *) bytes;
+	}
+	else
+	{
+		if (len < VARHDRSZ || len > MaxAllocSize)
+			bdr_frame_error("Column \"%s\" has a value of %u bytes.", column->name, len);
+		if ((char *) att_align_nominal(bytes, TYPALIGN_DOUBLE) == bytes)
+			value = (struct varlena *) bytes;
+		else
+		{
+			value = palloc(len);
+			memcpy(value, bytes, len);
+		}
+		if (!VARATT_IS_4B_U(value) || VARSIZE_4B(value) != len)
+			bdr_frame_error("Column \"%s\" has a value of %u bytes with another length inside.",
+							column->name, len);
+	}
+	if (column->check != NULL && !bdr_check_value(column->check, value))
+		unsound_value(column);
+	return PointerGetDatum(value);
+}
+
+/*
+ * Receive functions may look one byte past the end, so they get a copy.
+ */
+static Datum
+receive_value(BdrColumn *column, const char *bytes, uint32 len, int32 typmod)
+{
+	StringInfoData buf;
+	Datum		value;
+
+	buf.data = copy_text(NULL, bytes, len);
+	buf.len = len;
+	buf.maxlen = len + 1;
+	buf.cursor = 0;
+	value = ReceiveFunctionCall(&column->receive, &buf, column->receive_param, typmod);
+	if (buf.cursor != buf.len)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("incorrect binary data format in column \"%s\"", column->name)));
+	return value;
+}
+
+static Datum
+input_text(BdrColumn *column, char *text)
+{
+	return InputFunctionCall(&column->input, text, column->input_param, column->local_typmod);
+}
+
+/*
+ * A terminated copy.  With a column it is text: checked for zero bytes and
+ * for the encoding.
+ */
+static char *
+copy_text(BdrColumn *column, const char *bytes, uint32 len)
+{
+	char	   *copy;
+
+	if (column != NULL)
+	{
+		if (memchr(bytes, '\0', len) != NULL)
+			bdr_frame_error("Column \"%s\" has text with a zero byte.", column->name);
+		(void) pg_verifymbstr(bytes, len, false);
+	}
+	if (len >= MaxAllocSize)
+		bdr_frame_error("A value has %u bytes.", len);
+	copy = palloc((Size) len + 1);
+	memcpy(copy, bytes, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+/*
+ * Defaults for the columns that the peer does not have.
+ */
+void
+bdr_tuple_fill_defaults(BdrRelation *rel, TupleTableSlot *slot)
+{
+	if (!rel->has_defaults)
+		return;
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		Oid			before;
+
+		if (rel->defaults[i] == NULL)
+			continue;
+		before = bdr_act_as(rel->default_roles[i]);
+		slot->tts_values[i] = ExecEvalExpr(rel->defaults[i], GetPerTupleExprContext(rel->estate),
+										   &slot->tts_isnull[i]);
+		bdr_act_as(before);
+	}
+}
+
+/*
+ * What the peer did not send stays as it is in the local row.
+ */
+void
+bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *local)
+{
+	if (rel->all_supplied && rel->nunchanged == 0)
+		return;
+	slot_getallattrs(local);
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		if (rel->supplied[i] && !rel->unchanged[i])
+			continue;
+		slot->tts_values[i] = local->tts_values[i];
+		slot->tts_isnull[i] = local->tts_isnull[i];
+	}
+}
+
+/*
+ * An old row, or a key that lies in a TOAST table, has what the new row leaves
+ * out.
+ */
+void
+bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old)
+{
+	for (int i = 0; rel->nunchanged > 0 && i < rel->desc->natts; i++)
+	{
+		if (!rel->unchanged[i] || old->tts_isnull[i])
+			continue;
+		slot->tts_values[i] = old->tts_values[i];
+		slot->tts_isnull[i] = false;
+		rel->unchanged[i] = false;
+		rel->nunchanged--;
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Finding
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Find the row that has key's values in the columns of lookup.
+ *
+ * The newest version is wanted, so the search uses a dirty snapshot and waits
+ * for whoever is writing the row.  Such a search can miss a row whose next
+ * version was added behind it meanwhile; an ordinary snapshot has the last
+ * word on a miss.
+ */
+bool
+bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+{
+	if (!lookup->usable)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("cannot find rows of table \"%s.%s\" by the replica identity of node \"%s\"",
+						rel->schema, rel->name, bdr_peer.name),
+				 errdetail("It has no column, or a column that this node does not have."),
+				 errhint("Give the table the same columns and replica identity on all nodes.")));
+	if (OidIsValid(lookup->index) && set_keys(lookup, key))
+		return find_by_index(rel, lookup, key, found);
+	return bdr_scan_find(rel, lookup, key, found);
+}
+
+static bool
+find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+{
+	IndexScanDesc scan = bdr_relation_scan(rel, lookup);
+
+	for (;;)
+	{
+		/* what the scan allocates on the way lives as long as the scan */
+		MemoryContext old = MemoryContextSwitchTo(rel->exec_context);
+		uint32		walked = 0;
+		bool		hit;
+
+		index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
+		hit = bdr_index_next_slot(scan, found, &walked);
+		MemoryContextSwitchTo(old);
+		if (unlikely(walked >= BDR_SWEEP_ENTRIES))
+			bdr_sweep_key(rel, lookup, key, walked);
+		if (!hit)
+			return find_by_index_mvcc(rel, lookup, found);
+		if (likely(!TransactionIdIsValid(lookup->dirty.xmin) &&
+				   !TransactionIdIsValid(lookup->dirty.xmax)))
+			return true;
+		ExecClearTuple(found);
+		index_rescan(scan, NULL, lookup->nkeys, NULL, 0);
+		must_wait(&lookup->dirty);
+	}
+}
+
+/*
+ * Returns false when a key is NULL, which an index does not find by "=".
+ */
+static bool
+set_keys(BdrLookup *lookup, TupleTableSlot *key)
+{
+	for (int i = 0; i < lookup->nkeys; i++)
+	{
+		int			att = lookup->attnums[i] - 1;
+
+		if (key->tts_isnull[att])
+			return false;
+		lookup->keys[i].sk_argument = key->tts_values[att];
+	}
+	return true;
+}
+
+static bool
+find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = bdr_index_beginscan(rel->rel, bdr_relation_index(rel, lookup->index),
+											 snapshot, lookup->nkeys);
+	bool		hit;
+
+	index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
+	hit = index_getnext_slot(scan, ForwardScanDirection, found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return hit;
+}
+
+/*
+ * Wait for the transaction that the dirty snapshot met, if any.
+ */
+static bool
+must_wait(SnapshotData *dirty)
+{
+	TransactionId xid = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!TransactionIdIsValid(xid))
+		return false;
+	XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	return true;
+}

@@ -1,0 +1,360 @@
+/*-------------------------------------------------------------------------
+ * row/scan.c
+ *		Finding a local row by comparing columns, where no unique index does.
+ *
+ * NOTES
+ *		Several rows may be equal to the one that was sent, and not all of
+ *		them need be the same: 1.0 equals 1.00, and "a" equals "A" under many a
+ *		collation.  So a row with the same image is wanted.  As long as nodes
+ *		hold the same images, that keeps them so: which of the rows with one
+ *		image goes does not show.  Only where none has the image is one taken
+ *		that is equal by the types' operators.
+ *
+ *		Any index may lead there, if what it calls equal is what the columns'
+ *		own operators call equal: all rows that may be taken are among those
+ *		that it finds.  They are compared like those of a sequential scan.
+ *
+ *		Among rows with the same image those are left alone that another node
+ *		wrote after the incoming change was made: it cannot mean them.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_statistic.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "apply/apply.h"
+#include "base/bdr.h"
+#include "bdr_compat.h"
+
+/* An index with fewer values leads to too many rows. */
+#define DISTINCT_MIN			10
+
+/* Of a column without statistics, as the planner has it. */
+#define DISTINCT_DEFAULT		200
+
+/* How well a row fits; the search ends at the best. */
+typedef enum Fit
+{
+	FITS_NOT,
+	FITS_EQUAL_BUSY,			/* equal, and in the hands of a transaction */
+	FITS_EQUAL,
+	FITS_SAME_NEWER,			/* the same, but written later */
+	FITS_SAME_BUSY,
+	FITS_SAME
+} Fit;
+
+typedef struct Search
+{
+	BdrRelation *rel;
+	BdrLookup  *lookup;
+	const bool *compare;
+	TupleTableSlot *key;
+	TupleTableSlot *found;		/* the best row so far */
+	Fit			fit;
+	TransactionId busy;			/* who holds it */
+	TypeCacheEntry **equal;		/* per column, when it was needed */
+	MemoryContext context;		/* of one comparison */
+} Search;
+
+static int	count_leading(Relation local, Relation index, const bool *compare, double *distinct);
+static bool is_column_equality(Relation local, Relation index, int i);
+static double distinct_values(Relation local, AttrNumber attnum);
+static void make_leading(BdrLookup *lookup, Relation index, int n);
+static void scan(Search *search, Snapshot snapshot);
+static void scan_table(Search *search, Snapshot snapshot);
+static void scan_index(Search *search, Snapshot snapshot);
+static void look_at(Search *search, TupleTableSlot *row, Snapshot snapshot);
+static Fit	fit_of(Search *search, TupleTableSlot *row, bool busy);
+static bool is_equal(Search *search, int att, Datum a, Datum b);
+static bool is_newer(TupleTableSlot *row);
+
+/* ---------------------------------------------------------------------
+ * Which index
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * The index that leads to the fewest rows by the columns that are compared; the
+ * caller is in the context of the mapping.
+ */
+void
+bdr_scan_choose_index(Relation local, BdrLookup *lookup)
+{
+	double		best = DISTINCT_MIN;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(local))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		double		distinct;
+		int			n = count_leading(local, index, lookup->compare, &distinct);
+
+		if (n > 0 && distinct > best)
+		{
+			best = distinct;
+			make_leading(lookup, index, n);
+		}
+		index_close(index, NoLock);
+	}
+}
+
+/*
+ * The columns of the index up to the first that cannot be searched by.
+ */
+static int
+count_leading(Relation local, Relation index, const bool *compare, double *distinct)
+{
+	Form_pg_index form = index->rd_index;
+	int			n = 0;
+
+	*distinct = 1;
+	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		return 0;
+	while (n < IndexRelationGetNumberOfKeyAttributes(index))
+	{
+		AttrNumber	attnum = form->indkey.values[n];
+
+		if (attnum <= 0 || !compare[attnum - 1] || !is_column_equality(local, index, n))
+			break;
+		*distinct *= distinct_values(local, attnum);
+		n++;
+	}
+	return n;
+}
+
+/*
+ * Does the index call the same values equal as is_equal does?
+ */
+static bool
+is_column_equality(Relation local, Relation index, int i)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(local), index->rd_index->indkey.values[i] - 1);
+	TypeCacheEntry *type = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR);
+
+	return index->rd_indcollation[i] == att->attcollation && OidIsValid(type->eq_opr) &&
+		type->eq_opr == get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
+											index->rd_opcintype[i], BTEqualStrategyNumber);
+}
+
+static double
+distinct_values(Relation local, AttrNumber attnum)
+{
+	HeapTuple	tuple = SearchSysCache3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(local)),
+										Int16GetDatum(attnum), BoolGetDatum(false));
+	double		distinct = 0;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		distinct = ((Form_pg_statistic) GETSTRUCT(tuple))->stadistinct;
+		ReleaseSysCache(tuple);
+	}
+	if (distinct < 0)
+		distinct = -distinct * Max(local->rd_rel->reltuples, 0);
+	return distinct == 0 ? DISTINCT_DEFAULT : distinct;
+}
+
+static void
+make_leading(BdrLookup *lookup, Relation index, int n)
+{
+	lookup->leading = RelationGetRelid(index);
+	lookup->nleading = n;
+	lookup->leading_attnums = palloc(n * sizeof(AttrNumber));
+	lookup->leading_keys = palloc0(n * sizeof(ScanKeyData));
+	for (int i = 0; i < n; i++)
+	{
+		lookup->leading_attnums[i] = index->rd_index->indkey.values[i];
+		bdr_index_scan_key(&lookup->leading_keys[i], index, i);
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * The search
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Find the row that has key's values in the columns of lookup; see
+ * bdr_tuple_find for the snapshots.
+ */
+bool
+bdr_scan_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+{
+	Search		search = {rel, lookup, lookup->compare, key, found};
+	SnapshotData dirty;
+	Snapshot	latest;
+
+	search.equal = palloc0(rel->desc->natts * sizeof(TypeCacheEntry *) + 1);
+	search.context = AllocSetContextCreate(CurrentMemoryContext, "bdr scan", ALLOCSET_SMALL_SIZES);
+	InitDirtySnapshot(dirty);
+	for (;;)
+	{
+		scan(&search, &dirty);
+		if (!TransactionIdIsValid(search.busy))
+			break;
+		ExecClearTuple(found);
+		CHECK_FOR_INTERRUPTS();
+		XactLockTableWait(search.busy, NULL, NULL, XLTW_None);
+	}
+	if (search.fit == FITS_NOT)
+	{
+		latest = RegisterSnapshot(GetLatestSnapshot());
+		scan(&search, latest);
+		UnregisterSnapshot(latest);
+	}
+	MemoryContextDelete(search.context);
+	return search.fit != FITS_NOT;
+}
+
+/*
+ * Leave the row that fits best in search->found.
+ */
+static void
+scan(Search *search, Snapshot snapshot)
+{
+	search->fit = FITS_NOT;
+	search->busy = InvalidTransactionId;
+	if (OidIsValid(search->lookup->leading))
+		scan_index(search, snapshot);
+	else
+		scan_table(search, snapshot);
+	ExecClearTuple(search->rel->other_slot);
+	if (search->fit != FITS_NOT)
+		ExecMaterializeSlot(search->found);
+}
+
+static void
+scan_table(Search *search, Snapshot snapshot)
+{
+	TableScanDesc scan = table_beginscan(search->rel->rel, snapshot, 0, NULL);
+	TupleTableSlot *row = search->rel->other_slot;
+
+	while (search->fit != FITS_SAME && table_scan_getnextslot(scan, ForwardScanDirection, row))
+		look_at(search, row, snapshot);
+	table_endscan(scan);
+}
+
+static void
+scan_index(Search *search, Snapshot snapshot)
+{
+	BdrLookup  *lookup = search->lookup;
+	TupleTableSlot *row = search->rel->other_slot;
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	IndexScanDesc scan;
+
+	memcpy(keys, lookup->leading_keys, lookup->nleading * sizeof(ScanKeyData));
+	for (int i = 0; i < lookup->nleading; i++)
+	{
+		int			att = lookup->leading_attnums[i] - 1;
+
+		if (search->key->tts_isnull[att])
+			ScanKeyEntryInitialize(&keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1, InvalidStrategy,
+								   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+		else
+			keys[i].sk_argument = search->key->tts_values[att];
+	}
+	scan = bdr_index_beginscan(search->rel->rel, bdr_relation_index(search->rel, lookup->leading),
+							   snapshot, lookup->nleading);
+	index_rescan(scan, keys, lookup->nleading, NULL, 0);
+	while (search->fit != FITS_SAME && index_getnext_slot(scan, ForwardScanDirection, row))
+		look_at(search, row, snapshot);
+	index_endscan(scan);
+}
+
+/*
+ * Take the row, if none before fits as well.
+ */
+static void
+look_at(Search *search, TupleTableSlot *row, Snapshot snapshot)
+{
+	TransactionId busy = InvalidTransactionId;
+	Fit			fit;
+
+	CHECK_FOR_INTERRUPTS();
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+		busy = TransactionIdIsValid(snapshot->xmin) ? snapshot->xmin : snapshot->xmax;
+	fit = fit_of(search, row, TransactionIdIsValid(busy));
+	if (fit <= search->fit)
+		return;
+	ExecCopySlot(search->found, row);
+	search->fit = fit;
+	search->busy = busy;
+}
+
+static Fit
+fit_of(Search *search, TupleTableSlot *row, bool busy)
+{
+	TupleDesc	desc = search->rel->desc;
+	TupleTableSlot *key = search->key;
+	bool		same = true;
+
+	slot_getallattrs(row);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!search->compare[i])
+			continue;
+		if (row->tts_isnull[i] != key->tts_isnull[i])
+			return FITS_NOT;
+		if (row->tts_isnull[i] ||
+			datum_image_eq(row->tts_values[i], key->tts_values[i], att->attbyval, att->attlen))
+			continue;
+		if (!is_equal(search, i, row->tts_values[i], key->tts_values[i]))
+			return FITS_NOT;
+		same = false;
+	}
+	if (!same)
+		return busy ? FITS_EQUAL_BUSY : FITS_EQUAL;
+	if (busy)
+		return FITS_SAME_BUSY;
+	return is_newer(row) ? FITS_SAME_NEWER : FITS_SAME;
+}
+
+/*
+ * By the operator of the type.  Values of a type without one, such as json,
+ * are equal when they are the same.
+ */
+static bool
+is_equal(Search *search, int att, Datum a, Datum b)
+{
+	Form_pg_attribute column = TupleDescAttr(search->rel->desc, att);
+	TypeCacheEntry *type = search->equal[att];
+	MemoryContext old;
+	bool		result;
+
+	if (type == NULL)
+		type = search->equal[att] = lookup_type_cache(column->atttypid, TYPECACHE_EQ_OPR_FINFO);
+	if (!OidIsValid(type->eq_opr_finfo.fn_oid))
+		return false;
+	old = MemoryContextSwitchTo(search->context);
+	result = DatumGetBool(FunctionCall2Coll(&type->eq_opr_finfo, column->attcollation, a, b));
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(search->context);
+	return result;
+}
+
+static bool
+is_newer(TupleTableSlot *row)
+{
+	BdrVersion	version;
+
+	if (bdr_peer.trusted)
+		return false;
+	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
+	return version.known && version.node != bdr_xact.origin_node && version.time >= bdr_xact.commit_time;
+}

@@ -1,0 +1,76 @@
+/*-------------------------------------------------------------------------
+ * session/commit_prepared.c
+ *		COMMIT PREPARED, which runs no callbacks of the transaction that it
+ *		commits: what version/clock.c and version/key_removal.c do at a commit, done for it.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "nodes/parsenodes.h"
+#include "replication/origin.h"
+#include "tcop/utility.h"
+#include "utils/timestamp.h"
+
+#include "session/commit_prepared.h"
+#include "version/clock.h"
+#include "version/key_removal.h"
+
+static ProcessUtility_hook_type previous_hook = NULL;
+
+static void process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+					ProcessUtilityContext context, ParamListInfo params,
+					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc);
+static bool is_commit_prepared(PlannedStmt *pstmt);
+static void committed(void);
+
+void
+bdr_prepared_init(void)
+{
+	previous_hook = ProcessUtility_hook;
+	ProcessUtility_hook = process;
+}
+
+static void
+process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+		ProcessUtilityContext context, ParamListInfo params,
+		QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	ProcessUtility_hook_type next = previous_hook ? previous_hook : standard_ProcessUtility;
+
+	if (!is_commit_prepared(pstmt))
+	{
+		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		return;
+	}
+	bdr_clock_wait();
+	bdr_vanish_server_begin();
+	PG_TRY();
+	{
+		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		committed();
+	}
+	PG_END_TRY();
+}
+
+static bool
+is_commit_prepared(PlannedStmt *pstmt)
+{
+	return IsA(pstmt->utilityStmt, TransactionStmt) &&
+		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
+/*
+ * The server leaves the commit time where a session may choose it.  The clock
+ * may have gone back, or there was no commit.
+ */
+static void
+committed(void)
+{
+	TimestampTz time = Max(replorigin_session_origin_timestamp, GetCurrentTimestamp());
+
+	bdr_clock_committed(time);
+	bdr_vanish_server_end(time);
+}

@@ -1,0 +1,147 @@
+/*-------------------------------------------------------------------------
+ * session/dropped.c
+ *		Notes which tables are dropped, for resolver skip_if_recently_dropped.
+ *
+ * NOTES
+ *		The note commits and rolls back with the DROP.  It is only ever added
+ *		here: to take old ones away would make one DROP wait for another.  The
+ *		manager does that.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "apply/apply.h"
+#include "base/bdr.h"
+#include "base/tables.h"
+#include "base/user_context.h"
+#include "session/dropped.h"
+
+/* Columns of bdr.dropped_table. */
+#define DROPPED_NSPNAME			1
+#define DROPPED_RELNAME			2
+#define DROPPED_TIME			3
+#define DROPPED_OWNER			4
+#define DROPPED_OWNER_SUPERUSER	5
+#define DROPPED_COLUMNS			5
+
+static object_access_hook_type previous_hook = NULL;
+
+static void watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg);
+static bool is_worth_noting(Oid relid);
+static void note(Oid relid);
+
+void
+bdr_dropped_init(void)
+{
+	previous_hook = object_access_hook;
+	object_access_hook = watch;
+}
+
+/*
+ * What PostgreSQL drops for itself, such as the old file of a table that was
+ * rewritten, is no matter of users.
+ */
+static void
+watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	if (previous_hook)
+		previous_hook(access, classId, objectId, subId, arg);
+	if (access == OAT_DROP && classId == RelationRelationId && subId == 0 && !IsBinaryUpgrade &&
+		(((ObjectAccessDrop *) arg)->dropflags & PERFORM_DELETION_INTERNAL) == 0 && is_worth_noting(objectId))
+		note(objectId);
+}
+
+/*
+ * A permanent table, in a database with the extension.
+ */
+static bool
+is_worth_noting(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		is_table = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class class = (Form_pg_class) GETSTRUCT(tuple);
+
+		is_table = (class->relkind == RELKIND_RELATION || class->relkind == RELKIND_PARTITIONED_TABLE) &&
+			class->relpersistence == RELPERSISTENCE_PERMANENT &&
+			class->relnamespace != get_namespace_oid(BDR_SCHEMA, true);
+		ReleaseSysCache(tuple);
+	}
+	return is_table && OidIsValid(bdr_catalog_relation("dropped_table"));
+}
+
+static void
+note(Oid relid)
+{
+	Relation	catalog = bdr_catalog_open("dropped_table", RowExclusiveLock);
+	Datum		values[DROPPED_COLUMNS];
+	bool		nulls[DROPPED_COLUMNS] = {0};
+	Oid			owner = bdr_owner_of(relid);
+	NameData	schema;
+	NameData	name;
+	NameData	owner_name;
+
+	namestrcpy(&owner_name, GetUserNameFromId(owner, false));
+	namestrcpy(&schema, get_namespace_name(get_rel_namespace(relid)));
+	namestrcpy(&name, get_rel_name(relid));
+	values[DROPPED_NSPNAME - 1] = NameGetDatum(&schema);
+	values[DROPPED_RELNAME - 1] = NameGetDatum(&name);
+	values[DROPPED_TIME - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[DROPPED_OWNER - 1] = NameGetDatum(&owner_name);
+	values[DROPPED_OWNER_SUPERUSER - 1] = BoolGetDatum(superuser_arg(owner));
+	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog), values, nulls));
+	table_close(catalog, NoLock);
+}
+
+/*
+ * Was a table of that name, and of the owner that the peer's table has, dropped
+ * here?
+ */
+bool
+bdr_dropped_recently(const char *schema, const char *name, const BdrOwnerThere *there)
+{
+	Relation	catalog = bdr_catalog_open("dropped_table", AccessShareLock);
+	TimestampTz limit = GetCurrentTimestamp() - USECS_PER_DAY;
+	NameData	searched;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	namestrcpy(&searched, name);
+	ScanKeyInit(&key, DROPPED_RELNAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&searched));
+	scan = systable_beginscan(catalog, bdr_catalog_relation("dropped_table_relname_idx"), true, GetActiveSnapshot(), 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		nspname = heap_getattr(tuple, DROPPED_NSPNAME, RelationGetDescr(catalog), &isnull);
+		Datum		time = heap_getattr(tuple, DROPPED_TIME, RelationGetDescr(catalog), &isnull);
+		Datum		owner = heap_getattr(tuple, DROPPED_OWNER, RelationGetDescr(catalog), &isnull);
+		Datum		is_superuser = heap_getattr(tuple, DROPPED_OWNER_SUPERUSER, RelationGetDescr(catalog), &isnull);
+
+		found = strcmp(NameStr(*DatumGetName(nspname)), schema) == 0 && DatumGetTimestampTz(time) > limit &&
+			bdr_match_is_owner(NameStr(*DatumGetName(owner)), DatumGetBool(is_superuser), there);
+	}
+	systable_endscan(scan);
+	table_close(catalog, NoLock);
+	return found;
+}

@@ -1,0 +1,284 @@
+/*-------------------------------------------------------------------------
+ * session/replica_identity.c
+ *		Refuses UPDATE and DELETE of tables that have no replica identity, on
+ *		the node where a user asks for them.
+ *
+ * NOTES
+ *		The other nodes could not find the row, so the change would be lost
+ *		there.  PostgreSQL refuses such a change only where a publication
+ *		publishes it, and we have none.
+ *
+ *		What a plan may change is known when it starts; only the partitions
+ *		that ON CONFLICT DO UPDATE is routed to are known when it has run.
+ *		session_replication_role makes no difference: it does not keep changes
+ *		from being sent.  What goes around the executor slips through; the
+ *		sender's log tells of it (output/plugin.c).
+ *
+ *		Tables with an identity cost a look at the relation cache.  Whether
+ *		the database is a member of a group is read only for the others.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/catalog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "nodes/plannodes.h"
+#include "replication/origin.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+
+#include "apply/apply.h"
+#include "base/bdr.h"
+#include "base/tables.h"
+#include "session/replica_identity.h"
+#include "session/unchanged_toast.h"
+#include "version/key_removal.h"
+#include "bdr_compat.h"
+
+/* bdr.peer_state */
+#define BDR_STATE_PARTED		12
+
+static ExecutorStart_hook_type previous_start_hook = NULL;
+static ExecutorFinish_hook_type previous_finish_hook = NULL;
+
+static void start_executor(QueryDesc *query, int eflags);
+static void finish_executor(QueryDesc *query);
+static void check_plan(EState *estate, Plan *plan);
+static CmdType changing_command(ModifyTable *plan, int i);
+static void check_relation(Relation rel, CmdType command);
+static bool is_member(void);
+static bool read_local_node(Oid *node);
+static bool read_node(Oid node, Oid *group, Oid *state);
+
+void
+bdr_identity_init(void)
+{
+	previous_start_hook = ExecutorStart_hook;
+	ExecutorStart_hook = start_executor;
+	previous_finish_hook = ExecutorFinish_hook;
+	ExecutorFinish_hook = finish_executor;
+}
+
+static void
+start_executor(QueryDesc *query, int eflags)
+{
+	PlannedStmt *statement = query->plannedstmt;
+
+	if (previous_start_hook)
+		previous_start_hook(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+	if (query->operation != CMD_SELECT)
+		check_plan(query->estate, statement->planTree);
+	if (statement->hasModifyingCTE)
+	{
+		ListCell   *lc;
+
+		foreach(lc, statement->subplans)
+			check_plan(query->estate, lfirst(lc));
+	}
+}
+
+static void
+finish_executor(QueryDesc *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->estate->es_tuple_routing_result_relations)
+	{
+		ResultRelInfo *result = lfirst(lc);
+
+		if (result->ri_onConflict == NULL)
+			continue;
+		check_relation(result->ri_RelationDesc, CMD_UPDATE);
+		bdr_vanish_routed(query->estate, result);
+	}
+	if (previous_finish_hook)
+		previous_finish_hook(query);
+	else
+		standard_ExecutorFinish(query);
+}
+
+/*
+ * A plan changes tables at its top only, or at the top of a CTE's.
+ */
+static void
+check_plan(EState *estate, Plan *plan)
+{
+	ModifyTable *modify;
+	ListCell   *lc;
+
+	if (plan == NULL || !IsA(plan, ModifyTable))
+		return;
+	modify = (ModifyTable *) plan;
+	foreach(lc, modify->resultRelations)
+	{
+		Relation	rel = estate->es_relations[lfirst_int(lc) - 1];
+		CmdType		command = changing_command(modify, foreach_current_index(lc));
+
+		/* there is none for a partition that was pruned */
+		if (rel == NULL)
+			continue;
+		check_relation(rel, command);
+		bdr_vanish_statement(estate, modify, foreach_current_index(lc));
+		if (command == CMD_UPDATE || modify->operation == CMD_MERGE)
+			bdr_unchanged_watch(estate, lfirst_int(lc));
+	}
+}
+
+/*
+ * What needs a replica identity of result relation i, or CMD_UNKNOWN.
+ */
+static CmdType
+changing_command(ModifyTable *plan, int i)
+{
+	ListCell   *lc;
+
+	switch (plan->operation)
+	{
+		case CMD_UPDATE:
+		case CMD_DELETE:
+			return plan->operation;
+		case CMD_INSERT:
+			return plan->onConflictAction == ONCONFLICT_UPDATE ? CMD_UPDATE : CMD_UNKNOWN;
+		case CMD_MERGE:
+			foreach(lc, list_nth(plan->mergeActionLists, i))
+			{
+				CmdType		command = lfirst_node(MergeAction, lc)->commandType;
+
+				if (command == CMD_UPDATE || command == CMD_DELETE)
+					return command;
+			}
+			return CMD_UNKNOWN;
+		default:
+			return CMD_UNKNOWN;
+	}
+}
+
+/*
+ * Is this a change that peers would have to get, and could not carry out?
+ *
+ * What a writer's triggers do stays here, and so does what a session keeps
+ * from being sent.
+ */
+static void
+check_relation(Relation rel, CmdType command)
+{
+	if (command != CMD_UPDATE && command != CMD_DELETE)
+		return;
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
+		rel->rd_rel->relkind != RELKIND_RELATION || !RelationIsLogicallyLogged(rel))
+		return;
+	if (OidIsValid(RelationGetReplicaIndex(rel)))
+		return;
+	if (bdr_peer.node_id != 0 || replorigin_session_origin == DoNotReplicateId)
+		return;
+	if (RelationGetNamespace(rel) == get_namespace_oid(BDR_SCHEMA, true) || !is_member())
+		return;
+	if (command == CMD_UPDATE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot update table \"%s\" because it does not have a replica identity",
+						RelationGetRelationName(rel)),
+				 errdetail("The other nodes of the group could not find the rows."),
+				 errhint("To enable updating the table, add a primary key or set REPLICA IDENTITY using ALTER TABLE.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot delete from table \"%s\" because it does not have a replica identity",
+					RelationGetRelationName(rel)),
+			 errdetail("The other nodes of the group could not find the rows."),
+			 errhint("To enable deleting from the table, add a primary key or set REPLICA IDENTITY using ALTER TABLE.")));
+}
+
+/* ---------------------------------------------------------------------
+ * Membership
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Is this database a node that is or becomes a member of a group?  A group of
+ * one counts: what works there must work when the second node comes.
+ */
+static bool
+is_member(void)
+{
+	Oid			node;
+
+	return bdr_identity_is_member(&node);
+}
+
+/* Then *node is its id. */
+bool
+bdr_identity_is_member(Oid *node)
+{
+	Oid			group = InvalidOid;
+	Oid			state = InvalidOid;
+
+	return read_local_node(node) && read_node(*node, &group, &state) &&
+		OidIsValid(group) && state != BDR_STATE_PARTED;
+}
+
+/*
+ * Read columns of type oid from the row whose key column, if it is not NULL,
+ * has this value.  Returns false when there is none.
+ */
+static bool
+read_oids(Oid relid, const char *key, Oid value, const char *const *columns, Oid *result, int n)
+{
+	Relation	rel;
+	Snapshot	snapshot;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	bool		found = false;
+	bool		isnull;
+
+	if (!OidIsValid(relid))
+		return false;
+	rel = table_open(relid, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(rel, snapshot, 0, NULL);
+	slot = table_slot_create(rel, NULL);
+	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		if (key != NULL && DatumGetObjectId(slot_getattr(slot, get_attnum(relid, key), &isnull)) != value)
+			continue;
+		for (int i = 0; i < n; i++)
+			result[i] = DatumGetObjectId(slot_getattr(slot, get_attnum(relid, columns[i]), &isnull));
+		found = true;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+static bool
+read_local_node(Oid *node)
+{
+	static const char *const columns[] = {"node_id"};
+
+	return read_oids(bdr_catalog_relation("local_node"), NULL, InvalidOid, columns, node, 1);
+}
+
+static bool
+read_node(Oid node, Oid *group, Oid *state)
+{
+	static const char *const columns[] = {"node_group_id", "node_state"};
+	Oid			values[2];
+
+	if (!read_oids(bdr_catalog_relation("node"), "node_id", node, columns, values, 2))
+		return false;
+	*group = values[0];
+	*state = values[1];
+	return true;
+}

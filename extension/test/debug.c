@@ -1,0 +1,237 @@
+/*-------------------------------------------------------------------------
+ * test/debug.c
+ *		What only tests call: making the manager die, looking for lost
+ *		wake-ups of its main thread, and applying bytes of a test's own.
+ *
+ * NOTES
+ *		All of it needs bdr.debug_faults, which a superuser sets.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "apply/activity.h"
+#include "apply/apply.h"
+#include "base/bdr.h"
+#include "base/shmem.h"
+#include "version/clock.h"
+#include "version/key_removal.h"
+
+#define ANSWER_MS_MAX	500		/* then a wake-up counts as lost */
+#define SIGNAL_EVERY	16		/* pings between two signals */
+#define MESSAGES_BYTES_MAX	(1024 * 1024)
+
+PG_FUNCTION_INFO_V1(bdr_internal_debug_fault);
+PG_FUNCTION_INFO_V1(bdr_internal_latch_stress);
+PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);
+PG_FUNCTION_INFO_V1(bdr_internal_debug_clock);
+PG_FUNCTION_INFO_V1(bdr_internal_debug_vanish);
+
+extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
+
+static void check_debug(void);
+static bool ping(BdrManagerSlot *slot, uint32 round);
+static void prepare_to_apply(void);
+static char *guarded_copy(const char *bytes, Size len);
+
+Datum
+bdr_internal_debug_fault(PG_FUNCTION_ARGS)
+{
+	check_debug();
+	return bdr_call(fcinfo);
+}
+
+/*
+ * Pings the manager's main thread by its latch and counts the pings that it
+ * does not answer in time.
+ *
+ * Only the latch's signal can wake it here: nothing else is sent to it but,
+ * now and then, other signals, which must not swallow it.  With a Go thread
+ * that takes the signal, answers get lost (prototypes, P1).
+ */
+Datum
+bdr_internal_latch_stress(PG_FUNCTION_ARGS)
+{
+	int			n = PG_GETARG_INT32(0);
+	int			lost = 0;
+	BdrManagerSlot *slot;
+
+	check_debug();
+	LWLockAcquire(bdr_shmem->lock, LW_SHARED);
+	slot = bdr_shmem_find(MyDatabaseId);
+	LWLockRelease(bdr_shmem->lock);
+	if (slot == NULL || slot->pid == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the bdr manager of this database does not run")));
+	slot->pinger = MyLatch;
+	for (int i = 0; i < n && slot->pid != 0; i++)
+	{
+		if (i % SIGNAL_EVERY == 0)
+			kill(slot->pid, i / SIGNAL_EVERY % 2 ? SIGUSR1 : SIGHUP);
+		if (!ping(slot, slot->ping + 1))
+			lost++;
+	}
+	slot->pinger = NULL;
+	PG_RETURN_INT32(lost);
+}
+
+static void
+check_debug(void)
+{
+	if (!superuser() || !bdr_debug_faults)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("this function is for tests"),
+				 errhint("Set bdr.debug_faults.")));
+	if (!bdr_is_preloaded())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("bdr is not loaded"),
+				 errhint("Add bdr to shared_preload_libraries and restart the server.")));
+}
+
+static bool
+ping(BdrManagerSlot *slot, uint32 round)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ANSWER_MS_MAX);
+	Latch	   *latch = slot->latch;
+
+	slot->ping = round;
+	pg_memory_barrier();
+	if (latch != NULL)
+		SetLatch(latch);
+	for (;;)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+
+		if (*((volatile uint32 *) &slot->pong) == round)
+			return true;
+		if (left <= 0)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Applies messages of a frame as a writer does, in the caller's transaction.
+ * BEGIN and COMMIT are refused; conflicts are decided as in mirror mode.
+ */
+Datum
+bdr_internal_debug_apply(PG_FUNCTION_ARGS)
+{
+	bytea	   *messages = PG_GETARG_BYTEA_PP(0);
+	Size		len = VARSIZE_ANY_EXHDR(messages);
+	MemoryContext caller = CurrentMemoryContext;
+	BdrReader	reader;
+
+	check_debug();
+	prepare_to_apply();
+	reader.at = guarded_copy(VARDATA_ANY(messages), len);
+	reader.end = reader.at + len;
+	MemoryContextSwitchTo(bdr_change_context);
+	bdr_writer_apply_messages(&reader);
+	bdr_apply_flush();
+	bdr_relation_close_all();
+	bdr_xact.open = false;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(bdr_change_context);
+	PG_RETURN_VOID();
+}
+
+/*
+ * What the writer of a peer is between BEGIN and COMMIT, in this backend.  The
+ * call before may have ended anywhere.
+ */
+static void
+prepare_to_apply(void)
+{
+	static bool prepared = false;
+	static BdrActivity nobody_looks;
+
+	if (!prepared)
+	{
+		bdr_change_context = AllocSetContextCreate(TopMemoryContext, "bdr change",
+												   ALLOCSET_DEFAULT_SIZES);
+		bdr_relation_init();
+		bdr_apply_init();
+		bdr_activity = &nobody_looks;
+		prepared = true;
+	}
+	bdr_apply_forget();
+	bdr_piece_forget();
+	bdr_relation_forget_all();
+	MemoryContextReset(bdr_change_context);
+	bdr_peer.name = "debug";
+	bdr_peer.mirror = bdr_peer.trusted = true;
+	memset(&bdr_xact, 0, sizeof(bdr_xact));
+	bdr_xact.open = true;
+	bdr_xact.started = true;
+	bdr_xact.origin_node = 1;
+	bdr_xact.commit_time = GetCurrentTimestamp();
+	bdr_xact.commit_lsn = PG_UINT64_MAX;	/* no COMMIT has it */
+}
+
+/*
+ * A copy that ends where nothing may be read.
+ */
+static char *
+guarded_copy(const char *bytes, Size len)
+{
+	static char *end = NULL;
+	Size		page = sysconf(_SC_PAGESIZE);
+	char	   *area;
+
+	if (end == NULL)
+	{
+		area = mmap(NULL, MESSAGES_BYTES_MAX + page, PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (area == MAP_FAILED || mprotect(area + MESSAGES_BYTES_MAX, page, PROT_NONE) != 0)
+			elog(ERROR, "could not make room for messages: %m");
+		end = area + MESSAGES_BYTES_MAX;
+	}
+	if (len > MESSAGES_BYTES_MAX)
+		elog(ERROR, "%zu bytes of messages are too many", len);
+	return memcpy(end - len, bytes, len);
+}
+
+Datum
+bdr_internal_debug_clock(PG_FUNCTION_ARGS)
+{
+	check_debug();
+	PG_RETURN_TIMESTAMPTZ(bdr_clock_high());
+}
+
+/*
+ * Of a table, or with InvalidOid of all of the server.
+ */
+Datum
+bdr_internal_debug_vanish(PG_FUNCTION_ARGS)
+{
+	TimestampTz newest;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+	TupleDesc	desc;
+
+	check_debug();
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int64GetDatum(bdr_vanish_look(PG_GETARG_OID(0), &newest));
+	values[1] = TimestampTzGetDatum(newest);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

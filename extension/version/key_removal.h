@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ * version/key_removal.h
+ *		Is there a version of this table, as new as that, which no row shows?
+ *
+ * NOTES
+ *		"No" lets a writer store a row without looking at dead rows and at what
+ *		was remembered.  "Yes" may be wrong, and only costs that look.
+ *
+ *		Publish, then look: who makes a version invisible counts itself first;
+ *		who stores a row asks afterwards.  At least one sees the other.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_VERSION_KEY_REMOVAL_H
+#define BDR_VERSION_KEY_REMOVAL_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "nodes/execnodes.h"
+#include "nodes/plannodes.h"
+
+/*
+ * This transaction is about to make a version of the table invisible: it
+ * deletes, changes a value of a unique or exclusion constraint, or remembers.
+ * It is counted from now to its end.
+ */
+extern void bdr_vanish_begin(Oid relid);
+
+/*
+ * Is somebody else in progress, or did a version of time or later vanish?
+ */
+extern bool bdr_vanish_newer(Oid relid, TimestampTz time);
+
+/* For session/replica_identity.c, whose hooks see statements. */
+extern void bdr_vanish_statement(EState *estate, ModifyTable *plan, int i);
+extern void bdr_vanish_routed(EState *estate, ResultRelInfo *result);
+
+/* For session/commit_prepared.c, around COMMIT PREPARED; time is that of the commit or later. */
+extern void bdr_vanish_server_begin(void);
+extern void bdr_vanish_server_end(TimestampTz time);
+
+/* For tests; InvalidOid: what counts for all tables of the server. */
+extern uint32 bdr_vanish_look(Oid relid, TimestampTz *newest);
+
+/* For bdr.c, base/shmem.c and manager/supervisor.c. */
+extern void bdr_vanish_init(void);
+extern Size bdr_vanish_bytes(void);
+extern void bdr_vanish_start_memory(void);
+extern void bdr_vanish_forget_past(void);
+
+#endif							/* BDR_VERSION_KEY_REMOVAL_H */
