@@ -13,12 +13,12 @@ BDR_VERSION = 0.1.0
 EXTENSION = bdr
 MODULE_big = bdr
 # One folder is one layer; house_test.go has the arrows between them.
-LAYERS = base version row conflict apply rewrite session manager test
+LAYERS = base version row conflict apply rebuild session manager test
 objects = $(patsubst %.c,%.o,$(sort $(wildcard $(1))))
 SHARED_OBJS = extension/base/tables.o extension/base/form.o
 OUTPUT_OBJS = $(call objects,extension/output/*.c)
 OBJS = $(call objects,extension/*.c $(patsubst %,extension/%/*.c,$(LAYERS)))
-HEADERS = $(wildcard include/*.h extension/*/*.h)
+LAYER_HEADERS = $(wildcard include/*.h extension/*/*.h)
 DATA_built = bdr--$(BDR_VERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/include -I$(srcdir)/extension
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
@@ -48,7 +48,7 @@ endif
 
 all: bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX)
 
-$(OBJS) $(OUTPUT_OBJS): $(HEADERS)
+$(OBJS) $(OUTPUT_OBJS): $(LAYER_HEADERS)
 
 bdr_output$(DLSUFFIX): $(OUTPUT_OBJS) $(SHARED_OBJS)
 	$(CC) $(CFLAGS) $(OUTPUT_OBJS) $(SHARED_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
@@ -96,8 +96,8 @@ lint:
 	GOFLAGS=-buildvcs=false $(GO) vet ./...
 	GOFLAGS=-buildvcs=false $(GO) vet -tags soak ./regress/cluster
 	if command -v golangci-lint >/dev/null; then golangci-lint run; fi
-	! grep -nE ' +$$|^ +[^ *]' extension/*.c extension/*/*.c $(HEADERS)
-	! grep -nE '^ *# *(if|elif).*PG_VERSION_NUM' extension/*.c extension/*/*.c $(filter-out include/bdr_compat.h,$(HEADERS))
+	! grep -nE ' +$$|^ +[^ *]' extension/*.c extension/*/*.c $(LAYER_HEADERS)
+	! grep -nE '^ *# *(if|elif).*PG_VERSION_NUM' extension/*.c extension/*/*.c $(filter-out include/bdr_compat.h,$(LAYER_HEADERS))
 
 check-go:
 	GOFLAGS=-buildvcs=false $(GO) vet ./gosrc/... ./regress/bench .

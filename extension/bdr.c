@@ -13,14 +13,18 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "base/bdr.h"
-#include "rewrite/reindex.h"
-#include "rewrite/rewrite.h"
+#include "apply/activity.h"
+#include "base/shmem.h"
+#include "manager/supervisor.h"
+#include "rebuild/index.h"
+#include "rebuild/table.h"
+#include "row/statistics.h"
 #include "session/commit_prepared.h"
 #include "session/drop_guard.h"
 #include "session/dropped.h"
 #include "session/local_only.h"
 #include "session/replica_identity.h"
+#include "settings.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
 
@@ -31,7 +35,9 @@ extern PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
-	bdr_guc_define();
+	bdr_settings_define();
+	bdr_activity_init();
+	bdr_stats_init();
 	bdr_clock_init();
 	bdr_guard_init();
 	bdr_dropped_init();

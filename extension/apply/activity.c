@@ -21,8 +21,7 @@
 #include "utils/tuplestore.h"
 
 #include "apply/activity.h"
-#include "apply/apply.h"
-#include "base/bdr.h"
+#include "apply/state.h"
 #include "base/shmem.h"
 
 /* Columns of bdr.internal_writer_activity(). */
@@ -48,26 +47,36 @@ BdrActivity *bdr_activity = NULL;
 
 static BdrActivity *slots = NULL;
 
+static Size memory_bytes(void);
+static void start_memory(void);
 static void detach(int code, Datum arg);
 static bool look(const BdrActivity *slot, BdrActivity *copy);
 static void fill_row(const BdrActivity *a, Datum *values, bool *nulls);
 
+static const BdrShmemPart shmem_part = {memory_bytes, start_memory, NULL};
+
+void
+bdr_activity_init(void)
+{
+	bdr_shmem_register(&shmem_part);
+}
+
 /* There cannot be more writers than background workers. */
-Size
-bdr_activity_bytes(void)
+static Size
+memory_bytes(void)
 {
 	return mul_size(max_worker_processes, sizeof(BdrActivity));
 }
 
 /* With AddinShmemInitLock held. */
-void
-bdr_activity_start_memory(void)
+static void
+start_memory(void)
 {
 	bool		found;
 
-	slots = ShmemInitStruct("bdr writers", bdr_activity_bytes(), &found);
+	slots = ShmemInitStruct("bdr writers", memory_bytes(), &found);
 	if (!found)
-		memset(slots, 0, bdr_activity_bytes());
+		memset(slots, 0, memory_bytes());
 }
 
 /* ---------------------------------------------------------------------
@@ -112,13 +121,13 @@ bdr_activity_begin(void)
 
 	a->changes++;
 	pg_write_barrier();
-	a->xact.open = !bdr_xact.skip;
-	a->xact.xid = bdr_xact.xid;
-	a->xact.origin_node = bdr_xact.origin_node;
-	a->xact.commit_lsn = bdr_xact.commit_lsn;
-	a->xact.end_lsn = bdr_xact.end_lsn;
-	a->xact.origin_lsn = bdr_xact.origin_lsn;
-	a->xact.commit_time = bdr_xact.commit_time;
+	a->xact.open = !bdr_apply.xact.skip;
+	a->xact.xid = bdr_apply.xact.xid;
+	a->xact.origin_node = bdr_apply.xact.version.node;
+	a->xact.commit_lsn = bdr_apply.xact.commit_lsn;
+	a->xact.end_lsn = bdr_apply.xact.end_lsn;
+	a->xact.origin_lsn = bdr_apply.xact.origin_lsn;
+	a->xact.commit_time = bdr_apply.xact.version.time;
 	a->nchanges = 0;
 	pg_write_barrier();
 	a->changes++;
@@ -133,7 +142,7 @@ bdr_activity_end(void)
 	a->changes++;
 	pg_write_barrier();
 	a->xact.open = false;
-	a->ncommits = bdr_counters.commits;
+	a->ncommits = bdr_apply.counters.commits;
 	pg_write_barrier();
 	a->changes++;
 }
@@ -146,7 +155,7 @@ bdr_activity_aborted(void)
 
 	a->changes++;
 	pg_write_barrier();
-	a->naborts = bdr_counters.aborts;
+	a->naborts = bdr_apply.counters.aborts;
 	a->nchanges = 0;
 	pg_write_barrier();
 	a->changes++;

@@ -45,8 +45,7 @@ typedef struct BdrActivity
 /* The writer's own slot; never NULL in a writer. */
 extern BdrActivity *bdr_activity;
 
-extern Size bdr_activity_bytes(void);
-extern void bdr_activity_start_memory(void);
+extern void bdr_activity_init(void);
 extern void bdr_activity_attach(uint32 subscription_id);
 extern void bdr_activity_begin(void);
 extern void bdr_activity_end(void);

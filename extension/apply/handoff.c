@@ -27,8 +27,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
 #include "apply/handoff.h"
+#include "apply/report.h"
+#include "apply/state.h"
 #include "bdr_wire.h"
 
 /* What a walsender's CopyData begins with. */
@@ -115,7 +116,7 @@ bdr_stream_take(BdrMessage *msg)
 		BdrMessage	copy;
 		int			got;
 
-		if (stream.recalled && !bdr_xact.open)
+		if (stream.recalled && !bdr_apply.xact.open)
 		{
 			give_back(NULL);
 			return false;
@@ -186,7 +187,7 @@ static bool
 read_keepalive(StringInfo copy)
 {
 	note_times(get_uint64(copy->data + KEEPALIVE_TIME_AT));
-	if (!bdr_xact.open)
+	if (!bdr_apply.xact.open)
 		stream.keepalive = get_uint64(copy->data + 1);
 	if (copy->data[KEEPALIVE_BYTES - 1] != 0)
 		send_heard(HEARD_REPLY);
@@ -295,7 +296,7 @@ send_heard(int flags)
 {
 	StringInfoData buf;
 
-	bdr_writer_report();
+	bdr_report_send();
 	bdr_message_begin(&buf, BDR_MSG_HEARD);
 	pq_sendbyte(&buf, flags);
 	bdr_socket_send(stream.manager, &buf);
@@ -313,9 +314,9 @@ give_back(const char *reason)
 	Size		len;
 	const char *unread = bdr_socket_unread(stream.socket, &len);
 
-	bdr_writer_report();
+	bdr_report_send();
 	bdr_message_begin(&buf, BDR_MSG_RETURNED);
-	pq_sendbyte(&buf, bdr_xact.open);
+	pq_sendbyte(&buf, bdr_apply.xact.open);
 	bdr_message_text(&buf, reason);
 	bdr_message_bytes(&buf, unread, len);
 	bdr_socket_close(stream.socket);

@@ -10,7 +10,7 @@
  *		WAL.  A tuple made of pointers is small, and what stores it follows
  *		each.
  *
- *		The row is a unit of its own (apply/transaction.c): it starts with the
+ *		The row is a unit of its own (apply/retry.c): it starts with the
  *		last piece.  When that is read again, what was put together is there.
  *
  *		A peer may lie.  Memory grows with what has come, up to a limit.
@@ -18,10 +18,10 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "utils/memutils.h"
 
-#include "apply/apply.h"
+#include "apply/pieces.h"
+#include "apply/state.h"
 #include "bdr_compat.h"
 #include "bdr_wire.h"
 
@@ -31,8 +31,6 @@
 /* The buffer grows by so much at least. */
 #define GROW_BYTES_MIN		((Size) 32 * 1024 * 1024)
 
-bool		bdr_piece_is_due = false;
-
 static struct
 {
 	uint8		kind;			/* of the message; 0: there is none */
@@ -40,6 +38,7 @@ static struct
 	char	   *data;
 	Size		len;
 	Size		size;
+	bool		is_due;
 }			row;
 
 static void append(const char *bytes, Size len);
@@ -62,30 +61,36 @@ bdr_piece_read(const char *start, BdrReader *piece, BdrReader *whole)
 		bdr_frame_error("A message of kind %u came in pieces.", kind);
 	if ((flags & ~BDR_PIECE_LAST) != 0)
 		bdr_frame_error("A piece has unknown flags %u.", flags);
-	if (row.last == NULL || row.last != start)
+	if (!bdr_piece_is_last(start))
 	{
-		if (!bdr_piece_is_due)
-		{
-			bdr_apply_flush();
-			bdr_unit_close();
+		if (!row.is_due)
 			row.kind = kind;
-			bdr_piece_is_due = true;
-		}
+		row.is_due = true;
 		if (row.kind != kind)
 			bdr_frame_error("A piece of kind %u came after one of kind %u.", kind, row.kind);
 		append(bytes, len);
 		if (!(flags & BDR_PIECE_LAST))
 			return 0;
 		row.last = start;
-		bdr_piece_is_due = false;
-		bdr_unit_start_at(start);
+		row.is_due = false;
 	}
 	whole->at = row.data;
 	whole->end = row.data + row.len;
 	return kind;
 }
 
-/* Is there a row that the unit needs if it is applied again? */
+bool
+bdr_piece_is_last(const char *start)
+{
+	return row.last != NULL && row.last == start;
+}
+
+bool
+bdr_piece_is_due(void)
+{
+	return row.is_due;
+}
+
 bool
 bdr_piece_is_held(void)
 {
@@ -98,7 +103,6 @@ bdr_piece_forget(void)
 	if (row.data != NULL)
 		pfree(row.data);
 	memset(&row, 0, sizeof(row));
-	bdr_piece_is_due = false;
 }
 
 static void
@@ -107,7 +111,7 @@ append(const char *bytes, Size len)
 	if (len > ROW_BYTES_MAX - row.len)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("row of node \"%s\" is too large", bdr_peer.name),
+				 errmsg("row of node \"%s\" is too large", bdr_apply.peer.name),
 				 errdetail("It has more than %zu bytes.", ROW_BYTES_MAX)));
 	if (len > row.size - row.len)
 	{
@@ -119,34 +123,3 @@ append(const char *bytes, Size len)
 	row.len += len;
 }
 
-/*
- * A pointer to a large value, for a slot.
- */
-Datum
-bdr_piece_point_to(struct varlena *value)
-{
-	struct varatt_indirect redirect = {value};
-	struct varlena *pointer = palloc(INDIRECT_POINTER_SIZE);
-
-	SET_VARTAG_EXTERNAL(pointer, VARTAG_INDIRECT);
-	memcpy(VARDATA_EXTERNAL(pointer), &redirect, sizeof(redirect));
-	return PointerGetDatum(pointer);
-}
-
-/*
- * Make slot independent of the pieces: it has its own copies of large values,
- * in the current memory context.
- */
-void
-bdr_piece_copy_values(TupleTableSlot *slot)
-{
-	slot_getallattrs(slot);
-	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
-	{
-		struct varlena *value = (struct varlena *) DatumGetPointer(slot->tts_values[i]);
-
-		if (!slot->tts_isnull[i] && TupleDescAttr(slot->tts_tupleDescriptor, i)->attlen == -1 &&
-			VARATT_IS_EXTERNAL_INDIRECT(value))
-			slot->tts_values[i] = bdr_piece_point_to(detoast_external_attr(value));
-	}
-}

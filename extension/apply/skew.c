@@ -18,20 +18,21 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "access/xact.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
+#include "apply/report.h"
 #include "apply/skew.h"
+#include "apply/state.h"
+#include "base/settings.h"
 
 /* WAIT: a wait that is worth a message. */
 #define BDR_SKEW_NOTICE_MS		1000
 
 /* Between two messages in the log. */
 #define BDR_SKEW_LOG_MS			60000
-
-int			bdr_maximum_clock_skew = BDR_MAXIMUM_CLOCK_SKEW;
-int			bdr_maximum_clock_skew_action = BDR_MAXIMUM_CLOCK_SKEW_ACTION;
 
 static long left_ms(TimestampTz now);
 static long left_to_wait(void);
@@ -56,8 +57,8 @@ bdr_skew_check(void)
 		return;
 
 	snprintf(activity, sizeof(activity), "wait for the clock to reach transaction %u of node \"%s\"",
-			 bdr_xact.xid, bdr_peer.name);
-	bdr_writer_wait(left_to_wait, activity);
+			 bdr_apply.xact.xid, bdr_apply.peer.name);
+	bdr_report_wait(left_to_wait, activity);
 	SetCurrentStatementStartTimestamp();
 }
 
@@ -81,7 +82,7 @@ left_ms(TimestampTz now)
 
 	if (bdr_maximum_clock_skew < 0)
 		return 0;
-	limit = bdr_xact.commit_time - bdr_maximum_clock_skew * INT64CONST(1000);
+	limit = bdr_apply.xact.version.time - bdr_maximum_clock_skew * INT64CONST(1000);
 	if (now > limit)
 		return 0;
 	return (long) Min((limit - now) / 1000 + 1, INT_MAX);
@@ -103,7 +104,7 @@ complain(TimestampTz now)
 	complained = now;
 	ereport(WARNING,
 			(errmsg("transaction %u of node \"%s\" was committed " INT64_FORMAT " ms in the future",
-					bdr_xact.xid, bdr_peer.name, (bdr_xact.commit_time - now) / 1000),
+					bdr_apply.xact.xid, bdr_apply.peer.name, (bdr_apply.xact.version.time - now) / 1000),
 			 bdr_maximum_clock_skew_action == BDR_SKEW_WAIT ?
 			 errdetail("It is applied when our clock is at most %d ms behind it.", bdr_maximum_clock_skew) :
 			 errdetail("bdr.maximum_clock_skew is %d ms.", bdr_maximum_clock_skew),

@@ -8,8 +8,11 @@
 
 #include "mb/pg_wchar.h"
 
-#include "apply/apply.h"
-#include "conflict/conflict.h"
+#include "apply/change.h"
+#include "apply/state.h"
+#include "apply/tombstone.h"
+#include "conflict/resolve.h"
+#include "conflict/tombstone.h"
 #include "version/key_removal.h"
 #include "bdr_wire.h"
 
@@ -18,26 +21,25 @@ static char **read_texts(BdrReader *body, int n);
 void
 bdr_unseen_apply(BdrReader *body)
 {
-	BdrRelation *rel = bdr_relation_open(bdr_read_uint32(body));
+	BdrRelation *rel = bdr_change_open(body);
 	uint8		what = bdr_read_uint8(body);
 	char	   *index = bdr_read_name(body);
 	int			n = bdr_read_uint16(body);
 	char	  **texts = read_texts(body, n);
-	BdrCase		c = {rel};
 	BdrConstraint constraint;
 
 	/* the order of changes is that of the peer */
-	Assert(bdr_apply_is_flushed());
-	if (!bdr_peer.mirror || (what != BDR_UNSEEN_REMEMBERED && what != BDR_UNSEEN_EVICTED))
+	Assert(bdr_change_is_flushed());
+	if (!bdr_apply.peer.mirror || (what != BDR_UNSEEN_REMEMBERED && what != BDR_UNSEEN_EVICTED))
 		bdr_frame_error("An unexpected version came that no row shows.");
 	if (rel == NULL ||
 		!bdr_constraint_of_texts(&constraint, rel, bdr_settle_key_lookup(rel), index, n, texts))
 		return;
 	bdr_vanish_begin(rel->local_relid);
 	if (what == BDR_UNSEEN_REMEMBERED)
-		bdr_memory_remember(&c, &constraint);
-	else if (TransactionIdIsValid(bdr_xact.deleted_by))
-		bdr_memory_mark(rel, &constraint, bdr_xact.deleted_by);
+		bdr_memory_remember(rel, &constraint);
+	else if (TransactionIdIsValid(bdr_apply.xact.deleted_by))
+		bdr_memory_mark(rel, &constraint, bdr_apply.xact.deleted_by);
 }
 
 static char **

@@ -36,8 +36,14 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
+#include "apply/change.h"
+#include "apply/state.h"
+#include "apply/truncate.h"
+#include "base/user_context.h"
+#include "conflict/schema_mismatch.h"
+#include "row/match.h"
+#include "row/statistics.h"
+#include "row/trigger.h"
 #include "bdr_compat.h"
 #include "bdr_wire.h"
 
@@ -86,7 +92,7 @@ bdr_truncate_apply(BdrReader *reader)
 	Oid			owner;
 	ListCell   *lc;
 
-	Assert(bdr_apply_is_flushed());
+	Assert(bdr_change_is_flushed());
 	bdr_act_as(InvalidOid);
 	bdr_relation_close_all();
 	if (flags & ~(BDR_TRUNCATE_CASCADE | BDR_TRUNCATE_RESTART))
@@ -117,7 +123,7 @@ bdr_truncate_apply(BdrReader *reader)
 		table_close((Relation) lfirst(lc), NoLock);
 	}
 	CommandCounterIncrement();
-	bdr_xact.counters.truncates++;
+	bdr_apply.xact.counters.truncates++;
 }
 
 /*
@@ -221,7 +227,7 @@ check_may_empty(const List *named, Relation table)
 						get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table),
 						GetUserNameFromId(table->rd_rel->relowner, false)),
 				 errdetail("It references what was truncated with CASCADE on node \"%s\", was not truncated there, and the owners of what was have no right to truncate it.",
-						   bdr_peer.name),
+						   bdr_apply.peer.name),
 				 errhint("Delete its rows here, or drop its foreign key, or grant TRUNCATE on it to the owner of a table that it references; replication then continues by itself.")));
 }
 
@@ -306,12 +312,15 @@ add_target(Targets *targets, BdrRelation *rel)
 	{
 		local = bdr_relation_open_exclusive(rel);
 		if (local == NULL)
+		{
+			bdr_mismatch_table(rel);
 			return true;
+		}
 	}
 
 	if (!(rel->flags & BDR_RELATION_PARTITIONED) && rel->via_root)
 	{
-		bdr_missing_table(rel);
+		bdr_mismatch_table(rel);
 		table_close(local, NoLock);
 		return true;
 	}
@@ -332,7 +341,7 @@ open_partitioned(BdrRelation *rel)
 										 AccessExclusiveLock, true);
 	Relation	local;
 
-	bdr_apply_relation = rel;
+	bdr_apply.relation = rel;
 	if (!OidIsValid(relid))
 		return NULL;
 	local = relation_open(relid, NoLock);

@@ -32,7 +32,7 @@
 #include "postmaster/walwriter.h"
 #include "storage/latch.h"
 
-#include "apply/apply.h"
+#include "apply/walwriter.h"
 #include "bdr_compat.h"
 
 static bool woken;				/* by a commit of this frame */

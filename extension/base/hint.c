@@ -11,7 +11,7 @@
  */
 #include "postgres.h"
 
-#include "apply/apply.h"
+#include "base/hint.h"
 
 /*
  * To be called from an error context callback outside of the code of users.

@@ -18,21 +18,29 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
-#include "apply/activity.h"
-#include "base/bdr.h"
 #include "base/shmem.h"
-#include "version/clock.h"
-#include "version/key_removal.h"
+
+#define PARTS_MAX		8
 
 BdrShmem   *bdr_shmem = NULL;
 
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
 static BdrManagerSlot *my_slot = NULL;
+static const BdrShmemPart *parts[PARTS_MAX];
+static int	nparts = 0;
 
 static void request_memory(void);
 static void start_memory(void);
 static void detach(int code, Datum arg);
+
+void
+bdr_shmem_register(const BdrShmemPart *part)
+{
+	if (nparts == PARTS_MAX)
+		elog(ERROR, "too many parts of shared memory");
+	parts[nparts++] = part;
+}
 
 void
 bdr_shmem_init(void)
@@ -62,11 +70,13 @@ request_memory(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(memory_bytes());
-	RequestAddinShmemSpace(bdr_activity_bytes());
-	RequestAddinShmemSpace(bdr_clock_bytes());
-	RequestAddinShmemSpace(bdr_vanish_bytes());
 	RequestNamedLWLockTranche("bdr", 1);
-	bdr_stats_request();
+	for (int i = 0; i < nparts; i++)
+	{
+		RequestAddinShmemSpace(parts[i]->bytes());
+		if (parts[i]->tranche != NULL)
+			RequestNamedLWLockTranche(parts[i]->tranche, 1);
+	}
 }
 
 static void
@@ -86,10 +96,8 @@ start_memory(void)
 		for (int i = 0; i < bdr_shmem->nslots; i++)
 			ConditionVariableInit(&bdr_shmem->slots[i].changed);
 	}
-	bdr_activity_start_memory();
-	bdr_clock_start_memory();
-	bdr_vanish_start_memory();
-	bdr_stats_start();
+	for (int i = 0; i < nparts; i++)
+		parts[i]->start();
 	LWLockRelease(AddinShmemInitLock);
 }
 

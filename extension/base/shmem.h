@@ -45,15 +45,27 @@ typedef struct BdrShmem
 
 extern BdrShmem *bdr_shmem;
 
+/* A part that a module keeps there. */
+typedef struct BdrShmemPart
+{
+	Size		(*bytes) (void);
+	void		(*start) (void);	/* with AddinShmemInitLock held */
+	const char *tranche;		/* of one lock; NULL: it needs none */
+} BdrShmemPart;
+
+/* When the module is loaded; parts start in the order of these calls. */
+extern void bdr_shmem_register(const BdrShmemPart *part);
+
+extern void bdr_shmem_init(void);
+extern bool bdr_is_preloaded(void);
+extern void bdr_shmem_request_manager(Oid dboid);	/* wakes the supervisor */
+
+
 extern BdrManagerSlot *bdr_shmem_find(Oid dboid);	/* lock held */
 extern bool bdr_shmem_has_database(Oid dboid);
 extern BdrManagerSlot *bdr_shmem_find_or_make(Oid dboid);	/* exclusively */
 extern void bdr_shmem_wake_supervisor(void);
 extern void bdr_shmem_note_failure(BdrManagerSlot *slot, const char *error);
-
-/* row/statistics.c: its part of shared memory. */
-extern void bdr_stats_request(void);
-extern void bdr_stats_start(void);
 
 /* Sessions. */
 extern void bdr_shmem_stop_manager(Oid dboid);

@@ -30,7 +30,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "base/bdr.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
 #include "bdr_wire.h"

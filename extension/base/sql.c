@@ -17,7 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#include "base/bdr.h"
+#include "base/sql.h"
 #include "base/tables.h"
 #include "bdr_protocol.h"
 

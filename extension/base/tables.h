@@ -41,4 +41,12 @@ extern bool bdr_catalog_has(Oid relid);
  */
 extern void bdr_catalog_require(void);
 
+/* Columns of bdr.dropped_table. */
+#define DROPPED_NSPNAME			1
+#define DROPPED_RELNAME			2
+#define DROPPED_TIME			3
+#define DROPPED_OWNER			4
+#define DROPPED_OWNER_SUPERUSER	5
+#define DROPPED_COLUMNS			5
+
 #endif							/* BDR_BASE_TABLES_H */

@@ -38,8 +38,6 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
 #include "base/user_context.h"
 
 static Oid	acting_as = InvalidOid; /* InvalidOid: ourselves */

@@ -10,6 +10,7 @@
 #define BDR_BASE_USER_CONTEXT_H
 
 #include "nodes/pg_list.h"
+#include "utils/relcache.h"
 
 /* Whose rights we had before. */
 typedef struct BdrRights
@@ -19,10 +20,18 @@ typedef struct BdrRights
 	int			nest_level;		/* of settings */
 } BdrRights;
 
+/* Until bdr_rights_restore. */
 extern void bdr_rights_take(Oid role, BdrRights *before);
 extern void bdr_rights_restore(const BdrRights *before);
 extern Oid	bdr_code_role(Oid relid, Oid owner, const List *above);
 extern Oid	bdr_owner_of(Oid relid);
 extern List *bdr_owner_above(Oid relid);
+
+/* As whom a writer acts from here on. */
+extern Oid	bdr_act_as(Oid role);
+extern void bdr_act_forget(void);
+extern Oid	bdr_act_owner(Relation rel);
+extern Oid	bdr_act_owner_below(Relation rel, const List *above);
+extern Oid	bdr_act_domain(Oid type, Oid otherwise);
 
 #endif							/* BDR_BASE_USER_CONTEXT_H */

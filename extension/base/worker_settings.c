@@ -19,6 +19,7 @@
 #include "catalog/pg_authid.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "utils/guc.h"
 
 #include "base/worker_settings.h"
@@ -82,12 +83,15 @@ static const Pinned *const differences[] = {
 	[BDR_SESSION_WRITER] = writer,
 };
 
+static bool is_writer = false;
+
 static void become_superuser(void);
 static void pin(const Pinned *setting);
 
 void
 bdr_session_pin(BdrSession kind)
 {
+	is_writer = kind == BDR_SESSION_WRITER;
 	become_superuser();
 	for (int i = 0; i < lengthof(common); i++)
 		pin(&common[i]);
@@ -115,4 +119,21 @@ pin(const Pinned *setting)
 {
 	if (GetConfigOption(setting->name, true, false) != NULL)
 		SetConfigOption(setting->name, setting->value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+bool
+bdr_is_writer(void)
+{
+	return is_writer;
+}
+
+void
+bdr_worker_handle_signals(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
 }

@@ -15,4 +15,10 @@ typedef enum BdrSession
 /* Once, after the connection to the database. */
 extern void bdr_session_pin(BdrSession kind);
 
+/* Does this process apply changes of a peer? */
+extern bool bdr_is_writer(void);
+
+/* Interrupts, and a reload of the settings. */
+extern void bdr_worker_handle_signals(void);
+
 #endif							/* BDR_BASE_WORKER_SETTINGS_H */

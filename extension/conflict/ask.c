@@ -22,255 +22,20 @@
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "conflict/conflict.h"
+#include "conflict/ask.h"
+#include "conflict/concurrent.h"
 #include "conflict/decision_cache.h"
-#include "session/row_version.h"
+#include "conflict/resolvers.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
-#include "bdr_wire.h"
 
-const char *const bdr_conflict_type_names[] = {
-	[BDR_INSERT_EXISTS] = "insert_exists",
-	[BDR_UPDATE_ORIGIN_CHANGE] = "update_origin_change",
-	[BDR_UPDATE_MISSING] = "update_missing",
-	[BDR_DELETE_RECENTLY_UPDATED] = "delete_recently_updated",
-	[BDR_DELETE_MISSING] = "delete_missing",
-	[BDR_TARGET_COLUMN_MISSING] = "target_column_missing",
-	[BDR_SOURCE_COLUMN_MISSING] = "source_column_missing",
-	[BDR_TARGET_TABLE_MISSING] = "target_table_missing",
-	[BDR_UPDATE_RECENTLY_DELETED] = "update_recently_deleted",
-	[BDR_UPDATE_PKEY_EXISTS] = "update_pkey_exists",
-	[BDR_MULTIPLE_UNIQUE_CONFLICTS] = "multiple_unique_conflicts",
-	[BDR_UPDATE_DIFFERING] = "update_differing",
-};
-
-/* Node ids by replication origin; few, and dropped when any origin changes. */
-#define ORIGIN_NODES_MAX		64
-
-typedef struct OriginNode
-{
-	RepOriginId origin;
-	uint32		node;			/* 0: not an origin of a node */
-} OriginNode;
-
-static BdrSocket *decider;
-static OriginNode origin_nodes[ORIGIN_NODES_MAX];
-static int	norigin_nodes;
-
-/* Many rows in a row come from one transaction. */
-static TransactionId cached_xmin = InvalidTransactionId;
-static BdrVersion cached_version;
-
-static bool is_concurrent(const BdrVersion *version);
-static uint32 node_of_origin(RepOriginId origin, uint32 local_node);
-static uint32 look_up_node(RepOriginId origin, uint32 local_node);
-static void origins_changed(Datum arg, int cacheid, uint32 hashvalue);
 static void ask_plan(BdrCase *c, uint32 resolvers, BdrMessage *msg);
-static void ask(StringInfo question, BdrMessageKind answer, BdrMessage *msg);
+static void ask(BdrSocket *decider, StringInfo question, BdrMessageKind answer, BdrMessage *msg);
 static void send_version(StringInfo buf, const BdrVersion *version);
 static void send_found(StringInfo buf, BdrCase *c, BdrFound *found);
 static void read_plan(BdrCase *c, StringInfo body);
 static bool is_plan_possible(BdrCase *c);
 static void bad_plan(BdrCase *c) pg_attribute_noreturn();
-
-void
-bdr_conflict_init(BdrSocket *sock)
-{
-	decider = sock;
-	CacheRegisterSyscacheCallback(REPLORIGIDENT, origins_changed, (Datum) 0);
-}
-
-BdrSocket *
-bdr_conflict_decider(void)
-{
-	return decider;
-}
-
-static void
-origins_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	norigin_nodes = 0;
-	cached_xmin = InvalidTransactionId;
-}
-
-/* ---------------------------------------------------------------------
- * Versions
- * ---------------------------------------------------------------------
- */
-
-/*
- * The writer of a row.  A frozen row still has it, as long as it is stored.
- */
-TransactionId
-bdr_conflict_xmin(TupleTableSlot *slot)
-{
-	bool		isnull;
-	Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
-
-	return isnull ? InvalidTransactionId : DatumGetTransactionId(xmin);
-}
-
-/*
- * Fill *version with who wrote the local row and when.
- *
- * It is unknown when the commit is too old for pg_commit_ts to remember, and
- * when the row was copied by a join.  What our own transaction in progress
- * wrote counts as the incoming change's own.
- */
-void
-bdr_conflict_local_version(TransactionId xmin, BdrVersion *version)
-{
-	if (xmin == cached_xmin && TransactionIdIsValid(xmin))
-	{
-		*version = cached_version;
-		return;
-	}
-	memset(version, 0, sizeof(*version));
-	if (!TransactionIdIsNormal(xmin) || !track_commit_timestamp)
-		return;
-	if (TransactionIdIsCurrentTransactionId(xmin))
-	{
-		version->known = true;
-		version->node = bdr_xact.origin_node;
-		version->time = bdr_xact.commit_time;
-		return;
-	}
-	bdr_conflict_committed_version(xmin, bdr_peer.local_node_id, version);
-	/* else a session, which only looks for rows */
-	if (bdr_peer.local_node_id == 0)
-		return;
-	cached_xmin = xmin;
-	cached_version = *version;
-}
-
-/*
- * The same for any process of node local_node, of a transaction that has ended.
- */
-void
-bdr_conflict_committed_version(TransactionId xid, uint32 local_node, BdrVersion *version)
-{
-	RepOriginId origin;
-
-	memset(version, 0, sizeof(*version));
-	if (!TransactionIdIsNormal(xid) || !track_commit_timestamp ||
-		!TransactionIdGetCommitTsData(xid, &version->time, &origin))
-		return;
-	version->node = node_of_origin(origin, local_node);
-	version->known = version->node != 0;
-}
-
-/*
- * Less than, equal to or greater than 0 as a is older than, the same as or
- * newer than b; the order is that of gosrc/conflict.
- */
-int
-bdr_version_compare(const BdrVersion *a, const BdrVersion *b)
-{
-	if (!a->known || !b->known)
-		return (a->known ? 1 : 0) - (b->known ? 1 : 0);
-	if (a->time != b->time)
-		return a->time < b->time ? -1 : 1;
-	if (a->node != b->node)
-		return a->node < b->node ? -1 : 1;
-	return 0;
-}
-
-/*
- * Is an update of a row of this version a conflict?
- *
- * Not if the sender had that version already and updated it.  Its own must be
- * the newer one, though: a clock that is behind makes nodes disagree, and then
- * it is for the policy to choose.
- */
-static bool
-is_concurrent(const BdrVersion *version)
-{
-	if (!version->known || version->node == bdr_xact.origin_node)
-		return false;
-	return version->time >= bdr_xact.commit_time || !bdr_seen_by_sender(version);
-}
-
-/* The same for a row that was found. */
-bool
-bdr_conflict_with_update(TupleTableSlot *row)
-{
-	BdrVersion	version;
-
-	if (bdr_peer.trusted)
-		return false;
-	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
-	return is_concurrent(&version);
-}
-
-/* A deletion is in conflict with a row that is newer. */
-bool
-bdr_conflict_with_delete(TupleTableSlot *row)
-{
-	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
-	BdrVersion	version;
-
-	if (bdr_peer.trusted)
-		return false;
-	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
-	return bdr_version_compare(&version, &remote) > 0;
-}
-
-/*
- * Had the sender this row when it changed it?  A deletion asks only for the
- * row's own version: an older row goes in any case.
- */
-bool
-bdr_conflict_is_seen(BdrCase *c, BdrFound *found)
-{
-	if (c->update == NULL || c->key_changed || found->row == NULL || !bms_is_member(0, found->on) ||
-		(c->rel->row_version != InvalidAttrNumber && bdr_row_version_differs(c->update, c->rel, found->row)))
-		return false;
-	return (c->operation == BDR_OP_DELETE && !c->leaves) || !is_concurrent(&found->version);
-}
-
-/*
- * 0: nobody that we know.
- */
-static uint32
-node_of_origin(RepOriginId origin, uint32 local_node)
-{
-	uint32		node;
-
-	if (origin == InvalidRepOriginId || origin == DoNotReplicateId)
-		return local_node;
-	for (int i = 0; i < norigin_nodes; i++)
-	{
-		if (origin_nodes[i].origin == origin)
-			return origin_nodes[i].node;
-	}
-	node = look_up_node(origin, local_node);
-	if (bdr_peer.local_node_id != 0 && norigin_nodes < ORIGIN_NODES_MAX)
-		origin_nodes[norigin_nodes++] = (OriginNode)
-	{
-		origin, node
-	};
-	return node;
-}
-
-static uint32
-look_up_node(RepOriginId origin, uint32 local_node)
-{
-	char	   *name;
-	char		expected[64];
-	unsigned int dboid;
-	unsigned int node;
-
-	if (!replorigin_by_oid(origin, true, &name))
-		return 0;
-	if (bdr_origin_is_repair(name))
-		return local_node;
-	if (sscanf(name, BDR_ORIGIN_FORMAT, &dboid, &node) != 2 || dboid != MyDatabaseId)
-		return 0;
-	snprintf(expected, sizeof(expected), BDR_ORIGIN_FORMAT, dboid, node);
-	return strcmp(name, expected) == 0 ? node : 0;
-}
 
 /* ---------------------------------------------------------------------
  * Asking
@@ -283,12 +48,12 @@ look_up_node(RepOriginId origin, uint32 local_node)
 void
 bdr_conflict_ask(BdrConflict *conflict)
 {
-	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
+	BdrApply   *apply = conflict->rel->apply;
 	StringInfoData buf;
 	BdrMessage	msg;
 
-	bdr_xact.counters.conflicts++;
-	if (decider == NULL)
+	apply->xact.counters.conflicts++;
+	if (apply->decider == NULL)
 	{
 		conflict->action = BDR_ACTION_ERROR;	/* bdr.internal_debug_apply */
 		return;
@@ -296,9 +61,9 @@ bdr_conflict_ask(BdrConflict *conflict)
 	bdr_message_begin(&buf, BDR_MSG_CONFLICT);
 	pq_sendbyte(&buf, conflict->type);
 	send_version(&buf, &conflict->local_version);
-	send_version(&buf, &remote);
+	send_version(&buf, bdr_version_incoming());
 	pq_sendbyte(&buf, conflict->complete ? 1 : 0);
-	ask(&buf, BDR_MSG_DECISION, &msg);
+	ask(apply->decider, &buf, BDR_MSG_DECISION, &msg);
 	conflict->action = pq_getmsgbyte(&msg.body);
 	conflict->resolution = bdr_message_get_valid_text(&msg.body);
 	conflict->rule = bdr_message_get_valid_text(&msg.body);
@@ -311,7 +76,7 @@ bdr_conflict_ask(BdrConflict *conflict)
 void
 bdr_conflict_plan(BdrCase *c)
 {
-	uint32		resolvers = bdr_missing_generation();
+	uint32		resolvers = bdr_resolvers_generation();
 	StringInfoData known;
 	BdrMessage	msg;
 
@@ -330,7 +95,6 @@ static void
 ask_plan(BdrCase *c, uint32 resolvers, BdrMessage *msg)
 {
 	static uint32 resolvers_known = 0;
-	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
 	StringInfoData buf;
 	ListCell   *lc;
 
@@ -339,19 +103,19 @@ ask_plan(BdrCase *c, uint32 resolvers, BdrMessage *msg)
 				(c->rel->row_version != InvalidAttrNumber ? 4 : 0));
 	pq_sendbyte(&buf, c->operation);
 	pq_sendbyte(&buf, c->image);
-	send_version(&buf, &remote);
+	send_version(&buf, bdr_version_incoming());
 	pq_sendint16(&buf, c->nconstraints);
 	for (int k = 0; k < c->nconstraints; k++)
 		pq_sendbyte(&buf, c->constraints[k].is_exclusion ? 2 : 1);
 	pq_sendint16(&buf, list_length(c->found));
 	foreach(lc, c->found)
 		send_found(&buf, c, lfirst(lc));
-	ask(&buf, BDR_MSG_PLAN, msg);
+	ask(c->rel->apply->decider, &buf, BDR_MSG_PLAN, msg);
 	resolvers_known = resolvers;
 }
 
 static void
-ask(StringInfo question, BdrMessageKind answer, BdrMessage *msg)
+ask(BdrSocket *decider, StringInfo question, BdrMessageKind answer, BdrMessage *msg)
 {
 	bdr_socket_send(decider, question);
 	pfree(question->data);
@@ -399,7 +163,7 @@ read_plan(BdrCase *c, StringInfo body)
 	c->resolution = bdr_message_get_valid_text(body);
 	c->rule = bdr_message_get_valid_text(body);
 	decisive = pq_getmsgint(body, 2);
-	if (c->type >= lengthof(bdr_conflict_type_names) || decisive > list_length(c->found))
+	if (decisive > list_length(c->found))
 		bad_plan(c);
 	c->decisive = decisive > 0 ? list_nth(c->found, decisive - 1) : NULL;
 	n = pq_getmsgint(body, 2);
@@ -431,7 +195,7 @@ is_plan_possible(BdrCase *c)
 	int			nreplaced = 0;
 	ListCell   *lc;
 
-	if (c->type != 0 && bdr_conflict_type_names[c->type] == NULL)
+	if (c->type != 0 && bdr_conflict_type_name(c->type) == NULL)
 		return false;
 	foreach(lc, c->found)
 	{
@@ -474,5 +238,5 @@ bdr_conflict_bad_action(BdrConflict *conflict)
 	ereport(ERROR,
 			(errcode(ERRCODE_PROTOCOL_VIOLATION),
 			 errmsg("the bdr manager answered a conflict of type %s with action %d",
-					bdr_conflict_type_names[conflict->type], (int) conflict->action)));
+					bdr_conflict_type_name(conflict->type), (int) conflict->action)));
 }

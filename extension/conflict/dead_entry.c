@@ -39,9 +39,10 @@
 #include "utils/hsearch.h"
 #include "utils/snapmgr.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "conflict/conflict.h"
+#include "conflict/dead_entry.h"
+#include "conflict/dead_row.h"
+#include "conflict/tombstone.h"
+#include "row/find.h"
 #include "version/retention_slot.h"
 #include "bdr_compat.h"
 
@@ -126,34 +127,21 @@ bdr_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked)
 }
 
 /*
- * The same for a search by key.
- */
-void
-bdr_sweep_key(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, uint32 walked)
-{
-	BdrConstraint constraint;
-
-	bdr_constraint_of_key(&constraint, rel, lookup, key);
-	bdr_sweep(rel, &constraint, walked);
-}
-
-/*
- * index_getnext_slot, which counts the entries.
+ * bdr_find_row, after which entries go that the search had to walk.
  */
 bool
-bdr_index_next_slot(IndexScanDesc scan, TupleTableSlot *slot, uint32 *walked)
+bdr_sweep_find_row(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
 {
-	for (;;)
+	bool		is_here = bdr_find_row(rel, lookup, key, found);
+
+	if (unlikely(lookup->walked >= BDR_SWEEP_ENTRIES))
 	{
-		if (!scan->xs_heap_continue)
-		{
-			if (index_getnext_tid(scan, ForwardScanDirection) == NULL)
-				return false;
-			(*walked)++;
-		}
-		if (index_fetch_heap(scan, slot))
-			return true;
+		BdrConstraint constraint;
+
+		bdr_constraint_of_key(&constraint, rel, lookup, key);
+		bdr_sweep(rel, &constraint, lookup->walked);
 	}
+	return is_here;
 }
 
 static Swept *
@@ -353,7 +341,7 @@ take(TransactionId xid, BdrVersion *newest)
 {
 	if (!bdr_dead_is_newer(xid, newest))
 		return false;
-	bdr_conflict_local_version(xid, newest);
+	bdr_version_of(xid, newest);
 	return true;
 }
 

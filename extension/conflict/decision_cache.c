@@ -17,9 +17,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "conflict/conflict.h"
+#include "conflict/concurrent.h"
 #include "conflict/decision_cache.h"
 
 /* A case of more bytes is asked about each time. */
@@ -148,11 +146,13 @@ describe(BdrCase *c, Kind *kind)
 static int
 order(const BdrVersion *version)
 {
+	const BdrVersion *incoming = bdr_version_incoming();
+
 	if (!version->known)
 		return 0;
-	if (version->time != bdr_xact.commit_time)
-		return version->time < bdr_xact.commit_time ? 1 : 2;
-	if (version->node != bdr_xact.origin_node)
-		return version->node < bdr_xact.origin_node ? 3 : 4;
+	if (version->time != incoming->time)
+		return version->time < incoming->time ? 1 : 2;
+	if (version->node != incoming->node)
+		return version->node < incoming->node ? 3 : 4;
 	return 5;
 }

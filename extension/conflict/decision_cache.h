@@ -10,9 +10,9 @@
 
 #include "lib/stringinfo.h"
 
-#include "conflict/conflict.h"
+#include "conflict/case.h"
 
-/* generation is bdr_missing_generation's. */
+/* generation is bdr_resolvers_generation's. */
 extern bool bdr_plan_find(BdrCase *c, uint32 generation, StringInfo answer);
 extern void bdr_plan_keep(BdrCase *c, uint32 generation, const StringInfoData *answer);
 

@@ -29,21 +29,11 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "conflict/conflict.h"
+#include "conflict/deferred.h"
+#include "row/decode.h"
 #include "bdr_compat.h"
 
-typedef struct Deferred
-{
-	BdrRelation *rel;			/* NULL: superseded */
-	Oid			relid;
-	ItemPointerData row;		/* of a row that was stored */
-	HeapTuple	lost;			/* or the row that was not */
-	bool		taken_back;		/* has the values from before the transaction */
-} Deferred;
-
-static Deferred *noted;
+static BdrDeferred *noted;
 static int	nnoted;
 static int	capacity;
 static int	nkept;				/* before the unit in progress */
@@ -52,10 +42,7 @@ static MemoryContext lost_rows; /* until the transaction ends */
 static bool taking_back;		/* what is noted now is what it was before */
 static bool was_taken_back;		/* the row being settled is */
 
-static Deferred *add(BdrRelation *rel);
-static void settle(Deferred *deferred);
-static bool find_before(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row, TupleTableSlot *before);
-static bool fetch_newest(BdrRelation *rel, ItemPointer row, TupleTableSlot *slot);
+static BdrDeferred *add(BdrRelation *rel);
 
 /*
  * The row in slot was written.
@@ -63,7 +50,7 @@ static bool fetch_newest(BdrRelation *rel, ItemPointer row, TupleTableSlot *slot
 void
 bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot)
 {
-	Deferred   *deferred = add(rel);
+	BdrDeferred   *deferred = add(rel);
 
 	deferred->row = slot->tts_tid;
 	deferred->lost = NULL;
@@ -75,20 +62,20 @@ bdr_deferred_add(BdrRelation *rel, TupleTableSlot *slot)
 void
 bdr_deferred_add_lost(BdrRelation *rel, TupleTableSlot *slot)
 {
-	Deferred   *deferred;
+	BdrDeferred   *deferred;
 	MemoryContext old;
 
 	if (lost_rows == NULL)
 		lost_rows = AllocSetContextCreate(TopMemoryContext, "bdr lost rows", ALLOCSET_DEFAULT_SIZES);
 	deferred = add(rel);
 	old = MemoryContextSwitchTo(lost_rows);
-	bdr_piece_copy_values(slot);
+	bdr_tuple_keep_large_values(slot);
 	deferred->lost = ExecCopySlotHeapTuple(slot);
 	MemoryContextSwitchTo(old);
 	nlost++;
 }
 
-static Deferred *
+static BdrDeferred *
 add(BdrRelation *rel)
 {
 	if (nnoted == capacity)
@@ -96,12 +83,13 @@ add(BdrRelation *rel)
 		int			n = capacity == 0 ? 256 : 2 * capacity;
 
 		if (noted == NULL)
-			noted = MemoryContextAllocHuge(TopMemoryContext, n * sizeof(Deferred));
+			noted = MemoryContextAllocHuge(TopMemoryContext, n * sizeof(BdrDeferred));
 		else
-			noted = repalloc_huge(noted, n * sizeof(Deferred));
+			noted = repalloc_huge(noted, n * sizeof(BdrDeferred));
 		capacity = n;
 	}
-	noted[nnoted].rel = rel;
+	noted[nnoted].superseded = false;
+	noted[nnoted].remote_relid = rel->remote_relid;
 	noted[nnoted].relid = rel->local_relid;
 	noted[nnoted].taken_back = taking_back;
 	return &noted[nnoted++];
@@ -120,7 +108,7 @@ bdr_deferred_supersede(BdrRelation *rel, BdrLookup *lookup, BdrConstraint *key)
 	slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
 	for (int i = 0; i < nnoted; i++)
 	{
-		Deferred   *deferred = &noted[i];
+		BdrDeferred   *deferred = &noted[i];
 		Datum		values[INDEX_MAX_KEYS];
 		bool		isnull[INDEX_MAX_KEYS];
 
@@ -130,25 +118,9 @@ bdr_deferred_supersede(BdrRelation *rel, BdrLookup *lookup, BdrConstraint *key)
 		for (int k = 0; k < lookup->nkeys; k++)
 			values[k] = slot_getattr(slot, lookup->attnums[k], &isnull[k]);
 		if (bdr_constraint_matches(key, values, isnull))
-			deferred->rel = NULL;
+			deferred->superseded = true;
 	}
 	ExecDropSingleTupleTableSlot(slot);
-}
-
-/*
- * Settle what has been noted.  Comes at the end of a transaction, and before a
- * table gets another definition in the middle of one.
- */
-void
-bdr_deferred_settle(void)
-{
-	for (int i = 0; i < nnoted; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (noted[i].rel != NULL)
-			settle(&noted[i]);
-	}
-	bdr_deferred_reset();
 }
 
 /* A transaction starts, or has ended. */
@@ -182,122 +154,30 @@ bdr_deferred_rollback(void)
 	taking_back = false;
 }
 
+int
+bdr_deferred_count(void)
+{
+	return nnoted;
+}
+
 /*
- * What is noted about a table that is about to be forgotten cannot be settled.
+ * The i'th is judged from here on; NULL: there is nothing to judge any more.
  */
+const BdrDeferred *
+bdr_deferred_begin(int i)
+{
+	was_taken_back = noted[i].taken_back;
+	return noted[i].superseded ? NULL : &noted[i];
+}
+
 void
-bdr_deferred_forget(BdrRelation *rel)
+bdr_deferred_taking_back(bool is_before)
 {
-	for (int i = 0; i < nnoted; i++)
-	{
-		if (noted[i].rel == rel && bdr_xact.started)
-			bdr_unit_start_over();
-	}
+	taking_back = is_before;
 }
 
-static void
-settle(Deferred *deferred)
-{
-	BdrRelation *rel = deferred->rel;
-	TupleTableSlot *row;
-
-	if ((!rel->open || rel->stale) && (!bdr_relation_open_this(rel) || rel->local_relid != deferred->relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("table \"%s.%s\" was changed while a transaction was applied", rel->schema, rel->name)));
-	bdr_apply_relation = rel;
-	was_taken_back = deferred->taken_back;
-	bdr_apply_begin_change(rel);
-	if (deferred->lost != NULL)
-	{
-		row = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
-		ExecStoreHeapTuple(deferred->lost, row, false);
-		bdr_settle_at_end(rel, row, false);
-	}
-	else
-	{
-		row = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
-		if (fetch_newest(rel, &deferred->row, row))
-			bdr_settle_at_end(rel, row, true);
-	}
-	ExecDropSingleTupleTableSlot(row);
-	bdr_apply_fire_triggers(rel);
-	ResetPerTupleExprContext(rel->estate);
-	MemoryContextReset(bdr_change_context);
-}
-
-/*
- * The row is to be as if the transaction had left it alone.  Returns false when
- * it has changed meanwhile.
- */
 bool
-bdr_deferred_take_back(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row)
+bdr_deferred_was_taken_back(void)
 {
-	TupleTableSlot *before = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
-	bool		vetoed;
-	bool		done;
-
-	if (!was_taken_back && find_before(rel, lookup, row, before))
-	{
-		taking_back = true;
-		done = bdr_write_update(rel, row, before);
-		taking_back = false;
-	}
-	else
-		done = bdr_write_delete(rel, row, &vetoed);
-	ExecDropSingleTupleTableSlot(before);
-	return done;
-}
-
-/*
- * What the row with this key was when the transaction began.  A snapshot before
- * our first command sees nothing that we wrote, and all that others did.
- */
-static bool
-find_before(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row, TupleTableSlot *before)
-{
-	ScanKeyData keys[INDEX_MAX_KEYS];
-	SnapshotData first;
-	Snapshot	latest;
-	IndexScanDesc scan;
-	bool		found;
-
-	if (!OidIsValid(lookup->index))
-		return false;
-	memcpy(keys, lookup->keys, lookup->nkeys * sizeof(ScanKeyData));
-	for (int i = 0; i < lookup->nkeys; i++)
-	{
-		bool		isnull;
-
-		keys[i].sk_argument = slot_getattr(row, lookup->attnums[i], &isnull);
-		if (isnull)
-			return false;
-	}
-	latest = RegisterSnapshot(GetLatestSnapshot());
-	first = *latest;
-	first.curcid = FirstCommandId;
-	scan = bdr_index_beginscan(rel->rel, bdr_relation_index(rel, lookup->index), &first, lookup->nkeys);
-	index_rescan(scan, keys, lookup->nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, before);
-	if (found)
-		ExecMaterializeSlot(before);
-	index_endscan(scan);
-	UnregisterSnapshot(latest);
-	return found;
-}
-
-/*
- * A row that is gone collides with nothing; one that was updated in place
- * lives on under the tuple that the indexes know.
- */
-static bool
-fetch_newest(BdrRelation *rel, ItemPointer row, TupleTableSlot *slot)
-{
-	IndexFetchTableData *fetch = table_index_fetch_begin(rel->rel);
-	ItemPointerData live = *row;
-	bool		call_again = false;
-	bool		found = table_index_fetch_tuple(fetch, &live, SnapshotSelf, slot, &call_again, NULL);
-
-	table_index_fetch_end(fetch);
-	return found;
+	return was_taken_back;
 }

@@ -22,8 +22,8 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "apply/apply.h"
 #include "conflict/fetch.h"
+#include "row/decode.h"
 #include "bdr_protocol.h"
 #include "bdr_wire.h"
 
@@ -45,8 +45,8 @@ bdr_fetch_row(BdrRelation *rel, TupleTableSlot *row)
 	bool		complete;
 	MemoryContext old;
 
-	Assert(!bdr_peer.mirror && rel->nunchanged > 0);
-	old = MemoryContextSwitchTo(bdr_change_context);
+	Assert(!rel->apply->peer.mirror && rel->nunchanged > 0);
+	old = MemoryContextSwitchTo(rel->apply->change_context);
 	complete = ask(rel, row, &answer);
 	if (complete)
 		read_values(rel, row, &answer.body);
@@ -66,7 +66,7 @@ bdr_fetch_row(BdrRelation *rel, TupleTableSlot *row)
 static bool
 ask(BdrRelation *rel, TupleTableSlot *row, BdrMessage *answer)
 {
-	BdrSocket  *decider = bdr_conflict_decider();
+	BdrSocket  *decider = rel->apply->decider;
 
 	if (decider == NULL)
 		ereport(ERROR,
@@ -95,8 +95,8 @@ send_question(BdrSocket *sock, BdrRelation *rel, TupleTableSlot *row)
 	StringInfoData buf;
 
 	bdr_message_begin(&buf, BDR_MSG_FETCH);
-	pq_sendint32(&buf, bdr_xact.xid);
-	pq_sendint64(&buf, bdr_xact.commit_time);
+	pq_sendint32(&buf, rel->apply->xact.xid);
+	pq_sendint64(&buf, bdr_version_incoming()->time);
 	pq_sendint32(&buf, rel->remote_relid);
 	bdr_message_text(&buf, sent->schema);
 	bdr_message_text(&buf, sent->name);

@@ -21,7 +21,7 @@
 #ifndef BDR_CONFLICT_FETCH_H
 #define BDR_CONFLICT_FETCH_H
 
-#include "apply/apply.h"
+#include "row/relation.h"
 
 typedef enum BdrFetchResult
 {
@@ -31,8 +31,8 @@ typedef enum BdrFetchResult
 
 /*
  * Fill the columns of row that are marked in rel->unchanged, and take their
- * marks away.  rel and row are those of bdr_apply_read_update: row is the new
- * row, its key is known.  The values live in bdr_change_context.
+ * marks away.  rel and row are those of bdr_tuple_read_update: row is the new
+ * row, its key is known.  The values live in the change context.
  *
  * BDR_FETCH_GONE: the origin has no such row any more, or has a newer version
  * of it, which comes later in its stream.  Nothing is changed then.

@@ -42,10 +42,10 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
 #include "base/bdr.h"
 #include "base/tables.h"
 #include "base/user_context.h"
+#include "conflict/log.h"
 #include "bdr_compat.h"
 
 /* A row with more is left out: as json it might not fit into a value. */
@@ -154,7 +154,7 @@ static void store_row(HistoryRow *row);
 void
 bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied)
 {
-	if (bdr_peer.mirror)
+	if (conflict->rel->apply->peer.mirror)
 		return;
 	if (config.lxid != bdr_local_xid())
 		read_config();
@@ -266,7 +266,7 @@ current_part(void)
 static bool
 is_chosen(const BdrConflict *conflict)
 {
-	return (config.all_types || names_contain(config.types, bdr_conflict_type_names[conflict->type])) &&
+	return (config.all_types || names_contain(config.types, bdr_conflict_type_name(conflict->type))) &&
 		(config.all_resolutions || names_contain(config.resolutions, conflict->resolution));
 }
 
@@ -290,12 +290,13 @@ names_contain(const List *names, const char *name)
 static void
 write_line(BdrConflict *conflict)
 {
+	const BdrVersion *incoming = bdr_version_incoming();
 	StringInfoData detail;
 
 	initStringInfo(&detail);
 	appendStringInfo(&detail, "Key %s.", bdr_conflict_key_text(conflict));
-	appendStringInfo(&detail, " The incoming version is transaction %u of %s, committed at %s.", bdr_xact.xid,
-					 node_text(bdr_xact.origin_node), timestamptz_to_str(bdr_xact.commit_time));
+	appendStringInfo(&detail, " The incoming version is transaction %u of %s, committed at %s.", conflict->rel->apply->xact.xid,
+					 node_text(incoming->node), timestamptz_to_str(incoming->time));
 	if (conflict->local != NULL && conflict->local_version.known)
 		appendStringInfo(&detail, " The local version is transaction %u here, of %s, committed at %s.", conflict->local_xmin,
 						 node_text(conflict->local_version.node), timestamptz_to_str(conflict->local_version.time));
@@ -311,7 +312,7 @@ write_line(BdrConflict *conflict)
 	appendStringInfo(&detail, " Rule: %s.", conflict->rule ? conflict->rule : "none");
 	ereport(LOG,
 			(errmsg("conflict of type %s on table \"%s.%s\", resolution %s",
-					bdr_conflict_type_names[conflict->type], conflict->rel->schema, conflict->rel->name,
+					bdr_conflict_type_name(conflict->type), conflict->rel->schema, conflict->rel->name,
 					conflict->resolution ? conflict->resolution : "none"),
 			 errdetail_log("%s", detail.data)));
 	pfree(detail.data);
@@ -420,18 +421,19 @@ set_text(int column, const char *value, HistoryRow *row)
 static void
 fill_row(BdrConflict *conflict, TupleTableSlot *applied, HistoryRow *row)
 {
+	const BdrApply *apply = conflict->rel->apply;
 	BdrRelation *rel = conflict->rel;
 
-	set_value(HISTORY_SUB_ID, ObjectIdGetDatum(bdr_peer.subscription_id), row);
-	set_value(HISTORY_ORIGIN_NODE_ID, ObjectIdGetDatum(bdr_xact.origin_node), row);
+	set_value(HISTORY_SUB_ID, ObjectIdGetDatum(apply->peer.subscription_id), row);
+	set_value(HISTORY_ORIGIN_NODE_ID, ObjectIdGetDatum(apply->xact.version.node), row);
 	set_value(HISTORY_LOCAL_XID, TransactionIdGetDatum(GetTopTransactionId()), row);
 	set_value(HISTORY_LOCAL_LSN, LSNGetDatum(GetXLogInsertRecPtr()), row);
 	set_value(HISTORY_LOCAL_TIME, TimestampTzGetDatum(GetCurrentTimestamp()), row);
-	set_value(HISTORY_REMOTE_XID, TransactionIdGetDatum(bdr_xact.xid), row);
-	set_value(HISTORY_REMOTE_CHANGE_NR, ObjectIdGetDatum(bdr_xact.change_nr), row);
-	set_value(HISTORY_REMOTE_COMMIT_LSN, LSNGetDatum(bdr_xact.commit_lsn), row);
-	set_value(HISTORY_REMOTE_COMMIT_TIME, TimestampTzGetDatum(bdr_xact.commit_time), row);
-	set_text(HISTORY_CONFLICT_TYPE, bdr_conflict_type_names[conflict->type], row);
+	set_value(HISTORY_REMOTE_XID, TransactionIdGetDatum(apply->xact.xid), row);
+	set_value(HISTORY_REMOTE_CHANGE_NR, ObjectIdGetDatum(apply->xact.change_nr), row);
+	set_value(HISTORY_REMOTE_COMMIT_LSN, LSNGetDatum(apply->xact.commit_lsn), row);
+	set_value(HISTORY_REMOTE_COMMIT_TIME, TimestampTzGetDatum(apply->xact.version.time), row);
+	set_text(HISTORY_CONFLICT_TYPE, bdr_conflict_type_name(conflict->type), row);
 	set_text(HISTORY_CONFLICT_RESOLUTION, conflict->resolution, row);
 	set_text(HISTORY_CONFLICT_RULE, conflict->rule, row);
 	fill_table(rel->local_relid, row);

@@ -13,7 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
+#include "conflict/origin_progress.h"
 
 /* More nodes than this are not remembered. */
 #define SEEN_NODES_MAX		1024
@@ -33,12 +33,10 @@ static void raise(uint32 node, TimestampTz time);
  * SEEN.
  */
 void
-bdr_seen_read(BdrReader *body)
+bdr_origin_progress_read(BdrReader *body)
 {
 	uint16		n = bdr_read_uint16(body);
 
-	if (bdr_xact.open)
-		bdr_frame_error("What the sender has seen came inside transaction %u.", bdr_xact.xid);
 	for (int i = 0; i < n; i++)
 	{
 		uint32		node = bdr_read_uint32(body);
@@ -74,7 +72,7 @@ raise(uint32 node, TimestampTz time)
  * Had the sender this version before it made the incoming transaction?
  */
 bool
-bdr_seen_by_sender(const BdrVersion *version)
+bdr_origin_progress_has(const BdrVersion *version)
 {
 	for (int i = 0; i < nnodes; i++)
 	{

@@ -23,10 +23,21 @@
 #include "miscadmin.h"
 #include "utils/datum.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "conflict/conflict.h"
+#include "base/retry.h"
+#include "conflict/ask.h"
+#include "conflict/concurrent.h"
+#include "conflict/dead_entry.h"
+#include "conflict/deferred.h"
+#include "conflict/detect.h"
 #include "conflict/fetch.h"
+#include "conflict/log.h"
+#include "conflict/resolve.h"
+#include "conflict/store.h"
+#include "conflict/tombstone.h"
+#include "row/partition.h"
+#include "row/statistics.h"
+#include "row/trigger.h"
+#include "row/write.h"
 #include "version/key_removal.h"
 #include "bdr_compat.h"
 
@@ -80,7 +91,7 @@ bdr_settle_update(BdrUpdate *update)
 		BdrReader	body = update->body;
 
 		CHECK_FOR_INTERRUPTS();
-		bdr_apply_read_update(update, &body);
+		bdr_tuple_read_update(update, &body);
 	} while (!update_round(update));
 }
 
@@ -159,7 +170,7 @@ update_round(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
 	BdrCase		c = {rel, BDR_OP_UPDATE};
-	bool		is_here = !rel->routes && bdr_tuple_find(rel, update->lookup, update->key, rel->found_slot);
+	bool		is_here = !rel->routes && bdr_sweep_find_row(rel, update->lookup, update->key, rel->found_slot);
 
 	c.image = fill(update, is_here);
 	c.row = update->row;
@@ -273,9 +284,11 @@ leaves_out_constrained(BdrRelation *rel)
 static BdrImage
 fetch(BdrUpdate *update)
 {
-	if (bdr_peer.mirror)
+	BdrApply   *apply = update->rel->apply;
+
+	if (apply->peer.mirror)
 		return BDR_IMAGE_PARTIAL;
-	bdr_xact.fetched = true;
+	apply->xact.fetched = true;
 	return bdr_fetch_row(update->rel, update->row) == BDR_FETCH_COMPLETE ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
 }
 
@@ -289,14 +302,14 @@ fetch(BdrUpdate *update)
 bool
 bdr_settle_may_fill(BdrRelation *rel)
 {
-	TransactionId xmin = bdr_conflict_xmin(rel->found_slot);
+	TransactionId xmin = bdr_version_xmin(rel->found_slot);
 	BdrVersion	version;
 
-	if (bdr_peer.trusted)
+	if (rel->apply->peer.trusted)
 		return true;
-	bdr_conflict_local_version(xmin, &version);
-	return version.known && version.node == bdr_xact.origin_node &&
-		!(bdr_xact.fetched && TransactionIdIsCurrentTransactionId(xmin));
+	bdr_version_of(xmin, &version);
+	return version.known && version.node == bdr_version_incoming()->node &&
+		!(rel->apply->xact.fetched && TransactionIdIsCurrentTransactionId(xmin));
 }
 
 /* ---------------------------------------------------------------------
@@ -315,14 +328,14 @@ settle_where_it_belongs(BdrCase *c)
 
 	if (likely(!c->rel->routes && !c->rel->reroutes))
 		return settle(c);
-	there.rel = bdr_route_target(c->rel, &there.row);
+	there.rel = bdr_partition_target(c->rel, &there.row);
 	if (there.rel == c->rel)
 		return settle(c);
-	bdr_apply_begin_change(there.rel);
+	bdr_change_begin(there.rel);
 	there.lookup = bdr_settle_key_lookup(there.rel);
 	there.key = c->key != NULL ? there.row : NULL;
 	done = settle(&there);
-	bdr_apply_fire_triggers(there.rel);
+	bdr_change_fire(there.rel);
 	c->action = there.action;
 	c->stored = there.stored;
 	return done;
@@ -358,7 +371,7 @@ decide(BdrCase *c)
 	c->resolution = NULL;
 	c->rule = NULL;
 	c->decisive = NULL;
-	if (bdr_peer.trusted || decide_alone(c))
+	if (c->rel->apply->peer.trusted || decide_alone(c))
 		win(c);
 	else
 		bdr_conflict_plan(c);
@@ -372,7 +385,6 @@ decide(BdrCase *c)
 static bool
 decide_alone(BdrCase *c)
 {
-	BdrVersion	remote = {true, bdr_xact.commit_time, bdr_xact.origin_node};
 	BdrFound   *found;
 
 	if (c->operation != BDR_OP_DELETE && c->image != BDR_IMAGE_COMPLETE)
@@ -383,7 +395,7 @@ decide_alone(BdrCase *c)
 	if (list_length(c->found) > 1 || found->row == NULL || !bms_is_member(0, found->on))
 		return false;
 	return c->operation != BDR_OP_INSERT && !c->key_changed &&
-		bdr_version_compare(&found->version, &remote) <= 0 && bdr_conflict_is_seen(c, found);
+		bdr_version_compare(&found->version, bdr_version_incoming()) <= 0 && bdr_conflict_is_seen(c, found);
 }
 
 /*
@@ -420,12 +432,12 @@ raise_error(BdrCase *c)
 	describe(c, c->decisive, &conflict);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("conflict of type %s on table \"%s.%s\"", bdr_conflict_type_names[c->type],
+			 errmsg("conflict of type %s on table \"%s.%s\"", bdr_conflict_type_name(c->type),
 					c->rel->schema, c->rel->name),
 			 errdetail("Key %s of a change from node \"%s\". Rule: %s.", bdr_conflict_key_text(&conflict),
-					   bdr_peer.name, c->rule),
+					   c->rel->apply->peer.name, c->rule),
 			 errhint("Choose another resolver for conflict type %s with bdr.alter_node_set_conflict_resolver; replication then continues by itself.",
-					 bdr_conflict_type_names[c->type])));
+					 bdr_conflict_type_name(c->type))));
 }
 
 /* ---------------------------------------------------------------------
@@ -457,9 +469,9 @@ carry_out(BdrCase *c)
 		bdr_deferred_add_lost(c->rel, c->row);
 	if (remembers && bdr_case_overlooked(c))
 		return false;
-	if (stores && !bdr_peer.trusted && bdr_vanish_newer(c->rel->local_relid, bdr_xact.commit_time) &&
+	if (stores && !c->rel->apply->peer.trusted && bdr_vanish_newer(c->rel->local_relid, bdr_version_incoming()->time) &&
 		bdr_case_is_surpassed(c))
-		bdr_unit_start_over();
+		bdr_retry_start_over(c->rel->apply->xact.xid, c->rel->apply->peer.name);
 	return true;
 }
 
@@ -470,7 +482,6 @@ carry_out(BdrCase *c)
 static bool
 take_away(BdrCase *c)
 {
-	bool		vetoed;
 	ListCell   *lc;
 
 	foreach(lc, c->found)
@@ -479,15 +490,15 @@ take_away(BdrCase *c)
 
 		if (found->fate != BDR_FATE_REMOVED && found->fate != BDR_FATE_EVICTED)
 			continue;
-		if (!bdr_write_delete(c->rel, found->row, &vetoed))
+		if (!bdr_store_delete(c->rel, found->row))
 			return false;
-		if (found->fate == BDR_FATE_EVICTED && !bdr_peer.trusted)
+		if (found->fate == BDR_FATE_EVICTED && !c->rel->apply->peer.trusted)
 			bdr_memory_mark_evicted(c->rel, c->lookup, found->row);
 	}
 	if (c->old != NULL && c->at_end && c->action == BDR_ACTION_IGNORE)
-		return bdr_deferred_take_back(c->rel, c->lookup, c->old);
+		return bdr_store_take_back(c->rel, c->lookup, c->old);
 	if (c->old != NULL && c->action != BDR_ACTION_INSERT && c->action != BDR_ACTION_IGNORE)
-		return bdr_write_delete(c->rel, c->old, &vetoed);
+		return bdr_store_delete(c->rel, c->old);
 	return true;
 }
 
@@ -502,11 +513,11 @@ store(BdrCase *c)
 	{
 		/* columns that the peer does not know keep the local value */
 		bdr_tuple_fill_from(c->rel, c->row, replaced->row);
-		return bdr_write_update(c->rel, replaced->row, c->row);
+		return bdr_store_update(c->rel, replaced->row, c->row);
 	}
 	if (c->old != NULL)
-		return bdr_write_update(c->rel, c->old, c->row);
-	bdr_write_insert(c->rel, c->row);
+		return bdr_store_update(c->rel, c->old, c->row);
+	bdr_store_insert(c->rel, c->row);
 	return true;
 }
 
@@ -529,7 +540,7 @@ remember(BdrCase *c)
 	for (int k = 0; k < c->nconstraints; k++)
 	{
 		if (c->constraints[k].remember)
-			bdr_memory_remember(c, &c->constraints[k]);
+			bdr_memory_remember(c->rel, &c->constraints[k]);
 	}
 }
 
@@ -547,7 +558,7 @@ tell(BdrCase *c)
 	bool		told = false;
 	ListCell   *lc;
 
-	bdr_xact.counters.conflicts++;
+	c->rel->apply->xact.counters.conflicts++;
 	bdr_stats_count(c->rel, BDR_COUNT_CONFLICTS);
 	foreach(lc, c->found)
 	{

@@ -19,92 +19,24 @@
 #include "fmgr.h"
 #include "utils/inval.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "base/tables.h"
-#include "session/dropped.h"
+#include "conflict/ask.h"
+#include "conflict/dropped.h"
+#include "conflict/log.h"
+#include "conflict/resolvers.h"
+#include "conflict/schema_mismatch.h"
 #include "bdr_compat.h"
 
-PG_FUNCTION_INFO_V1(bdr_internal_resolvers_changed);
+/* Answers of an earlier one are asked for again. */
+static uint32 rollbacks = 0;
 
-/* Answers of an earlier generation are asked for again. */
-static uint32 generation = 1;
-
-/* How often users may have chosen other resolvers. */
-static uint32 choices = 1;
-static Oid	resolvers;			/* bdr.node_conflict_resolvers, when known */
-
-static void table_changed(Datum arg, Oid relid);
 static BdrAction decide(BdrRelation *rel, BdrConflictType type, bool complete, TupleTableSlot *row);
 static void raise_error(BdrRelation *rel, BdrConflictType type) pg_attribute_noreturn();
 
-void
-bdr_missing_init(void)
-{
-	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
-}
-
-/* Until we know its oid, any table may be the one with the resolvers. */
-static void
-table_changed(Datum arg, Oid relid)
-{
-	if (relid == InvalidOid || relid == resolvers || resolvers == InvalidOid)
-	{
-		generation++;
-		choices++;
-	}
-}
-
 /* What was logged may have been rolled back. */
 void
-bdr_missing_forget(void)
+bdr_mismatch_forget(void)
 {
-	generation++;
-}
-
-/* Another number means that users may have chosen other resolvers. */
-uint32
-bdr_missing_generation(void)
-{
-	if (!OidIsValid(resolvers))
-		resolvers = bdr_catalog_relation("node_conflict_resolvers");
-	return choices;
-}
-
-/* Has the writers ask again once the caller's transaction has committed. */
-Datum
-bdr_internal_resolvers_changed(PG_FUNCTION_ARGS)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"bdr.internal_resolvers_changed\" was not called as a trigger")));
-	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
-	return PointerGetDatum(NULL);
-}
-
-/*
- * Find out what rel and its local table do not have in common.  Called when
- * the columns have been mapped.
- */
-void
-bdr_missing_describe(BdrRelation *rel)
-{
-	rel->missing_here = NULL;
-	rel->missing_there = InvalidAttrNumber;
-	for (int i = 0; i < rel->ncolumns && rel->missing_here == NULL; i++)
-	{
-		if (rel->columns[i].conversion == BDR_CONVERT_MISSING)
-			rel->missing_here = &rel->columns[i];
-	}
-	for (int i = 0; i < rel->desc->natts && rel->missing_there == InvalidAttrNumber; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
-
-		if (!rel->supplied[i] && !att->attisdropped && !att->attgenerated)
-			rel->missing_there = i + 1;
-	}
-	rel->differs = rel->missing_here != NULL || rel->missing_there != InvalidAttrNumber;
+	rollbacks++;
 }
 
 /*
@@ -112,7 +44,7 @@ bdr_missing_describe(BdrRelation *rel)
  * row was read last.  False: the change is to be skipped.
  */
 bool
-bdr_missing_accept(BdrRelation *rel, TupleTableSlot *row)
+bdr_mismatch_accept(BdrRelation *rel, TupleTableSlot *row)
 {
 	if (rel->missing_here != NULL &&
 		decide(rel, BDR_TARGET_COLUMN_MISSING, rel->homeless == NULL, row) == BDR_ACTION_KEEP)
@@ -126,7 +58,7 @@ bdr_missing_accept(BdrRelation *rel, TupleTableSlot *row)
  * be skipped.
  */
 void
-bdr_missing_table(BdrRelation *rel)
+bdr_mismatch_table(BdrRelation *rel)
 {
 	(void) decide(rel, BDR_TARGET_TABLE_MISSING, bdr_dropped_recently(rel->schema, rel->name, &rel->owner_there), NULL);
 }
@@ -137,14 +69,14 @@ bdr_missing_table(BdrRelation *rel)
 static BdrAction
 decide(BdrRelation *rel, BdrConflictType type, bool complete, TupleTableSlot *row)
 {
-	BdrAction  *known = &rel->decisions[type - BDR_TARGET_COLUMN_MISSING][complete ? 1 : 0];
+	uint8	   *known = &rel->decisions[type - BDR_TARGET_COLUMN_MISSING][complete ? 1 : 0];
+	uint32		generation = rollbacks + bdr_resolvers_generation();
 	BdrConflict conflict = {type, rel};
 
 	if (likely(rel->decided == generation && *known != 0))
 		return *known;
 	if (rel->decided != generation)
 		memset(rel->decisions, 0, sizeof(rel->decisions));
-	resolvers = bdr_catalog_relation("node_conflict_resolvers");
 	/* what arrives from here on makes the answer old */
 	rel->decided = generation;
 	conflict.complete = complete;
@@ -169,15 +101,15 @@ raise_error(BdrRelation *rel, BdrConflictType type)
 				 errmsg("column \"%s\" of table \"%s.%s\" does not exist on this node",
 						(rel->homeless != NULL ? rel->homeless : rel->missing_here)->name, rel->schema, rel->name),
 				 rel->homeless != NULL ?
-				 errdetail("Node \"%s\" sent a value for it.", bdr_peer.name) :
-				 errdetail("Node \"%s\" has it.", bdr_peer.name),
+				 errdetail("Node \"%s\" sent a value for it.", rel->apply->peer.name) :
+				 errdetail("Node \"%s\" has it.", rel->apply->peer.name),
 				 errhint("Add the column here too, or choose another resolver for conflict type target_column_missing; replication then continues by itself.")));
 	if (type == BDR_SOURCE_COLUMN_MISSING)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s.%s\" does not exist on node \"%s\"",
 						NameStr(TupleDescAttr(rel->desc, rel->missing_there - 1)->attname),
-						rel->schema, rel->name, bdr_peer.name),
+						rel->schema, rel->name, rel->apply->peer.name),
 				 errhint("Add the column there too, or choose another resolver for conflict type source_column_missing; replication then continues by itself.")));
 	if (rel->via_root)
 		ereport(ERROR,
@@ -185,11 +117,11 @@ raise_error(BdrRelation *rel, BdrConflictType type)
 				 errmsg("cannot truncate partition \"%s.%s\" of table \"%s.%s\"",
 						rel->schema, rel->name, rel->root_schema, rel->root_name),
 				 errdetail("This node has no such partition and cannot tell which rows were in it on node \"%s\".",
-						   bdr_peer.name),
+						   rel->apply->peer.name),
 				 errhint("Give the table a partition of that name with the same bounds here, or choose resolver \"skip\" for conflict type target_table_missing; replication then continues by itself.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
 			 errmsg("table \"%s.%s\" does not exist on this node", rel->schema, rel->name),
-			 errdetail("Node \"%s\" sent a change of it.", bdr_peer.name),
+			 errdetail("Node \"%s\" sent a change of it.", rel->apply->peer.name),
 			 errhint("Create the table here too, or choose another resolver for conflict type target_table_missing; replication then continues by itself.")));
 }

@@ -35,10 +35,8 @@
 #include "utils/typcache.h"
 #include "utils/xid8.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
 #include "base/tables.h"
-#include "conflict/conflict.h"
+#include "conflict/tombstone.h"
 #include "version/retention_slot.h"
 #include "bdr_compat.h"
 
@@ -61,7 +59,7 @@ static void insert_into_indexes(Relation memory, CatalogIndexState indexes, Heap
  * The incoming version took these values, and no row shows it.
  */
 void
-bdr_memory_remember(BdrCase *c, BdrConstraint *constraint)
+bdr_memory_remember(BdrRelation *rel, BdrConstraint *constraint)
 {
 	Relation	memory;
 	NameData	name;
@@ -73,12 +71,12 @@ bdr_memory_remember(BdrCase *c, BdrConstraint *constraint)
 		return;
 	memory = open_table("remembered_version", RowExclusiveLock, &index);
 	namestrcpy(&name, constraint->name);
-	values[BDR_VERSION_RELATION - 1] = ObjectIdGetDatum(c->rel->local_relid);
+	values[BDR_VERSION_RELATION - 1] = ObjectIdGetDatum(rel->local_relid);
 	values[BDR_VERSION_INDEX_NAME - 1] = NameGetDatum(&name);
 	values[BDR_VERSION_VALUE_HASH - 1] = Int64GetDatum(bdr_constraint_hash(constraint));
 	values[BDR_VERSION_KEY_VALUES - 1] = values_text(constraint);
-	values[BDR_VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(bdr_xact.commit_time);
-	values[BDR_VERSION_NODE_ID - 1] = ObjectIdGetDatum(bdr_xact.origin_node);
+	values[BDR_VERSION_COMMIT_TIME - 1] = TimestampTzGetDatum(bdr_version_incoming()->time);
+	values[BDR_VERSION_NODE_ID - 1] = ObjectIdGetDatum(bdr_version_incoming()->node);
 	insert(memory, values);
 	table_close(memory, NoLock);
 }
@@ -252,7 +250,7 @@ newest_of(Relation memory, Oid memory_index, Oid relid, BdrConstraint *constrain
 		CHECK_FOR_INTERRUPTS();
 		/* these come first, whatever their time turns out to be */
 		if (version.time == BDR_VERSION_TIME_OWN)
-			bdr_conflict_local_version(HeapTupleHeaderGetRawXmin(tuple->t_data), &version);
+			bdr_version_of(HeapTupleHeaderGetRawXmin(tuple->t_data), &version);
 		else if (newest->known && version.time < newest->time)
 			break;
 		if (bdr_version_compare(&version, newest) <= 0 ||
@@ -383,31 +381,6 @@ has_values(Relation memory, HeapTuple tuple, int column, BdrConstraint *constrai
  * Values
  * ---------------------------------------------------------------------
  */
-
-/*
- * Of all values together; 0 where equal ones may not have equal hashes.
- */
-int64
-bdr_constraint_hash(BdrConstraint *constraint)
-{
-	uint64		hash = 0;
-
-	if (constraint->hash != 0 || constraint->is_exclusion)
-		return constraint->hash;
-	for (int i = 0; i < constraint->nkeys; i++)
-	{
-		ScanKey		key = &constraint->keys[i];
-		TypeCacheEntry *type = lookup_type_cache(constraint->types[i],
-												 TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_EXTENDED_PROC_FINFO);
-
-		if (!OidIsValid(type->hash_extended_proc) || type->eq_opr_finfo.fn_oid != key->sk_func.fn_oid)
-			return 0;
-		hash = hash_combine64(hash, (key->sk_flags & SK_ISNULL) != 0 ? 0 :
-							  DatumGetUInt64(FunctionCall2Coll(&type->hash_extended_proc_finfo, key->sk_collation,
-															   key->sk_argument, UInt64GetDatum(0))));
-	}
-	return constraint->hash = (int64) hash;
-}
 
 /*
  * Returns the hash.

@@ -26,7 +26,6 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 
-#include "base/bdr.h"
 #include "manager/golib.h"
 
 #define GO_LIBRARY		"bdr_go" DLSUFFIX

@@ -42,10 +42,15 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "base/bdr.h"
+#include "apply/writer.h"
+#include "base/run_directory.h"
+#include "base/settings.h"
 #include "base/shmem.h"
+#include "base/sql.h"
+#include "base/worker.h"
 #include "base/worker_settings.h"
 #include "manager/golib.h"
+#include "manager/manager.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
 
@@ -83,18 +88,6 @@ static bool launch(uint64 token, const char *title, BackgroundWorkerHandle **han
 static void serve_log(StringInfo body);
 static int	log_level(const char *name);
 static void stop_go_at_exit(int code, Datum arg);
-
-void
-bdr_run_directory(Oid dboid, char *path, Size size)
-{
-	snprintf(path, size, "%s/%u", BDR_RUN_DIRECTORY, dboid);
-}
-
-void
-bdr_socket_path(Oid dboid, char *path, Size size)
-{
-	snprintf(path, size, "%s/%u/sock", BDR_RUN_DIRECTORY, dboid);
-}
 
 void
 bdr_manager_main(Datum arg)
@@ -384,7 +377,7 @@ send_settings(void)
 {
 	StringInfoData buf;
 
-	bdr_guc_pack(&buf);
+	bdr_settings_pack(&buf);
 	bdr_socket_send(go, &buf);
 	pfree(buf.data);
 }

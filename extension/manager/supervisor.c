@@ -36,6 +36,8 @@
 #include "base/bdr.h"
 #include "base/shmem.h"
 #include "base/worker_settings.h"
+#include "manager/manager.h"
+#include "manager/supervisor.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
 #include "version/retention_slot.h"

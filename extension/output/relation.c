@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/bdr.h"
 #include "base/form.h"
 #include "base/tables.h"
 #include "output/output.h"

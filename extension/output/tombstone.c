@@ -18,10 +18,8 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
-#include "base/bdr.h"
-#include "conflict/conflict.h"
+#include "conflict/tombstone.h"
 #include "output/output.h"
-#include "bdr_wire.h"
 
 /*
  * Of a relation of our schema: what its rows say, '\0' for nothing.

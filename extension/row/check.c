@@ -37,8 +37,8 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
 #include "base/form.h"
+#include "row/check.h"
 #include "bdr_compat.h"
 
 /* The first word of a number; numeric.c has the same and keeps it to itself. */
@@ -660,26 +660,3 @@ element_is_sound(const BdrCheck *check, const char *value, Size *at, Size size)
  * ---------------------------------------------------------------------
  */
 
-/*
- * Check the values of a new row against the domains of their columns.
- *
- * NULL is left alone: a domain that refuses it can still hold it (an outer
- * join makes such values), and what the origin has is to be had here too.
- */
-void
-bdr_check_domains(BdrRelation *rel, TupleTableSlot *slot)
-{
-	for (int i = 0; i < rel->ncolumns; i++)
-	{
-		BdrColumn  *column = &rel->columns[i];
-		int			att = column->attnum - 1;
-		Oid			before;
-
-		if (att < 0 || !OidIsValid(column->domain) || slot->tts_isnull[att])
-			continue;
-		before = bdr_act_as(rel->domain_roles[i]);
-		domain_check(slot->tts_values[att], false, column->domain,
-					 &rel->domain_caches[i], rel->exec_context);
-		bdr_act_as(before);
-	}
-}

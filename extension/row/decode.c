@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  * row/decode.c
- *		Frame bytes to a slot; finding the local row for a remote one.
+ *		Bytes of a change to rows.
  *
  * NOTES
  *		Values in internal form are used where they lie in the frame when
  *		their alignment allows, so a slot that was read is valid until the
- *		frame or bdr_change_context goes away.
+ *		frame or the change context goes away.
  *
  *		Nothing here trusts the bytes: lengths are checked against the
  *		frame, headers against lengths, and the inside by row/check.c.
@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "access/relscan.h"
+#include "access/detoast.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
@@ -26,9 +26,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "conflict/conflict.h"
+#include "base/user_context.h"
+#include "row/decode.h"
 #include "bdr_compat.h"
 #include "bdr_wire.h"
 
@@ -42,10 +41,9 @@ static Datum varlena_value(BdrColumn *column, const char *bytes, uint32 len);
 static Datum receive_value(BdrColumn *column, const char *bytes, uint32 len, int32 typmod);
 static Datum input_text(BdrColumn *column, char *text);
 static char *copy_text(BdrColumn *column, const char *bytes, uint32 len);
-static bool find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
-static bool set_keys(BdrLookup *lookup, TupleTableSlot *key);
-static bool find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found);
-static bool must_wait(SnapshotData *dirty);
+static void complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old);
+static uint8 read_old(BdrReader *reader, BdrRelation *rel);
+static Datum point_to(struct varlena *value);
 
 /* ---------------------------------------------------------------------
  * Reading
@@ -137,7 +135,7 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 	slot->tts_values[att] = convert(column, kind, bytes, len);
 	slot->tts_isnull[att] = false;
 	if (unlikely(kind == BDR_VALUE_ALIGNED) && TupleDescAttr(rel->desc, att)->attlen == -1)
-		slot->tts_values[att] = bdr_piece_point_to((struct varlena *) DatumGetPointer(slot->tts_values[att]));
+		slot->tts_values[att] = point_to((struct varlena *) DatumGetPointer(slot->tts_values[att]));
 }
 
 static Datum
@@ -356,8 +354,8 @@ bdr_tuple_fill_from(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *loca
  * An old row, or a key that lies in a TOAST table, has what the new row leaves
  * out.
  */
-void
-bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old)
+static void
+complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old)
 {
 	for (int i = 0; rel->nunchanged > 0 && i < rel->desc->natts; i++)
 	{
@@ -371,104 +369,121 @@ bdr_tuple_complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSl
 }
 
 /* ---------------------------------------------------------------------
- * Finding
+ * Updates and deletes
  * ---------------------------------------------------------------------
  */
 
 /*
- * Find the row that has key's values in the columns of lookup.
+ * Read what belongs to an update of update->rel.
+ */
+void
+bdr_tuple_read_update(BdrUpdate *update, BdrReader *reader)
+{
+	BdrRelation *rel = update->rel;
+	uint8		old;
+
+	update->body = *reader;
+	update->row = rel->new_slot;
+	old = read_old(reader, rel);
+	bdr_tuple_read(reader, rel, update->row);
+	if (old != BDR_OLD_NONE)
+		complete_from_old(rel, update->row, rel->key_slot);
+	update->key = old == BDR_OLD_NONE ? update->row : rel->key_slot;
+	update->lookup = old == BDR_OLD_FULL ? &rel->by_row : &rel->by_key;
+	for (int i = 0; old == BDR_OLD_NONE && rel->nunchanged > 0 && i < rel->desc->natts; i++)
+	{
+		if (rel->unchanged[i] && update->lookup->compare[i])
+			bdr_frame_error("An updated row has an unchanged value in its key.");
+	}
+}
+
+void
+bdr_tuple_read_delete(BdrUpdate *update, BdrReader *reader)
+{
+	BdrRelation *rel = update->rel;
+	uint8		old;
+
+	update->body = *reader;
+	update->row = NULL;
+	old = read_old(reader, rel);
+	if (old == BDR_OLD_NONE)
+		bdr_frame_error("A delete has no old row.");
+	update->key = rel->key_slot;
+	update->lookup = old == BDR_OLD_FULL ? &rel->by_row : &rel->by_key;
+}
+
+/*
+ * Which old row comes next; a key or a full one is read into key_slot.
+ */
+static uint8
+read_old(BdrReader *reader, BdrRelation *rel)
+{
+	uint8		old = bdr_read_uint8(reader);
+
+	if (old == BDR_OLD_KEY || old == BDR_OLD_FULL)
+		bdr_tuple_read(reader, rel, rel->key_slot);
+	else if (old != BDR_OLD_NONE)
+		bdr_frame_error("An old row has the unknown kind %u.", old);
+	return old;
+}
+
+/* ---------------------------------------------------------------------
+ * Values that are larger than a frame
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * A pointer to a large value, for a slot.
+ */
+static Datum
+point_to(struct varlena *value)
+{
+	struct varatt_indirect redirect = {value};
+	struct varlena *pointer = palloc(INDIRECT_POINTER_SIZE);
+
+	SET_VARTAG_EXTERNAL(pointer, VARTAG_INDIRECT);
+	memcpy(VARDATA_EXTERNAL(pointer), &redirect, sizeof(redirect));
+	return PointerGetDatum(pointer);
+}
+
+/*
+ * Make slot independent of the pieces: it has its own copies of large values,
+ * in the current memory context.
+ */
+void
+bdr_tuple_keep_large_values(TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
+	{
+		struct varlena *value = (struct varlena *) DatumGetPointer(slot->tts_values[i]);
+
+		if (!slot->tts_isnull[i] && TupleDescAttr(slot->tts_tupleDescriptor, i)->attlen == -1 &&
+			VARATT_IS_EXTERNAL_INDIRECT(value))
+			slot->tts_values[i] = point_to(detoast_external_attr(value));
+	}
+}
+
+/*
+ * Check the values of a new row against the domains of their columns.
  *
- * The newest version is wanted, so the search uses a dirty snapshot and waits
- * for whoever is writing the row.  Such a search can miss a row whose next
- * version was added behind it meanwhile; an ordinary snapshot has the last
- * word on a miss.
+ * NULL is left alone: a domain that refuses it can still hold it (an outer
+ * join makes such values), and what the origin has is to be had here too.
  */
-bool
-bdr_tuple_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+void
+bdr_check_domains(BdrRelation *rel, TupleTableSlot *slot)
 {
-	if (!lookup->usable)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("cannot find rows of table \"%s.%s\" by the replica identity of node \"%s\"",
-						rel->schema, rel->name, bdr_peer.name),
-				 errdetail("It has no column, or a column that this node does not have."),
-				 errhint("Give the table the same columns and replica identity on all nodes.")));
-	if (OidIsValid(lookup->index) && set_keys(lookup, key))
-		return find_by_index(rel, lookup, key, found);
-	return bdr_scan_find(rel, lookup, key, found);
-}
-
-static bool
-find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
-{
-	IndexScanDesc scan = bdr_relation_scan(rel, lookup);
-
-	for (;;)
+	for (int i = 0; i < rel->ncolumns; i++)
 	{
-		/* what the scan allocates on the way lives as long as the scan */
-		MemoryContext old = MemoryContextSwitchTo(rel->exec_context);
-		uint32		walked = 0;
-		bool		hit;
+		BdrColumn  *column = &rel->columns[i];
+		int			att = column->attnum - 1;
+		Oid			before;
 
-		index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
-		hit = bdr_index_next_slot(scan, found, &walked);
-		MemoryContextSwitchTo(old);
-		if (unlikely(walked >= BDR_SWEEP_ENTRIES))
-			bdr_sweep_key(rel, lookup, key, walked);
-		if (!hit)
-			return find_by_index_mvcc(rel, lookup, found);
-		if (likely(!TransactionIdIsValid(lookup->dirty.xmin) &&
-				   !TransactionIdIsValid(lookup->dirty.xmax)))
-			return true;
-		ExecClearTuple(found);
-		index_rescan(scan, NULL, lookup->nkeys, NULL, 0);
-		must_wait(&lookup->dirty);
+		if (att < 0 || !OidIsValid(column->domain) || slot->tts_isnull[att])
+			continue;
+		before = bdr_act_as(rel->domain_roles[i]);
+		domain_check(slot->tts_values[att], false, column->domain,
+					 &rel->domain_caches[i], rel->exec_context);
+		bdr_act_as(before);
 	}
-}
-
-/*
- * Returns false when a key is NULL, which an index does not find by "=".
- */
-static bool
-set_keys(BdrLookup *lookup, TupleTableSlot *key)
-{
-	for (int i = 0; i < lookup->nkeys; i++)
-	{
-		int			att = lookup->attnums[i] - 1;
-
-		if (key->tts_isnull[att])
-			return false;
-		lookup->keys[i].sk_argument = key->tts_values[att];
-	}
-	return true;
-}
-
-static bool
-find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IndexScanDesc scan = bdr_index_beginscan(rel->rel, bdr_relation_index(rel, lookup->index),
-											 snapshot, lookup->nkeys);
-	bool		hit;
-
-	index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
-	hit = index_getnext_slot(scan, ForwardScanDirection, found);
-	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	return hit;
-}
-
-/*
- * Wait for the transaction that the dirty snapshot met, if any.
- */
-static bool
-must_wait(SnapshotData *dirty)
-{
-	TransactionId xid = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
-
-	CHECK_FOR_INTERRUPTS();
-	if (!TransactionIdIsValid(xid))
-		return false;
-	XactLockTableWait(xid, NULL, NULL, XLTW_None);
-	return true;
 }

@@ -23,16 +23,14 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "apply/apply.h"
 #include "base/bdr.h"
+#include "base/settings.h"
 #include "base/user_context.h"
-#include "bdr_wire.h"
-
-bool		bdr_match_table_owner = true;
+#include "row/match.h"
 
 static void check_ours(BdrRelation *rel, Relation local);
 static void check_kind(BdrRelation *rel, Relation local);
-static void check_permanence(Relation local);
+static void check_permanence(BdrRelation *rel, Relation local);
 static char *sql_name(Oid relid);
 
 /*
@@ -43,9 +41,9 @@ bdr_match_check(BdrRelation *rel, Relation local)
 {
 	check_kind(rel, local);
 	check_ours(rel, local);
-	check_permanence(local);
+	check_permanence(rel, local);
 	if (!OidIsValid(rel->leaf_relid))
-		bdr_match_owner(RelationGetRelid(local), rel->via_root ? &rel->root_owner : &rel->owner_there);
+		bdr_match_owner(rel, RelationGetRelid(local), rel->via_root ? &rel->root_owner : &rel->owner_there);
 }
 
 /*
@@ -65,7 +63,7 @@ check_ours(BdrRelation *rel, Relation local)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("cannot apply changes to system table \"%s.%s\"", rel->schema, rel->name),
-			 errdetail("Node \"%s\" must not send changes of it.", bdr_peer.name)));
+			 errdetail("Node \"%s\" must not send changes of it.", rel->apply->peer.name)));
 }
 
 static void
@@ -78,12 +76,12 @@ check_kind(BdrRelation *rel, Relation local)
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("cannot apply changes to relation \"%s.%s\"", rel->schema, rel->name),
-			 errdetail("It is not a table here, but it is one on node \"%s\".", bdr_peer.name),
+			 errdetail("It is not a table here, but it is one on node \"%s\".", rel->apply->peer.name),
 			 errhint("Define it in the same way on all nodes.")));
 }
 
 static void
-check_permanence(Relation local)
+check_permanence(BdrRelation *rel, Relation local)
 {
 	bool		is_unlogged = local->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED;
 
@@ -93,7 +91,7 @@ check_permanence(Relation local)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot apply changes to %s table \"%s.%s\"", is_unlogged ? "unlogged" : "temporary",
 					get_namespace_name(RelationGetNamespace(local)), RelationGetRelationName(local)),
-			 errdetail("It is a permanent table on node \"%s\"; here its rows would be gone after a crash.", bdr_peer.name),
+			 errdetail("It is a permanent table on node \"%s\"; here its rows would be gone after a crash.", rel->apply->peer.name),
 			 is_unlogged ?
 			 errhint("Use ALTER TABLE %s SET LOGGED; replication then continues by itself.",
 					 sql_name(RelationGetRelid(local))) :
@@ -104,7 +102,7 @@ check_permanence(Relation local)
  * there is the owner of the peer's table of that name.
  */
 void
-bdr_match_owner(Oid relid, const BdrOwnerThere *there)
+bdr_match_owner(BdrRelation *rel, Oid relid, const BdrOwnerThere *there)
 {
 	Oid			here = bdr_owner_of(relid);
 	char	   *name;
@@ -120,7 +118,7 @@ bdr_match_owner(Oid relid, const BdrOwnerThere *there)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("table \"%s.%s\" has another owner on node \"%s\"",
-					get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), bdr_peer.name),
+					get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), rel->apply->peer.name),
 			 errdetail("It belongs to %s\"%s\" there, and to %s\"%s\" here.",
 					   there->is_superuser ? "superuser " : "", there->name,
 					   superuser_arg(here) ? "superuser " : "", name),

@@ -43,10 +43,10 @@
 #include "utils/partcache.h"
 #include "utils/syscache.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
+#include "base/user_context.h"
+#include "row/match.h"
+#include "row/partition.h"
 #include "bdr_compat.h"
-#include "bdr_wire.h"
 
 /* One leaf of a table that routes. */
 typedef struct BdrLeaf
@@ -74,8 +74,6 @@ static Oid	topmost(Oid relid);
 static uint32 name_hash_if_absent(const char *schema, const char *name);
 static BdrRelation *make_related(BdrRelation *rel, char *schema, char *name, const BdrOwnerThere *owner);
 static void table_is_gone(BdrRelation *root) pg_attribute_noreturn();
-static void open_root(BdrRelation *root);
-static BdrRelation *open_leaf(BdrRelation *root, Oid relid);
 static BdrLevel *make_level(BdrRelation *root, Relation partitioned);
 static Bitmapset *key_columns(BdrLevel *level);
 static BdrLevel *find_level(BdrRelation *root, Oid relid);
@@ -85,8 +83,6 @@ static int	choose_partition(BdrRelation *root, BdrLevel *level, PartitionDesc de
 static void compute_key(BdrRelation *root, BdrLevel *level, TupleTableSlot *row, Datum *values, bool *isnull);
 static int	look_up_key(BdrLevel *level, PartitionBoundInfo bounds, Datum *values, bool *isnull);
 static Oid	leaf_of_new_row(BdrRelation *root, TupleTableSlot *row);
-static bool try_leaves(BdrUpdate *update, Oid except, bool everywhere);
-static bool try_leaf(BdrUpdate *update, Oid relid);
 static void convert_row(BdrRelation *from, TupleTableSlot *in, BdrRelation *to, TupleTableSlot *out);
 
 /* ---------------------------------------------------------------------
@@ -102,7 +98,7 @@ static void convert_row(BdrRelation *from, TupleTableSlot *in, BdrRelation *to, 
  * again under the lock.
  */
 Relation
-bdr_route_open_local(BdrRelation *rel, LOCKMODE lockmode)
+bdr_partition_open_local(BdrRelation *rel, LOCKMODE lockmode)
 {
 	if (OidIsValid(rel->leaf_relid))
 	{
@@ -126,7 +122,7 @@ bdr_route_open_local(BdrRelation *rel, LOCKMODE lockmode)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!to_root && OidIsValid(own))
-			bdr_route_lock_ancestors(get_partition_ancestors(own));
+			bdr_partition_lock_ancestors(get_partition_ancestors(own));
 		relid = RangeVarGetRelid(range, lockmode, true);
 		local = OidIsValid(relid) ? relation_open(relid, NoLock) : NULL;
 		if ((local != NULL || !to_root) && belongs_to_root(rel) == to_root)
@@ -144,7 +140,7 @@ bdr_route_open_local(BdrRelation *rel, LOCKMODE lockmode)
  * of a partitioned table, as TRUNCATE does, comes that way.
  */
 void
-bdr_route_lock_ancestors(List *ancestors)
+bdr_partition_lock_ancestors(List *ancestors)
 {
 	for (int i = list_length(ancestors) - 1; i >= 0; i--)
 		LockRelationOid(list_nth_oid(ancestors, i), AccessShareLock);
@@ -204,7 +200,7 @@ topmost(Oid relid)
  * Called while rel is mapped to local.
  */
 void
-bdr_route_map(BdrRelation *rel, Relation local)
+bdr_partition_map(BdrRelation *rel, Relation local)
 {
 	HASHCTL		ctl = {0};
 
@@ -233,7 +229,7 @@ bdr_route_map(BdrRelation *rel, Relation local)
 		rel->absent_root_hash = name_hash_if_absent(rel->root_schema, rel->root_name);
 	else if (rel->ancestors != NIL && is_named(llast_oid(rel->ancestors), rel->root_schema, rel->root_name))
 	{
-		bdr_match_owner(llast_oid(rel->ancestors), &rel->root_owner);
+		bdr_match_owner(rel, llast_oid(rel->ancestors), &rel->root_owner);
 		rel->reroutes = true;
 		if (rel->root == NULL)
 			rel->root = make_related(rel, rel->root_schema, rel->root_name, &rel->root_owner);
@@ -261,6 +257,7 @@ make_related(BdrRelation *rel, char *schema, char *name, const BdrOwnerThere *ow
 	BdrRelation *related = MemoryContextAllocZero(rel->context, sizeof(BdrRelation));
 
 	related->remote_relid = rel->remote_relid;
+	related->apply = rel->apply;
 	related->context = rel->context;
 	related->schema = schema;
 	related->name = name;
@@ -277,7 +274,7 @@ make_related(BdrRelation *rel, char *schema, char *name, const BdrOwnerThere *ow
  * A local table has changed (InvalidOid: any).
  */
 void
-bdr_route_mark_stale(BdrRelation *rel, Oid relid)
+bdr_partition_mark_stale(BdrRelation *rel, Oid relid)
 {
 	HASH_SEQ_STATUS scan;
 	BdrLeaf    *leaf;
@@ -290,11 +287,11 @@ bdr_route_mark_stale(BdrRelation *rel, Oid relid)
 		while ((leaf = hash_seq_search(&scan)) != NULL)
 		{
 			if (leaf->rel != NULL)
-				bdr_route_mark_stale(leaf->rel, relid);
+				bdr_partition_mark_stale(leaf->rel, relid);
 		}
 	}
 	if (rel->root != NULL && !OidIsValid(rel->leaf_relid))
-		bdr_route_mark_stale(rel->root, relid);
+		bdr_partition_mark_stale(rel->root, relid);
 }
 
 /*
@@ -302,14 +299,14 @@ bdr_route_mark_stale(BdrRelation *rel, Oid relid)
  * used last by that opening or an earlier one.  Nothing is open.
  */
 void
-bdr_route_trim(BdrRelation *rel, uint64 oldest)
+bdr_partition_trim(BdrRelation *rel, uint64 oldest)
 {
 	if (rel->root != NULL && !OidIsValid(rel->leaf_relid))
-		bdr_route_trim(rel->root, oldest);
+		bdr_partition_trim(rel->root, oldest);
 	if (rel->mapped && (rel->stale || rel->used <= oldest))
 		bdr_relation_drop(rel);
 	else
-		bdr_route_drop_leaves(rel, oldest);
+		bdr_partition_drop_leaves(rel, oldest);
 }
 
 /*
@@ -318,7 +315,7 @@ bdr_route_trim(BdrRelation *rel, uint64 oldest)
  * they are used.
  */
 void
-bdr_route_drop_leaves(BdrRelation *rel, uint64 oldest)
+bdr_partition_drop_leaves(BdrRelation *rel, uint64 oldest)
 {
 	HASH_SEQ_STATUS scan;
 	BdrLeaf    *leaf;
@@ -349,7 +346,7 @@ bdr_route_drop_leaves(BdrRelation *rel, uint64 oldest)
  * The definition of rel goes away, and the context that all of them are in.
  */
 void
-bdr_route_drop_all(BdrRelation *rel)
+bdr_partition_drop_all(BdrRelation *rel)
 {
 	HASH_SEQ_STATUS scan;
 	BdrLeaf    *leaf;
@@ -364,7 +361,7 @@ bdr_route_drop_all(BdrRelation *rel)
 	}
 	if (rel->root != NULL)
 	{
-		bdr_route_drop_all(rel->root);
+		bdr_partition_drop_all(rel->root);
 		bdr_relation_drop(rel->root);
 		rel->root = NULL;
 	}
@@ -379,7 +376,7 @@ bdr_route_drop_all(BdrRelation *rel)
  * rel, which routes, was opened; the caller is in its exec_context.
  */
 void
-bdr_route_start(BdrRelation *rel)
+bdr_partition_start(BdrRelation *rel)
 {
 	rel->levels = list_make1(make_level(rel, rel->rel));
 }
@@ -388,7 +385,7 @@ bdr_route_start(BdrRelation *rel)
  * Close what routing has opened, but for the root itself and the leaves.
  */
 void
-bdr_route_stop(BdrRelation *rel)
+bdr_partition_stop(BdrRelation *rel)
 {
 	ListCell   *lc;
 
@@ -410,15 +407,18 @@ table_is_gone(BdrRelation *root)
 			 errmsg("table \"%s.%s\" was dropped while a row went there", root->schema, root->name)));
 }
 
-static void
-open_root(BdrRelation *root)
+void
+bdr_partition_open_root(BdrRelation *root)
 {
-	if ((!root->open || root->stale) && !bdr_relation_open_this(root))
+	if (!bdr_relation_is_ready(root) && !bdr_relation_open(root))
 		table_is_gone(root);
 }
 
-static BdrRelation *
-open_leaf(BdrRelation *root, Oid relid)
+/*
+ * The relation for a leaf of root; it may not be open.
+ */
+BdrRelation *
+bdr_partition_leaf(BdrRelation *root, Oid relid)
 {
 	bool		found;
 	BdrLeaf    *leaf = hash_search(root->leaves, &relid, HASH_ENTER, &found);
@@ -430,9 +430,17 @@ open_leaf(BdrRelation *root, Oid relid)
 		leaf->rel->leaf_relid = relid;
 		leaf->rel->root = root;
 	}
-	if ((!leaf->rel->open || leaf->rel->stale) && !bdr_relation_open_this(leaf->rel))
+	return leaf->rel;
+}
+
+BdrRelation *
+bdr_partition_open_leaf(BdrRelation *root, Oid relid)
+{
+	BdrRelation *leaf = bdr_partition_leaf(root, relid);
+
+	if (!bdr_relation_is_ready(leaf) && !bdr_relation_open(leaf))
 		table_is_gone(root);
-	return bdr_apply_relation = leaf->rel;
+	return root->apply->relation = leaf;
 }
 
 static BdrLevel *
@@ -627,7 +635,7 @@ leaf_of_new_row(BdrRelation *root, TupleTableSlot *row)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("no partition of table \"%s\" found for a row of node \"%s\"",
-						RelationGetRelationName(root->rel), bdr_peer.name),
+						RelationGetRelationName(root->rel), root->apply->peer.name),
 				 errhint("Create the partition here too; replication then continues by itself.")));
 	return leaf;
 }
@@ -638,23 +646,23 @@ leaf_of_new_row(BdrRelation *root, TupleTableSlot *row)
  */
 
 /*
- * The leaf of root for the new row that comes next.  It is opened; the
- * caller reads the row into it.
+ * The leaf of root for the new row that comes next; the caller opens it and
+ * reads the row into it.
  */
 BdrRelation *
-bdr_route_insert(BdrRelation *root, BdrReader reader)
+bdr_partition_of_new_row(BdrRelation *root, BdrReader reader)
 {
-	open_root(root);
+	bdr_partition_open_root(root);
 	bdr_tuple_read(&reader, root, root->new_slot);
 	bdr_tuple_fill_defaults(root, root->new_slot);
-	return open_leaf(root, leaf_of_new_row(root, root->new_slot));
+	return bdr_partition_leaf(root, leaf_of_new_row(root, root->new_slot));
 }
 
 /*
  * Does the partition take this row?
  */
 bool
-bdr_route_accepts(BdrRelation *rel, TupleTableSlot *row)
+bdr_partition_accepts(BdrRelation *rel, TupleTableSlot *row)
 {
 	return ExecPartitionCheck(rel->result, row, rel->estate, false);
 }
@@ -664,7 +672,7 @@ bdr_route_accepts(BdrRelation *rel, TupleTableSlot *row)
  * exchanged for one of that table, if it is another.
  */
 BdrRelation *
-bdr_route_target(BdrRelation *rel, TupleTableSlot **row)
+bdr_partition_target(BdrRelation *rel, TupleTableSlot **row)
 {
 	BdrRelation *root = rel->routes ? rel : rel->root;
 	TupleTableSlot *root_row = *row;
@@ -673,16 +681,16 @@ bdr_route_target(BdrRelation *rel, TupleTableSlot **row)
 
 	if (rel != root)
 	{
-		if (bdr_route_accepts(rel, *row))
+		if (bdr_partition_accepts(rel, *row))
 			return rel;
-		open_root(root);
+		bdr_partition_open_root(root);
 		root_row = root->found_slot;
 		convert_row(rel, *row, root, root_row);
 	}
 	leaf = leaf_of_new_row(root, root_row);
 	if (leaf == rel->local_relid)
 		return rel;
-	target = open_leaf(root, leaf);
+	target = bdr_partition_open_leaf(root, leaf);
 	convert_row(root, root_row, target, target->new_slot);
 	memset(target->unchanged, false, target->desc->natts);
 	target->nunchanged = 0;
@@ -691,82 +699,51 @@ bdr_route_target(BdrRelation *rel, TupleTableSlot **row)
 }
 
 /*
- * update->rel routes: find the row in its leaves and write it.
+ * Where the row of an update or delete of a table that routes may be: where its
+ * key leads, else, if we may look everywhere, in every leaf.  The leaves are
+ * locked.
  */
-bool
-bdr_route_update(BdrUpdate *update)
-{
-	return try_leaves(update, InvalidOid, true);
-}
-
-/*
- * The row was not found in this partition, which has the name of the peer's.
- * Look in the others, unless they may have another row of that key.
- */
-bool
-bdr_route_elsewhere(BdrUpdate *update)
-{
-	BdrRelation *rel = update->rel;
-	BdrUpdate	at_root;
-	BdrReader	reader = update->body;
-
-	if (OidIsValid(rel->leaf_relid))
-		return false;
-	open_root(rel->root);
-	at_root.rel = rel->root;
-	if (update->row != NULL)
-		bdr_apply_read_update(&at_root, &reader);
-	else
-		bdr_apply_read_delete(&at_root, &reader);
-	return try_leaves(&at_root, rel->local_relid,
-					  (rel->flags & BDR_RELATION_UNIQUE_IN_ROOT) != 0);
-}
-
-/*
- * Look where the key leads; if it does not name the leaf and we may look
- * everywhere, in every leaf.
- */
-static bool
-try_leaves(BdrUpdate *update, Oid except, bool everywhere)
+List *
+bdr_partition_candidates(BdrUpdate *update, Oid except, bool everywhere)
 {
 	Oid			unknown_below;
 	Oid			leaf = find_leaf(update->rel, update->key, update->lookup->compare, &unknown_below);
+	List	   *candidates = NIL;
 	ListCell   *lc;
 
 	if (OidIsValid(leaf))
-		return leaf != except && try_leaf(update, leaf);
+		return leaf != except ? list_make1_oid(leaf) : NIL;
 	if (!OidIsValid(unknown_below) || !everywhere)
-		return false;
+		return NIL;
 	foreach(lc, find_all_inheritors(unknown_below, RowExclusiveLock, NULL))
 	{
 		Oid			relid = lfirst_oid(lc);
 
-		if (relid == except || get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
-			continue;
-		if (try_leaf(update, relid))
-			return true;
+		if (relid != except && get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+			candidates = lappend_oid(candidates, relid);
 	}
-	return false;
+	return candidates;
 }
 
-static bool
-try_leaf(BdrUpdate *update, Oid relid)
+/*
+ * The open relation that stands for a local table which changes of a relation
+ * went to earlier in the transaction.
+ */
+BdrRelation *
+bdr_partition_reopen(uint32 remote_relid, Oid relid)
 {
-	BdrReader	reader = update->body;
-	BdrUpdate	in_leaf;
-	bool		found;
+	BdrRelation *rel = bdr_relation_find(remote_relid);
+	BdrRelation *root;
 
-	in_leaf.rel = open_leaf(update->rel, relid);
-	if (update->row != NULL)
-		bdr_apply_read_update(&in_leaf, &reader);
-	else
-		bdr_apply_read_delete(&in_leaf, &reader);
-	bdr_apply_begin_change(in_leaf.rel);
-	found = bdr_apply_find_and_write(&in_leaf);
-	ExecClearTuple(in_leaf.rel->found_slot);
-	bdr_apply_fire_triggers(in_leaf.rel);
-	ResetPerTupleExprContext(in_leaf.rel->estate);
-	return found;
+	if (!bdr_relation_is_ready(rel) && !bdr_relation_open(rel))
+		table_is_gone(rel);
+	if (rel->local_relid == relid)
+		return rel;
+	root = rel->routes ? rel : rel->root;
+	if (root == NULL)
+		table_is_gone(rel);
+	bdr_partition_open_root(root);
+	return bdr_partition_open_leaf(root, relid);
 }
 
 /*

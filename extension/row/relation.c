@@ -16,7 +16,7 @@
  *		mapping and a transaction only locks and looks up the relations.
  *
  *		Invalidation only marks an entry.  It can arrive anywhere, so what is
- *		in use stays valid until bdr_relation_open meets the mark.
+ *		in use stays valid until it is opened again.
  *
  *		A mapping takes tens of kilobytes.  Between transactions those go that
  *		are marked, and those not used for long if there are too many; they
@@ -42,6 +42,16 @@
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
+#include "base/form.h"
+#include "base/user_context.h"
+#include "row/lookup.h"
+#include "row/match.h"
+#include "row/partition.h"
+#include "row/relation.h"
+#include "row/row_version.h"
+#include "row/trigger.h"
+#include "bdr_compat.h"
+#include "bdr_wire.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -52,14 +62,6 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
-#include "base/form.h"
-#include "base/user_context.h"
-#include "session/row_version.h"
-#include "bdr_compat.h"
-#include "bdr_wire.h"
-
 /* Mappings that are kept from one transaction to the next. */
 #define BDR_MAPPED_MAX			1024
 
@@ -68,7 +70,7 @@ static int	nmapped;			/* leaves included */
 static uint64 nopened;			/* in all; numbers the openings */
 static bool any_stale;			/* marked since the last look */
 static dlist_head open_relations = DLIST_STATIC_INIT(open_relations);
-static BdrRelation *last_opened;
+static BdrRelation *last_found;
 
 static void relation_changed(Datum arg, Oid relid);
 static void name_changed(Datum arg, int cacheid, uint32 hashvalue);
@@ -85,12 +87,9 @@ static void map_column(BdrRelation *rel, BdrColumn *column);
 static void map_conversion(BdrRelation *rel, BdrColumn *column);
 static void check_form(BdrRelation *rel, BdrColumn *column);
 static void describe_table(BdrRelation *rel, Relation local);
+static void describe_differences(BdrRelation *rel);
 static void make_slots(BdrRelation *rel, Relation local);
-static void map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row);
 static void map_constrained(BdrRelation *rel, Relation local);
-static bool index_is_usable(Relation index, const bool *allowed);
-static bool may_miss(Relation local, BdrLookup *lookup);
-static void make_keys(BdrLookup *lookup, Relation index);
 static void build_execution(BdrRelation *rel);
 static bool can_be_kept(BdrRelation *rel);
 static void build_defaults(BdrRelation *rel);
@@ -121,7 +120,7 @@ relation_changed(Datum arg, Oid relid)
 	any_stale = true;
 	hash_seq_init(&scan, relations);
 	while ((rel = hash_seq_search(&scan)) != NULL)
-		bdr_route_mark_stale(rel, relid);
+		bdr_partition_mark_stale(rel, relid);
 }
 
 /*
@@ -162,21 +161,20 @@ bdr_relation_mark_all_stale(void)
  */
 
 /*
- * RELATION.  It may replace one that is in use.
+ * RELATION.  It may replace one that is in use; nothing of it waits to be
+ * written or judged.
  */
 void
-bdr_relation_define(BdrReader *reader)
+bdr_relation_define(BdrApply *apply, BdrReader *reader)
 {
 	uint32		relid = bdr_read_uint32(reader);
 	BdrRelation *rel;
 	bool		found;
 
-	Assert(bdr_apply_is_flushed());
-	bdr_deferred_settle();
 	rel = hash_search(relations, &relid, HASH_ENTER, &found);
 	if (found)
 	{
-		bdr_route_drop_all(rel);
+		bdr_partition_drop_all(rel);
 		bdr_relation_drop(rel);
 		MemoryContextReset(rel->context);
 		rel->name = NULL;
@@ -186,8 +184,8 @@ bdr_relation_define(BdrReader *reader)
 		memset((char *) rel + sizeof(relid), 0, sizeof(BdrRelation) - sizeof(relid));
 		rel->context = AllocSetContextCreate(TopMemoryContext, "bdr relation",
 											 ALLOCSET_SMALL_SIZES);
+		rel->apply = apply;
 	}
-	last_opened = NULL;
 	read_definition(reader, rel);
 }
 
@@ -251,28 +249,17 @@ read_column(BdrReader *reader, BdrColumn *column)
 		bdr_frame_error("Column \"%s\" has length %d.", column->name, column->attlen);
 }
 
-char *
-bdr_read_name(BdrReader *reader)
-{
-	uint16		len = bdr_read_uint16(reader);
-	const char *bytes = bdr_read_bytes(reader, len);
-
-	if (len >= NAMEDATALEN)
-		bdr_frame_error("A name is %u bytes long.", len);
-	if (memchr(bytes, '\0', len) != NULL)
-		bdr_frame_error("A name has a zero byte.");
-	(void) pg_verifymbstr(bytes, len, false);
-	return pnstrdup(bytes, len);
-}
-
 BdrRelation *
 bdr_relation_find(uint32 remote_relid)
 {
-	BdrRelation *rel = hash_search(relations, &remote_relid, HASH_FIND, NULL);
+	BdrRelation *rel = last_found;
 
+	if (likely(rel != NULL && rel->remote_relid == remote_relid && rel->name != NULL))
+		return rel;
+	rel = hash_search(relations, &remote_relid, HASH_FIND, NULL);
 	if (rel == NULL || rel->name == NULL)
 		bdr_frame_error("A change belongs to relation %u, which was not described.", remote_relid);
-	return rel;
+	return last_found = rel;
 }
 
 /*
@@ -281,8 +268,6 @@ bdr_relation_find(uint32 remote_relid)
 void
 bdr_relation_forget(BdrReader *reader)
 {
-	if (bdr_xact.open)
-		bdr_frame_error("Relations are forgotten inside transaction %u.", bdr_xact.xid);
 	do
 		forget_definition(bdr_relation_find(bdr_read_uint32(reader)));
 	while (bdr_reader_left(reader) > 0);
@@ -305,9 +290,11 @@ bdr_relation_forget_definitions(void)
 static void
 forget_definition(BdrRelation *rel)
 {
-	bdr_route_drop_all(rel);
+	bdr_partition_drop_all(rel);
 	bdr_relation_drop(rel);
 	MemoryContextDelete(rel->context);
+	if (last_found == rel)
+		last_found = NULL;
 	hash_search(relations, &rel->remote_relid, HASH_REMOVE, NULL);
 }
 
@@ -329,7 +316,7 @@ bdr_relation_trim(void)
 		oldest = nopened - BDR_MAPPED_MAX * 3 / 4;
 	hash_seq_init(&scan, relations);
 	while ((rel = hash_seq_search(&scan)) != NULL)
-		bdr_route_trim(rel, oldest);
+		bdr_partition_trim(rel, oldest);
 }
 
 /* ---------------------------------------------------------------------
@@ -338,38 +325,16 @@ bdr_relation_trim(void)
  */
 
 /*
- * The relation, mapped and ready for writing until the transaction ends.
- * NULL: the table does not exist here, and its changes are to be skipped.
- */
-BdrRelation *
-bdr_relation_open(uint32 remote_relid)
-{
-	BdrRelation *rel = last_opened;
-
-	if (likely(rel != NULL && rel->remote_relid == remote_relid && rel->open && !rel->stale))
-	{
-		bdr_act_as(rel->owner);
-		return bdr_apply_relation = rel;
-	}
-
-	rel = bdr_relation_find(remote_relid);
-	if ((!rel->open || rel->stale) && !bdr_relation_open_this(rel))
-		return bdr_apply_relation = NULL;
-	last_opened = rel;
-	bdr_act_as(rel->owner);
-	return bdr_apply_relation = rel;
-}
-
-/*
- * Open rel, or open it again after its table has changed.  Returns false when
- * the table does not exist here, and its changes are to be skipped.
+ * Open rel, or open it again after its table has changed, until the transaction
+ * ends.  Returns false when the table does not exist here.
+ *
+ * Nothing of rel waits to be written.
  */
 bool
-bdr_relation_open_this(BdrRelation *rel)
+bdr_relation_open(BdrRelation *rel)
 {
-	bdr_apply_flush();
 	bdr_act_as(InvalidOid);
-	bdr_apply_relation = rel;
+	rel->apply->relation = rel;
 	if (rel->open)
 		close_relation(rel);
 	rel->rel = open_mapped(rel, RowExclusiveLock);
@@ -395,7 +360,7 @@ Relation
 bdr_relation_open_exclusive(BdrRelation *rel)
 {
 	Assert(!rel->open);
-	bdr_apply_relation = rel;
+	rel->apply->relation = rel;
 	return open_mapped(rel, AccessExclusiveLock);
 }
 
@@ -406,7 +371,7 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 
 	if (rel->mapped && !rel->stale)
 	{
-		bdr_route_lock_ancestors(rel->ancestors);
+		bdr_partition_lock_ancestors(rel->ancestors);
 		/* taking the lock reads invalidations */
 		local = try_relation_open(rel->local_relid, lockmode);
 		if (local != NULL && !rel->stale)
@@ -433,7 +398,7 @@ open_local(BdrRelation *rel, LOCKMODE lockmode)
 
 	if (unlikely(rel->root_name != NULL || OidIsValid(rel->leaf_relid)))
 	{
-		Relation	local = bdr_route_open_local(rel, lockmode);
+		Relation	local = bdr_partition_open_local(rel, lockmode);
 
 		if (local != NULL)
 			return local;
@@ -441,15 +406,10 @@ open_local(BdrRelation *rel, LOCKMODE lockmode)
 	range = makeRangeVar(rel->schema, rel->name, -1);
 	relid = RangeVarGetRelid(range, NoLock, true);
 	if (OidIsValid(relid))
-		bdr_route_lock_ancestors(get_partition_ancestors(relid));
+		bdr_partition_lock_ancestors(get_partition_ancestors(relid));
 	relid = RangeVarGetRelid(range, lockmode, true);
 	pfree(range);
-	if (!OidIsValid(relid))
-	{
-		bdr_missing_table(rel);
-		return NULL;
-	}
-	return relation_open(relid, NoLock);
+	return OidIsValid(relid) ? relation_open(relid, NoLock) : NULL;
 }
 
 /*
@@ -482,8 +442,6 @@ bdr_relation_forget_all(void)
 		rel->open = false;
 		drop_mapping(rel);
 	}
-	last_opened = NULL;
-	bdr_missing_forget();
 }
 
 /*
@@ -492,7 +450,6 @@ bdr_relation_forget_all(void)
 void
 bdr_relation_drop(BdrRelation *rel)
 {
-	bdr_deferred_forget(rel);
 	if (rel->open)
 		close_relation(rel);
 	drop_mapping(rel);
@@ -519,7 +476,7 @@ close_relation(BdrRelation *rel)
 		bdr_index_insert_cleanup(result->ri_IndexRelationDescs[i], result->ri_IndexRelationInfo[i]);
 		index_close(result->ri_IndexRelationDescs[i], NoLock);
 	}
-	bdr_route_stop(rel);
+	bdr_partition_stop(rel);
 	if (!rel->kept)
 	{
 		ExecResetTupleTable(rel->estate->es_tupleTable, false);
@@ -561,7 +518,7 @@ bdr_relation_release_pins(void)
 static void
 drop_mapping(BdrRelation *rel)
 {
-	bdr_route_drop_leaves(rel, PG_UINT64_MAX);
+	bdr_partition_drop_leaves(rel, PG_UINT64_MAX);
 	rel->levels = NIL;
 	if (rel->mapped)
 	{
@@ -584,8 +541,6 @@ drop_mapping(BdrRelation *rel)
 	if (rel->map_context != NULL)
 		MemoryContextDelete(rel->map_context);
 	rel->map_context = NULL;
-	if (last_opened == rel)
-		last_opened = NULL;
 }
 
 /*
@@ -611,12 +566,12 @@ map_relation(BdrRelation *rel, Relation local)
 		map_column(rel, &rel->columns[i]);
 	rel->above = bdr_owner_above(rel->local_relid);
 	describe_table(rel, local);
-	bdr_route_map(rel, local);
-	bdr_missing_describe(rel);
+	bdr_partition_map(rel, local);
+	describe_differences(rel);
 	bdr_row_version_describe(rel, local);
 	make_slots(rel, local);
-	map_lookup(rel, local, &rel->by_key, false);
-	map_lookup(rel, local, &rel->by_row, true);
+	bdr_lookup_map(rel, local, &rel->by_key, false);
+	bdr_lookup_map(rel, local, &rel->by_row, true);
 	map_constrained(rel, local);
 	MemoryContextSwitchTo(old);
 	rel->mapped = true;
@@ -722,14 +677,6 @@ check_form(BdrRelation *rel, BdrColumn *column)
 						format_type_extended(column->type, -1, FORMAT_TYPE_ALLOW_INVALID), column->type);
 }
 
-/* In a writer. */
-bool
-bdr_trigger_fires(const Trigger *trigger)
-{
-	return trigger->tgenabled == TRIGGER_FIRES_ON_REPLICA ||
-		trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
-}
-
 /*
  * What the table has that an insert or update must take care of.
  */
@@ -771,6 +718,30 @@ describe_table(BdrRelation *rel, Relation local)
 }
 
 /*
+ * Find out what rel and its local table do not have in common.  Called when
+ * the columns have been mapped.
+ */
+static void
+describe_differences(BdrRelation *rel)
+{
+	rel->missing_here = NULL;
+	rel->missing_there = InvalidAttrNumber;
+	for (int i = 0; i < rel->ncolumns && rel->missing_here == NULL; i++)
+	{
+		if (rel->columns[i].conversion == BDR_CONVERT_MISSING)
+			rel->missing_here = &rel->columns[i];
+	}
+	for (int i = 0; i < rel->desc->natts && rel->missing_there == InvalidAttrNumber; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+
+		if (!rel->supplied[i] && !att->attisdropped && !att->attgenerated)
+			rel->missing_there = i + 1;
+	}
+	rel->differs = rel->missing_here != NULL || rel->missing_there != InvalidAttrNumber;
+}
+
+/*
  * Slots have our own copy of the descriptor, which needs no resource owner,
  * so they outlive the transaction.
  */
@@ -785,50 +756,6 @@ make_slots(BdrRelation *rel, Relation local)
 	rel->other_slot = MakeSingleTupleTableSlot(rel->desc, ops);
 	rel->new_slot->tts_tableOid = RelationGetRelid(local);
 	rel->key_slot->tts_tableOid = RelationGetRelid(local);
-}
-
-/*
- * Find rows by the columns of the peer's replica identity, or by all that it
- * sends.  The local index need not be the one that the peer uses.
- */
-static void
-map_lookup(BdrRelation *rel, Relation local, BdrLookup *lookup, bool whole_row)
-{
-	int			ncompared = 0;
-
-	memset(lookup, 0, sizeof(BdrLookup));
-	lookup->compare = palloc0(rel->desc->natts * sizeof(bool) + 1);
-	lookup->usable = true;
-	for (int i = 0; i < rel->ncolumns; i++)
-	{
-		BdrColumn  *column = &rel->columns[i];
-
-		if (!whole_row && !(column->flags & BDR_COLUMN_KEY))
-			continue;
-		if (column->attnum != InvalidAttrNumber)
-		{
-			lookup->compare[column->attnum - 1] = true;
-			ncompared++;
-		}
-		else if (!whole_row)
-			lookup->usable = false;
-	}
-	/* rows without columns are all alike */
-	if (ncompared == 0 && (!whole_row || rel->ncolumns > 0))
-		lookup->usable = false;
-	if (!lookup->usable)
-		return;
-	lookup->index = bdr_relation_choose_index(local, lookup->compare);
-	if (OidIsValid(lookup->index))
-	{
-		Relation	index = index_open(lookup->index, AccessShareLock);
-
-		make_keys(lookup, index);
-		index_close(index, NoLock);
-	}
-	if (may_miss(local, lookup))
-		bdr_scan_choose_index(local, lookup);
-	InitDirtySnapshot(lookup->dirty);
 }
 
 /*
@@ -875,56 +802,6 @@ map_constrained(BdrRelation *rel, Relation local)
 }
 
 /*
- * A unique index whose columns are all allowed: the replica identity, else
- * the primary key, else any.
- */
-Oid
-bdr_relation_choose_index(Relation local, const bool *allowed)
-{
-	List	   *candidates = RelationGetIndexList(local);
-	Oid			primary = bdr_primary_key_index(local);
-	Oid			identity = RelationGetReplicaIndex(local);
-	Oid			chosen = InvalidOid;
-	ListCell   *lc;
-
-	if (OidIsValid(primary))
-		candidates = lcons_oid(primary, candidates);
-	if (OidIsValid(identity))
-		candidates = lcons_oid(identity, candidates);
-	foreach(lc, candidates)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		if (index_is_usable(index, allowed))
-			chosen = lfirst_oid(lc);
-		index_close(index, NoLock);
-		if (OidIsValid(chosen))
-			break;
-	}
-	list_free(candidates);
-	return chosen;
-}
-
-static bool
-index_is_usable(Relation index, const bool *allowed)
-{
-	Form_pg_index form = index->rd_index;
-
-	if (!form->indisunique || !form->indisvalid || !form->indimmediate ||
-		index->rd_rel->relam != BTREE_AM_OID ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
-		return false;
-	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
-	{
-		AttrNumber	attnum = form->indkey.values[i];
-
-		if (attnum <= 0 || !allowed[attnum - 1])
-			return false;
-	}
-	return true;
-}
-
-/*
  * Describe a table as conflict/detect.c wants it, in a session: which peers there
  * are is not asked, they have the replica identity that it has here.
  *
@@ -933,11 +810,13 @@ index_is_usable(Relation index, const bool *allowed)
 void
 bdr_relation_describe_local(BdrRelation *rel, Relation local)
 {
+	static BdrApply nobody;
 	Bitmapset  *identity = RelationGetIndexAttrBitmap(local, INDEX_ATTR_BITMAP_IDENTITY_KEY);
 	bool		whole = local->rd_rel->relreplident == REPLICA_IDENTITY_FULL || bms_is_empty(identity);
 	BdrLookup  *lookup = whole ? &rel->by_row : &rel->by_key;
 
 	memset(rel, 0, sizeof(*rel));
+	rel->apply = &nobody;
 	rel->local_relid = RelationGetRelid(local);
 	rel->rel = local;
 	rel->desc = RelationGetDescr(local);
@@ -947,7 +826,7 @@ bdr_relation_describe_local(BdrRelation *rel, Relation local)
 	for (int i = 0; i < rel->desc->natts; i++)
 		lookup->compare[i] = !TupleDescAttr(rel->desc, i)->attisdropped &&
 			(whole || bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, identity));
-	lookup->index = bdr_relation_choose_index(local, lookup->compare);
+	lookup->index = bdr_lookup_choose_index(local, lookup->compare);
 	rel->other_slot = table_slot_create(local, NULL);
 	rel->estate = CreateExecutorState();
 	bdr_init_range_table(rel->estate, local, NULL);
@@ -961,53 +840,8 @@ bdr_relation_describe_local(BdrRelation *rel, Relation local)
 
 		rel->index_oids[i] = RelationGetRelid(index);
 		if (rel->index_oids[i] == lookup->index)
-			make_keys(lookup, index);
+			bdr_lookup_make_keys(lookup, index);
 	}
-}
-
-/*
- * Is there no index, or one that does not find NULLs?
- */
-static bool
-may_miss(Relation local, BdrLookup *lookup)
-{
-	for (int i = 0; i < lookup->nkeys; i++)
-	{
-		if (!TupleDescAttr(RelationGetDescr(local), lookup->attnums[i] - 1)->attnotnull)
-			return true;
-	}
-	return !OidIsValid(lookup->index);
-}
-
-static void
-make_keys(BdrLookup *lookup, Relation index)
-{
-	lookup->nkeys = IndexRelationGetNumberOfKeyAttributes(index);
-	lookup->attnums = palloc(lookup->nkeys * sizeof(AttrNumber));
-	lookup->keys = palloc0(lookup->nkeys * sizeof(ScanKeyData));
-	for (int i = 0; i < lookup->nkeys; i++)
-	{
-		lookup->attnums[i] = index->rd_index->indkey.values[i];
-		bdr_index_scan_key(&lookup->keys[i], index, i);
-	}
-}
-
-/*
- * A scan key for "column i equals"; the caller sets the argument.  Returns
- * false when the index has no such operator.
- */
-bool
-bdr_index_scan_key(ScanKey key, Relation index, int i)
-{
-	Oid			type = index->rd_opcintype[i];
-	Oid			operator = get_opfamily_member(index->rd_opfamily[i], type, type,
-											   BTEqualStrategyNumber);
-
-	if (!OidIsValid(operator))
-		return false;
-	ScanKeyEntryInitialize(key, 0, i + 1, BTEqualStrategyNumber, InvalidOid,
-						   index->rd_indcollation[i], get_opcode(operator), (Datum) 0);
-	return true;
 }
 
 /* ---------------------------------------------------------------------
@@ -1038,11 +872,11 @@ build_execution(BdrRelation *rel)
 	InitResultRelInfo(rel->result, rel->rel, 1, NULL, 0);
 	if (!rel->fires_triggers)
 		rel->result->ri_TrigDesc = NULL;
-	bdr_apply_prepare_triggers(rel);
+	bdr_trigger_prepare(rel);
 	rel->estate->es_opened_result_relations =
 		lappend(rel->estate->es_opened_result_relations, rel->result);
 	if (rel->routes)
-		bdr_route_start(rel);
+		bdr_partition_start(rel);
 	else
 		ExecOpenIndices(rel->result, false);
 	rel->index_oids = palloc(rel->result->ri_NumIndices * sizeof(Oid) + 1);

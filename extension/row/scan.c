@@ -36,15 +36,8 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
+#include "row/scan.h"
 #include "bdr_compat.h"
-
-/* An index with fewer values leads to too many rows. */
-#define DISTINCT_MIN			10
-
-/* Of a column without statistics, as the planner has it. */
-#define DISTINCT_DEFAULT		200
 
 /* How well a row fits; the search ends at the best. */
 typedef enum Fit
@@ -70,126 +63,17 @@ typedef struct Search
 	MemoryContext context;		/* of one comparison */
 } Search;
 
-static int	count_leading(Relation local, Relation index, const bool *compare, double *distinct);
-static bool is_column_equality(Relation local, Relation index, int i);
-static double distinct_values(Relation local, AttrNumber attnum);
-static void make_leading(BdrLookup *lookup, Relation index, int n);
 static void scan(Search *search, Snapshot snapshot);
 static void scan_table(Search *search, Snapshot snapshot);
 static void scan_index(Search *search, Snapshot snapshot);
 static void look_at(Search *search, TupleTableSlot *row, Snapshot snapshot);
 static Fit	fit_of(Search *search, TupleTableSlot *row, bool busy);
 static bool is_equal(Search *search, int att, Datum a, Datum b);
-static bool is_newer(TupleTableSlot *row);
-
-/* ---------------------------------------------------------------------
- * Which index
- * ---------------------------------------------------------------------
- */
-
-/*
- * The index that leads to the fewest rows by the columns that are compared; the
- * caller is in the context of the mapping.
- */
-void
-bdr_scan_choose_index(Relation local, BdrLookup *lookup)
-{
-	double		best = DISTINCT_MIN;
-	ListCell   *lc;
-
-	foreach(lc, RelationGetIndexList(local))
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		double		distinct;
-		int			n = count_leading(local, index, lookup->compare, &distinct);
-
-		if (n > 0 && distinct > best)
-		{
-			best = distinct;
-			make_leading(lookup, index, n);
-		}
-		index_close(index, NoLock);
-	}
-}
-
-/*
- * The columns of the index up to the first that cannot be searched by.
- */
-static int
-count_leading(Relation local, Relation index, const bool *compare, double *distinct)
-{
-	Form_pg_index form = index->rd_index;
-	int			n = 0;
-
-	*distinct = 1;
-	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
-		return 0;
-	while (n < IndexRelationGetNumberOfKeyAttributes(index))
-	{
-		AttrNumber	attnum = form->indkey.values[n];
-
-		if (attnum <= 0 || !compare[attnum - 1] || !is_column_equality(local, index, n))
-			break;
-		*distinct *= distinct_values(local, attnum);
-		n++;
-	}
-	return n;
-}
-
-/*
- * Does the index call the same values equal as is_equal does?
- */
-static bool
-is_column_equality(Relation local, Relation index, int i)
-{
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(local), index->rd_index->indkey.values[i] - 1);
-	TypeCacheEntry *type = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR);
-
-	return index->rd_indcollation[i] == att->attcollation && OidIsValid(type->eq_opr) &&
-		type->eq_opr == get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
-											index->rd_opcintype[i], BTEqualStrategyNumber);
-}
-
-static double
-distinct_values(Relation local, AttrNumber attnum)
-{
-	HeapTuple	tuple = SearchSysCache3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(local)),
-										Int16GetDatum(attnum), BoolGetDatum(false));
-	double		distinct = 0;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		distinct = ((Form_pg_statistic) GETSTRUCT(tuple))->stadistinct;
-		ReleaseSysCache(tuple);
-	}
-	if (distinct < 0)
-		distinct = -distinct * Max(local->rd_rel->reltuples, 0);
-	return distinct == 0 ? DISTINCT_DEFAULT : distinct;
-}
-
-static void
-make_leading(BdrLookup *lookup, Relation index, int n)
-{
-	lookup->leading = RelationGetRelid(index);
-	lookup->nleading = n;
-	lookup->leading_attnums = palloc(n * sizeof(AttrNumber));
-	lookup->leading_keys = palloc0(n * sizeof(ScanKeyData));
-	for (int i = 0; i < n; i++)
-	{
-		lookup->leading_attnums[i] = index->rd_index->indkey.values[i];
-		bdr_index_scan_key(&lookup->leading_keys[i], index, i);
-	}
-}
-
-/* ---------------------------------------------------------------------
- * The search
- * ---------------------------------------------------------------------
- */
+static bool is_newer(BdrRelation *rel, TupleTableSlot *row);
 
 /*
  * Find the row that has key's values in the columns of lookup; see
- * bdr_tuple_find for the snapshots.
+ * bdr_find_row for the snapshots.
  */
 bool
 bdr_scan_find(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
@@ -322,7 +206,7 @@ fit_of(Search *search, TupleTableSlot *row, bool busy)
 		return busy ? FITS_EQUAL_BUSY : FITS_EQUAL;
 	if (busy)
 		return FITS_SAME_BUSY;
-	return is_newer(row) ? FITS_SAME_NEWER : FITS_SAME;
+	return is_newer(search->rel, row) ? FITS_SAME_NEWER : FITS_SAME;
 }
 
 /*
@@ -349,12 +233,13 @@ is_equal(Search *search, int att, Datum a, Datum b)
 }
 
 static bool
-is_newer(TupleTableSlot *row)
+is_newer(BdrRelation *rel, TupleTableSlot *row)
 {
+	const BdrVersion *incoming = bdr_version_incoming();
 	BdrVersion	version;
 
-	if (bdr_peer.trusted)
+	if (rel->apply->peer.trusted)
 		return false;
-	bdr_conflict_local_version(bdr_conflict_xmin(row), &version);
-	return version.known && version.node != bdr_xact.origin_node && version.time >= bdr_xact.commit_time;
+	bdr_version_of(bdr_version_xmin(row), &version);
+	return version.known && version.node != incoming->node && version.time >= incoming->time;
 }

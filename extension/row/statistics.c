@@ -25,9 +25,9 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
+#include "base/settings.h"
 #include "base/shmem.h"
+#include "row/statistics.h"
 
 PG_FUNCTION_INFO_V1(bdr_get_relation_stats);
 PG_FUNCTION_INFO_V1(bdr_reset_relation_stats);
@@ -63,6 +63,8 @@ typedef struct SharedStats
 	TimestampTz reset;			/* 0: never */
 } SharedStats;
 
+#define LOCK_NAME	"bdr_statistics"
+
 uint64		bdr_stats_epoch = 1;
 
 static HTAB *shared;			/* of SharedStats */
@@ -72,30 +74,39 @@ static HTAB *own;				/* of BdrRelationStats */
 static slist_head touched = SLIST_STATIC_INIT(touched);
 static slist_head pending = SLIST_STATIC_INIT(pending);
 
+static Size memory_bytes(void);
+static void start_memory(void);
 static BdrRelationStats *touch(Oid relid);
 static void add_counts(Counts total, Counts more);
 static void forget_others(void);
 static void hand_on(BdrRelationStats *stats);
 
+static const BdrShmemPart shmem_part = {memory_bytes, start_memory, LOCK_NAME};
+
 /* ---------------------------------------------------------------------
- * Shared memory; called by base/shmem.c
+ * Shared memory
  * ---------------------------------------------------------------------
  */
 void
-bdr_stats_request(void)
+bdr_stats_init(void)
 {
-	RequestAddinShmemSpace(hash_estimate_size(bdr_stat_relation_max, sizeof(SharedStats)));
-	RequestNamedLWLockTranche("bdr_statistics", 1);
+	bdr_shmem_register(&shmem_part);
 }
 
-void
-bdr_stats_start(void)
+static Size
+memory_bytes(void)
+{
+	return hash_estimate_size(bdr_stat_relation_max, sizeof(SharedStats));
+}
+
+static void
+start_memory(void)
 {
 	HASHCTL		control = {.keysize = sizeof(SharedKey), .entrysize = sizeof(SharedStats)};
 
 	shared = ShmemInitHash("bdr statistics", bdr_stat_relation_max, bdr_stat_relation_max,
 						   &control, HASH_ELEM | HASH_BLOBS);
-	shared_lock = &GetNamedLWLockTranche("bdr_statistics")->lock;
+	shared_lock = &GetNamedLWLockTranche(LOCK_NAME)->lock;
 }
 
 /* ---------------------------------------------------------------------

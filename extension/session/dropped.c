@@ -27,19 +27,10 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
 #include "base/bdr.h"
 #include "base/tables.h"
 #include "base/user_context.h"
 #include "session/dropped.h"
-
-/* Columns of bdr.dropped_table. */
-#define DROPPED_NSPNAME			1
-#define DROPPED_RELNAME			2
-#define DROPPED_TIME			3
-#define DROPPED_OWNER			4
-#define DROPPED_OWNER_SUPERUSER	5
-#define DROPPED_COLUMNS			5
 
 static object_access_hook_type previous_hook = NULL;
 
@@ -110,38 +101,4 @@ note(Oid relid)
 	values[DROPPED_OWNER_SUPERUSER - 1] = BoolGetDatum(superuser_arg(owner));
 	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog), values, nulls));
 	table_close(catalog, NoLock);
-}
-
-/*
- * Was a table of that name, and of the owner that the peer's table has, dropped
- * here?
- */
-bool
-bdr_dropped_recently(const char *schema, const char *name, const BdrOwnerThere *there)
-{
-	Relation	catalog = bdr_catalog_open("dropped_table", AccessShareLock);
-	TimestampTz limit = GetCurrentTimestamp() - USECS_PER_DAY;
-	NameData	searched;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	namestrcpy(&searched, name);
-	ScanKeyInit(&key, DROPPED_RELNAME, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&searched));
-	scan = systable_beginscan(catalog, bdr_catalog_relation("dropped_table_relname_idx"), true, GetActiveSnapshot(), 1, &key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		nspname = heap_getattr(tuple, DROPPED_NSPNAME, RelationGetDescr(catalog), &isnull);
-		Datum		time = heap_getattr(tuple, DROPPED_TIME, RelationGetDescr(catalog), &isnull);
-		Datum		owner = heap_getattr(tuple, DROPPED_OWNER, RelationGetDescr(catalog), &isnull);
-		Datum		is_superuser = heap_getattr(tuple, DROPPED_OWNER_SUPERUSER, RelationGetDescr(catalog), &isnull);
-
-		found = strcmp(NameStr(*DatumGetName(nspname)), schema) == 0 && DatumGetTimestampTz(time) > limit &&
-			bdr_match_is_owner(NameStr(*DatumGetName(owner)), DatumGetBool(is_superuser), there);
-	}
-	systable_endscan(scan);
-	table_close(catalog, NoLock);
-	return found;
 }

@@ -8,11 +8,6 @@
 
 #include "postgres.h"
 
-struct BdrOwnerThere;
-
 extern void bdr_dropped_init(void);
-
-/* Within the last day?  Needs a transaction and a snapshot. */
-extern bool bdr_dropped_recently(const char *schema, const char *name, const struct BdrOwnerThere *there);
 
 #endif							/* BDR_SESSION_DROPPED_H */

@@ -24,15 +24,15 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
+#include "session/key_removal.h"
+#include "version/key_removal.h"
+#include "bdr_compat.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
-
-#include "version/key_removal.h"
-#include "bdr_compat.h"
 
 #define WHOLE_ROW	(0 - FirstLowInvalidHeapAttributeNumber)
 

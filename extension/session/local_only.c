@@ -32,7 +32,6 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "base/bdr.h"
 #include "session/local_only.h"
 #include "version/clock.h"
 #include "bdr_compat.h"

@@ -33,16 +33,15 @@
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
-#include "apply/apply.h"
 #include "base/bdr.h"
-#include "base/tables.h"
+#include "base/membership.h"
+#include "base/worker_settings.h"
+#include "session/key_removal.h"
 #include "session/replica_identity.h"
 #include "session/unchanged_toast.h"
-#include "version/key_removal.h"
 #include "bdr_compat.h"
 
 /* bdr.peer_state */
-#define BDR_STATE_PARTED		12
 
 static ExecutorStart_hook_type previous_start_hook = NULL;
 static ExecutorFinish_hook_type previous_finish_hook = NULL;
@@ -53,8 +52,6 @@ static void check_plan(EState *estate, Plan *plan);
 static CmdType changing_command(ModifyTable *plan, int i);
 static void check_relation(Relation rel, CmdType command);
 static bool is_member(void);
-static bool read_local_node(Oid *node);
-static bool read_node(Oid node, Oid *group, Oid *state);
 
 void
 bdr_identity_init(void)
@@ -180,7 +177,7 @@ check_relation(Relation rel, CmdType command)
 		return;
 	if (OidIsValid(RelationGetReplicaIndex(rel)))
 		return;
-	if (bdr_peer.node_id != 0 || replorigin_session_origin == DoNotReplicateId)
+	if (bdr_is_writer() || replorigin_session_origin == DoNotReplicateId)
 		return;
 	if (RelationGetNamespace(rel) == get_namespace_oid(BDR_SCHEMA, true) || !is_member())
 		return;
@@ -213,72 +210,6 @@ is_member(void)
 {
 	Oid			node;
 
-	return bdr_identity_is_member(&node);
+	return bdr_is_member(&node);
 }
 
-/* Then *node is its id. */
-bool
-bdr_identity_is_member(Oid *node)
-{
-	Oid			group = InvalidOid;
-	Oid			state = InvalidOid;
-
-	return read_local_node(node) && read_node(*node, &group, &state) &&
-		OidIsValid(group) && state != BDR_STATE_PARTED;
-}
-
-/*
- * Read columns of type oid from the row whose key column, if it is not NULL,
- * has this value.  Returns false when there is none.
- */
-static bool
-read_oids(Oid relid, const char *key, Oid value, const char *const *columns, Oid *result, int n)
-{
-	Relation	rel;
-	Snapshot	snapshot;
-	TableScanDesc scan;
-	TupleTableSlot *slot;
-	bool		found = false;
-	bool		isnull;
-
-	if (!OidIsValid(relid))
-		return false;
-	rel = table_open(relid, AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = table_beginscan(rel, snapshot, 0, NULL);
-	slot = table_slot_create(rel, NULL);
-	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		if (key != NULL && DatumGetObjectId(slot_getattr(slot, get_attnum(relid, key), &isnull)) != value)
-			continue;
-		for (int i = 0; i < n; i++)
-			result[i] = DatumGetObjectId(slot_getattr(slot, get_attnum(relid, columns[i]), &isnull));
-		found = true;
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-static bool
-read_local_node(Oid *node)
-{
-	static const char *const columns[] = {"node_id"};
-
-	return read_oids(bdr_catalog_relation("local_node"), NULL, InvalidOid, columns, node, 1);
-}
-
-static bool
-read_node(Oid node, Oid *group, Oid *state)
-{
-	static const char *const columns[] = {"node_group_id", "node_state"};
-	Oid			values[2];
-
-	if (!read_oids(bdr_catalog_relation("node"), "node_id", node, columns, values, 2))
-		return false;
-	*group = values[0];
-	*state = values[1];
-	return true;
-}

@@ -10,7 +10,4 @@
 
 extern void bdr_identity_init(void);
 
-/* Is this database a member of a group, or becoming one, and as which node? */
-extern bool bdr_identity_is_member(Oid *node);
-
 #endif							/* BDR_SESSION_REPLICA_IDENTITY_H */

@@ -28,7 +28,9 @@
 
 #include "base/bdr.h"
 #include "base/postmaster.h"
+#include "base/run_directory.h"
 #include "base/shmem.h"
+#include "base/sql.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
 

@@ -51,8 +51,6 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "apply/apply.h"
-#include "base/bdr.h"
 #include "base/user_context.h"
 #include "session/restore.h"
 #include "bdr_compat.h"

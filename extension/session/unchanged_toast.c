@@ -38,8 +38,8 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
-#include "apply/apply.h"
 #include "base/bdr.h"
+#include "base/worker_settings.h"
 #include "session/unchanged_toast.h"
 #include "bdr_compat.h"
 
@@ -79,7 +79,7 @@ must_watch(Relation rel)
 		rel->rd_rel->relkind == RELKIND_RELATION &&
 		rel->rd_rel->relreplident != REPLICA_IDENTITY_FULL &&
 		RelationIsLogicallyLogged(rel) &&
-		bdr_peer.node_id == 0 &&
+		!bdr_is_writer() &&
 		replorigin_session_origin != DoNotReplicateId &&
 		is_read_by_peers() &&
 		has_large_values(rel) &&

@@ -21,7 +21,6 @@
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 
-#include "base/bdr.h"
 #include "version/retention_slot.h"
 #include "bdr_wire.h"
 

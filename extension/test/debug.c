@@ -24,8 +24,11 @@
 #include "utils/timestamp.h"
 
 #include "apply/activity.h"
-#include "apply/apply.h"
-#include "base/bdr.h"
+#include "apply/change.h"
+#include "apply/frame.h"
+#include "apply/pieces.h"
+#include "apply/state.h"
+#include "base/settings.h"
 #include "base/shmem.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
@@ -144,13 +147,13 @@ bdr_internal_debug_apply(PG_FUNCTION_ARGS)
 	prepare_to_apply();
 	reader.at = guarded_copy(VARDATA_ANY(messages), len);
 	reader.end = reader.at + len;
-	MemoryContextSwitchTo(bdr_change_context);
-	bdr_writer_apply_messages(&reader);
-	bdr_apply_flush();
+	MemoryContextSwitchTo(bdr_apply.change_context);
+	bdr_frame_apply_messages(&reader);
+	bdr_change_flush();
 	bdr_relation_close_all();
-	bdr_xact.open = false;
+	bdr_apply.xact.open = false;
 	MemoryContextSwitchTo(caller);
-	MemoryContextReset(bdr_change_context);
+	MemoryContextReset(bdr_apply.change_context);
 	PG_RETURN_VOID();
 }
 
@@ -166,25 +169,24 @@ prepare_to_apply(void)
 
 	if (!prepared)
 	{
-		bdr_change_context = AllocSetContextCreate(TopMemoryContext, "bdr change",
+		bdr_apply.change_context = AllocSetContextCreate(TopMemoryContext, "bdr change",
 												   ALLOCSET_DEFAULT_SIZES);
 		bdr_relation_init();
-		bdr_apply_init();
 		bdr_activity = &nobody_looks;
 		prepared = true;
 	}
-	bdr_apply_forget();
+	bdr_change_forget();
 	bdr_piece_forget();
 	bdr_relation_forget_all();
-	MemoryContextReset(bdr_change_context);
-	bdr_peer.name = "debug";
-	bdr_peer.mirror = bdr_peer.trusted = true;
-	memset(&bdr_xact, 0, sizeof(bdr_xact));
-	bdr_xact.open = true;
-	bdr_xact.started = true;
-	bdr_xact.origin_node = 1;
-	bdr_xact.commit_time = GetCurrentTimestamp();
-	bdr_xact.commit_lsn = PG_UINT64_MAX;	/* no COMMIT has it */
+	MemoryContextReset(bdr_apply.change_context);
+	bdr_apply.peer.name = "debug";
+	bdr_apply.peer.mirror = bdr_apply.peer.trusted = true;
+	memset(&bdr_apply.xact, 0, sizeof(bdr_apply.xact));
+	bdr_apply.xact.open = true;
+	bdr_apply.xact.started = true;
+	bdr_apply.xact.version.node = 1;
+	bdr_apply.xact.version.time = GetCurrentTimestamp();
+	bdr_apply.xact.commit_lsn = PG_UINT64_MAX;	/* no COMMIT has it */
 }
 
 /*

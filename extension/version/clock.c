@@ -30,8 +30,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
-#include "apply/skew.h"
-#include "base/bdr.h"
+#include "base/settings.h"
 #include "base/shmem.h"
 #include "version/clock.h"
 
@@ -53,10 +52,14 @@ typedef struct BdrClock
 
 static BdrClock *shared = NULL;
 
+static Size memory_bytes(void);
+static void start_memory(void);
 static void at_transaction_end(XactEvent event, void *arg);
 static bool is_guarded(void);
 static void sleep_until(TimestampTz high, TimestampTz now);
 static void complain(TimestampTz high, TimestampTz now);
+
+static const BdrShmemPart shmem_part = {memory_bytes, start_memory, NULL};
 
 /*
  * Must be registered before others: the first callback runs last, when the
@@ -66,20 +69,21 @@ void
 bdr_clock_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
+	bdr_shmem_register(&shmem_part);
 }
 
-Size
-bdr_clock_bytes(void)
+static Size
+memory_bytes(void)
 {
 	return sizeof(BdrClock);
 }
 
-void
-bdr_clock_start_memory(void)
+static void
+start_memory(void)
 {
 	bool		found;
 
-	shared = ShmemInitStruct("bdr clock", bdr_clock_bytes(), &found);
+	shared = ShmemInitStruct("bdr clock", memory_bytes(), &found);
 	if (found)
 		return;
 	pg_atomic_init_u64(&shared->high, 0);

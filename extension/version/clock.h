@@ -37,8 +37,6 @@ extern bool bdr_clock_wait_for_commits(void);
 
 /* For bdr.c, base/shmem.c and manager/supervisor.c. */
 extern void bdr_clock_init(void);
-extern Size bdr_clock_bytes(void);
-extern void bdr_clock_start_memory(void);
 extern void bdr_clock_configure(void);
 
 #endif							/* BDR_VERSION_CLOCK_H */

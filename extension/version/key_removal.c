@@ -29,7 +29,8 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
-#include "apply/skew.h"
+#include "base/settings.h"
+#include "base/shmem.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
 
@@ -49,6 +50,8 @@ static uint16 counted[BDR_VANISH_SLOTS + 1];
 static int	ncounted = 0;
 static bool is_counted[BDR_VANISH_SLOTS + 1];
 
+static Size memory_bytes(void);
+static void start_memory(void);
 static void at_transaction_end(XactEvent event, void *arg);
 static void count(int i);
 static void uncount(TimestampTz time);
@@ -56,28 +59,31 @@ static bool goes_around_executor(void);
 static void raise_newest(VanishSlot *slot, TimestampTz time);
 static bool slot_is_newer(VanishSlot *slot, uint32 own, TimestampTz time);
 
+static const BdrShmemPart shmem_part = {memory_bytes, start_memory, NULL};
+
 void
 bdr_vanish_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
+	bdr_shmem_register(&shmem_part);
 }
 
 /* ---------------------------------------------------------------------
  * Shared memory
  * ---------------------------------------------------------------------
  */
-Size
-bdr_vanish_bytes(void)
+static Size
+memory_bytes(void)
 {
 	return (BDR_VANISH_SLOTS + 1) * sizeof(VanishSlot);
 }
 
-void
-bdr_vanish_start_memory(void)
+static void
+start_memory(void)
 {
 	bool		found;
 
-	slots = ShmemInitStruct("bdr vanished versions", bdr_vanish_bytes(), &found);
+	slots = ShmemInitStruct("bdr vanished versions", memory_bytes(), &found);
 	if (found)
 		return;
 	for (int i = 0; i <= SERVER_SLOT; i++)

@@ -16,8 +16,6 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
-#include "nodes/execnodes.h"
-#include "nodes/plannodes.h"
 
 /*
  * This transaction is about to make a version of the table invisible: it
@@ -31,10 +29,6 @@ extern void bdr_vanish_begin(Oid relid);
  */
 extern bool bdr_vanish_newer(Oid relid, TimestampTz time);
 
-/* For session/replica_identity.c, whose hooks see statements. */
-extern void bdr_vanish_statement(EState *estate, ModifyTable *plan, int i);
-extern void bdr_vanish_routed(EState *estate, ResultRelInfo *result);
-
 /* For session/commit_prepared.c, around COMMIT PREPARED; time is that of the commit or later. */
 extern void bdr_vanish_server_begin(void);
 extern void bdr_vanish_server_end(TimestampTz time);
@@ -42,10 +36,8 @@ extern void bdr_vanish_server_end(TimestampTz time);
 /* For tests; InvalidOid: what counts for all tables of the server. */
 extern uint32 bdr_vanish_look(Oid relid, TimestampTz *newest);
 
-/* For bdr.c, base/shmem.c and manager/supervisor.c. */
+/* For bdr.c and manager/supervisor.c. */
 extern void bdr_vanish_init(void);
-extern Size bdr_vanish_bytes(void);
-extern void bdr_vanish_start_memory(void);
 extern void bdr_vanish_forget_past(void);
 
 #endif							/* BDR_VERSION_KEY_REMOVAL_H */

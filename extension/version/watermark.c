@@ -23,7 +23,6 @@
 #include "storage/procarray.h"
 #include "utils/timestamp.h"
 
-#include "apply/apply.h"
 #include "base/wal_message.h"
 #include "version/clock.h"
 #include "bdr_wire.h"
@@ -87,23 +86,3 @@ bdr_clock_wait_for_commits(void)
 	return over;
 }
 
-/*
- * WATERMARK, in a writer.  The manager has read it and knows when all before it
- * is applied.
- *
- * A node that is being made from this peer must not begin to commit below what
- * the others were promised before they knew of it.
- */
-void
-bdr_watermark_read(BdrReader *body)
-{
-	TimestampTz time = (TimestampTz) bdr_read_uint64(body);
-
-	(void) bdr_read_uint64(body);
-	if (bdr_xact.open)
-		bdr_frame_error("A watermark came inside transaction %u.", bdr_xact.xid);
-	if (!IS_VALID_TIMESTAMP(time))
-		bdr_frame_error("A watermark has no valid time.");
-	if (bdr_peer.mirror)
-		bdr_clock_raise(time);
-}

@@ -1,0 +1,13 @@
+/*-------------------------------------------------------------------------
+ * apply/deferred.h
+ *		The end of a transaction, under deferrable constraints.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_APPLY_DEFERRED_H
+#define BDR_APPLY_DEFERRED_H
+
+#include "postgres.h"
+
+extern void bdr_deferred_settle(void);
+
+#endif							/* BDR_APPLY_DEFERRED_H */

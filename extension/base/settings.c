@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ * base/settings.c
+ *		Settings that several parts read, and what the manager is told of them.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "libpq/pqformat.h"
+#include "utils/guc.h"
+
+#include "base/settings.h"
+#include "bdr_protocol.h"
+
+int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
+bool		bdr_debug_faults = false;
+bool		bdr_debug_trust_peers = false;
+bool		bdr_match_table_owner = true;
+int			bdr_max_worker_backoff_delay = 60000;
+int			bdr_maximum_clock_skew = BDR_MAXIMUM_CLOCK_SKEW;
+int			bdr_maximum_clock_skew_action = BDR_MAXIMUM_CLOCK_SKEW_ACTION;
+int			bdr_min_worker_backoff_delay = 1000;
+int			bdr_stat_relation_max = 5000;
+
+/* What the manager is told. */
+static const char *const setting_names[] = {
+	"bdr.conflict_history_retention",
+	"bdr.dead_row_retention",
+	"bdr.debug_faults",
+	"bdr.max_worker_backoff_delay",
+	"bdr.min_worker_backoff_delay",
+	"bdr.watermark_interval",
+	"wal_receiver_timeout",
+};
+
+/* Packs every setting, in its base unit and without it, as SETTINGS. */
+void
+bdr_settings_pack(StringInfo buf)
+{
+	bdr_message_begin(buf, BDR_MSG_SETTINGS);
+	pq_sendint16(buf, lengthof(setting_names));
+	for (int i = 0; i < lengthof(setting_names); i++)
+	{
+		bdr_message_text(buf, setting_names[i]);
+		bdr_message_text(buf, GetConfigOption(setting_names[i], false, false));
+	}
+}

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ * base/settings.h
+ *		Settings that several parts read; settings.c at the top defines them all.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_BASE_SETTINGS_H
+#define BDR_BASE_SETTINGS_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+typedef enum BdrSkewAction
+{
+	BDR_SKEW_WARN,
+	BDR_SKEW_WAIT
+} BdrSkewAction;
+
+/* The defaults of both settings: what makes nodes equal. */
+#define BDR_MAXIMUM_CLOCK_SKEW			0
+#define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WAIT
+
+extern int	bdr_conflict_history_retention; /* s; -1: for ever */
+extern bool bdr_debug_faults;
+extern bool bdr_debug_trust_peers;
+extern bool bdr_match_table_owner;
+extern int	bdr_max_worker_backoff_delay;	/* ms */
+extern int	bdr_maximum_clock_skew; /* ms; -1: any */
+extern int	bdr_maximum_clock_skew_action;
+extern int	bdr_min_worker_backoff_delay;	/* ms */
+extern int	bdr_stat_relation_max;
+
+/* A SETTINGS message. */
+extern void bdr_settings_pack(StringInfo buf);
+
+#endif							/* BDR_BASE_SETTINGS_H */

@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ * conflict/ask.h
+ *		Questions about conflicts to Go, and its answers.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_CONFLICT_ASK_H
+#define BDR_CONFLICT_ASK_H
+
+#include "postgres.h"
+
+#include "conflict/case.h"
+
+extern void bdr_conflict_ask(BdrConflict *conflict);
+extern void bdr_conflict_bad_action(BdrConflict *conflict) pg_attribute_noreturn();
+extern void bdr_conflict_plan(BdrCase *c);
+
+#endif							/* BDR_CONFLICT_ASK_H */

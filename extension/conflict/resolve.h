@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ * conflict/resolve.h
+ *		Changes that may meet another version.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_CONFLICT_RESOLVE_H
+#define BDR_CONFLICT_RESOLVE_H
+
+#include "postgres.h"
+
+#include "row/decode.h"
+
+extern void bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row);
+extern void bdr_settle_update(BdrUpdate *update);
+extern bool bdr_settle_is_plain(BdrUpdate *update);
+extern bool bdr_settle_may_fill(BdrRelation *rel);
+extern void bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored);
+extern void bdr_settle_delete(BdrUpdate *update);
+extern BdrLookup *bdr_settle_key_lookup(BdrRelation *rel);
+
+#endif							/* BDR_CONFLICT_RESOLVE_H */

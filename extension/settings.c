@@ -1,0 +1,187 @@
+/*-------------------------------------------------------------------------
+ * settings.c
+ *		Every setting, with its bounds, in alphabetical order.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "libpq/pqformat.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "base/settings.h"
+#include "row/relation.h"
+#include "session/local_only.h"
+#include "session/restore.h"
+#include "settings.h"
+
+static int	dead_row_retention = 10 * 60;	/* these two are the manager's */
+static int	watermark_interval = 1000;
+static int	logical_decoding_work_mem_min = 256 * 1024;	/* read by bdr_output.so, by name */
+
+static const struct config_enum_entry skew_actions[] = {
+	{"WARN", BDR_SKEW_WARN, false},
+	{"WAIT", BDR_SKEW_WAIT, false},
+	{NULL, 0, false}
+};
+
+static void define_debug_settings(void);
+static void define_internal_settings(void);
+static void define_retention_settings(void);
+static void define_match_table_owner(void);
+static void assign_match_table_owner(bool newval, void *extra);
+
+void
+bdr_settings_define(void)
+{
+	define_debug_settings();
+	define_internal_settings();
+	DefineCustomIntVariable("bdr.logical_decoding_work_mem",
+							"Memory that each walsender of a peer may use before it spills transactions to disk.",
+							"Where logical_decoding_work_mem is larger, that counts.",
+							&logical_decoding_work_mem_min,
+							256 * 1024, 64, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	define_match_table_owner();
+	DefineCustomIntVariable("bdr.max_worker_backoff_delay",
+							"Longest time between two attempts of a subscription that fails.",
+							NULL,
+							&bdr_max_worker_backoff_delay,
+							60000, 10, 24 * 60 * 60 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.maximum_clock_skew",
+							"How far the commit time of a peer's transaction may be in the future of our clock.",
+							"-1 means any time.",
+							&bdr_maximum_clock_skew,
+							BDR_MAXIMUM_CLOCK_SKEW, -1, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomEnumVariable("bdr.maximum_clock_skew_action",
+							 "What to do about a transaction beyond bdr.maximum_clock_skew.",
+							 "WARN says so in the server log, WAIT waits until our clock has come near enough.",
+							 &bdr_maximum_clock_skew_action,
+							 BDR_MAXIMUM_CLOCK_SKEW_ACTION, skew_actions,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.min_worker_backoff_delay",
+							"Time before the second attempt of a subscription that fails.",
+							"It doubles with each further failure, up to bdr.max_worker_backoff_delay.",
+							&bdr_min_worker_backoff_delay,
+							1000, 10, 24 * 60 * 60 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("bdr.xact_replication",
+							 "Off keeps what the transaction writes on this node.",
+							 "Only with SET LOCAL, before the transaction has written.",
+							 &bdr_xact_replication,
+							 true,
+							 PGC_SUSET,
+							 GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_DISALLOW_IN_AUTO_FILE,
+							 bdr_repair_check_setting, bdr_repair_assign_setting, NULL);
+	define_retention_settings();
+	MarkGUCPrefixReserved("bdr");
+}
+
+static void
+define_match_table_owner(void)
+{
+	DefineCustomBoolVariable("bdr.match_table_owner",
+							 "Changes of a peer's table go to a table of the same owner only.",
+							 "Owners are compared by name; one superuser is like another.",
+							 &bdr_match_table_owner,
+							 true,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, assign_match_table_owner, NULL);
+}
+
+/* A writer looks at its tables again. */
+static void
+assign_match_table_owner(bool newval, void *extra)
+{
+	bdr_relation_mark_all_stale();
+}
+
+/* For tests and the benchmark. */
+static void
+define_debug_settings(void)
+{
+	DefineCustomBoolVariable("bdr.debug_faults",
+							 "Lets tests make the manager fail.",
+							 NULL,
+							 &bdr_debug_faults,
+							 false,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("bdr.debug_trust_peers",
+							 "Lets the benchmark apply changes without looking for conflicts: nodes end different.",
+							 NULL,
+							 &bdr_debug_trust_peers,
+							 false,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, NULL, NULL);
+}
+
+/* What only we set. */
+static void
+define_internal_settings(void)
+{
+	DefineCustomBoolVariable("bdr.internal_restore",
+							 "Marks the sessions with which a join reads and restores what belongs to users.",
+							 "Functions run with the rights of their owners in them.",
+							 &bdr_internal_restore,
+							 false,
+							 PGC_SU_BACKEND,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_DISALLOW_IN_AUTO_FILE,
+							 NULL, bdr_restore_assign, NULL);
+}
+
+/* What is kept of conflicts and old versions, and counted. */
+static void
+define_retention_settings(void)
+{
+	DefineCustomIntVariable("bdr.conflict_history_retention",
+							"How long rows of bdr.conflict_history are kept.",
+							"They go up to a seventh of that time later. -1 keeps them for ever.",
+							&bdr_conflict_history_retention,
+							30 * 24 * 60 * 60, -1, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.dead_row_retention",
+							"Longest time for which dead rows are kept because a peer may send something older.",
+							"0 keeps none, -1 keeps them for as long as it takes.",
+							&dead_row_retention,
+							10 * 60, -1, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.watermark_interval",
+							"Time between two watermarks of a node, and between two looks at what can be cleaned up.",
+							"While nothing happens it grows up to ten times that.",
+							&watermark_interval,
+							1000, 10, 60 * 60 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("bdr.stat_relation_max",
+								"Number of tables, of all databases, that bdr.stat_relation has room for.",
+								NULL,
+								&bdr_stat_relation_max,
+								5000, 100, 10 * 1000 * 1000,
+								PGC_POSTMASTER,
+								0,
+								NULL, NULL, NULL);
+}
