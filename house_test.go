@@ -506,14 +506,14 @@ func TestConnectionsArePinned(t *testing.T) {
 		text := read(t, path)
 		connects := len(cConnects.FindAllString(text, -1))
 		if pins := len(cConnectsPinned.FindAllString(text, -1)); connects != pins {
-			t.Errorf("%s: bdr_session_pin() must follow BackgroundWorkerInitializeConnection() at once", path)
+			t.Errorf("%s: bdr_worker_pin_settings() must follow BackgroundWorkerInitializeConnection() at once", path)
 		}
 	}
 }
 
 var (
 	cConnects       = regexp.MustCompile(`\n\tBackgroundWorkerInitializeConnection`)
-	cConnectsPinned = regexp.MustCompile(`\n\tBackgroundWorkerInitializeConnection\w*\(.*\);\n\tbdr_session_pin\(`)
+	cConnectsPinned = regexp.MustCompile(`\n\tBackgroundWorkerInitializeConnection\w*\(.*\);\n\tbdr_worker_pin_settings\(`)
 	cPinned         = regexp.MustCompile(`\{"(\w+)", "(.*)"\}`)
 	goPinned        = regexp.MustCompile(`(?m)^\t"(\w+)":\s+"(.*)",`)
 )

@@ -39,14 +39,14 @@ _PG_init(void)
 	bdr_activity_init();
 	bdr_stats_init();
 	bdr_clock_init();
-	bdr_guard_init();
+	bdr_drop_guard_init();
 	bdr_dropped_init();
-	bdr_repair_init();
-	bdr_identity_init();
-	bdr_vanish_init();
-	bdr_prepared_init();
-	bdr_rewrite_init();
-	bdr_reindex_init();
+	bdr_local_only_init();
+	bdr_replica_identity_init();
+	bdr_key_removal_init();
+	bdr_commit_prepared_init();
+	bdr_rebuild_table_init();
+	bdr_rebuild_index_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

@@ -86,7 +86,7 @@ bdr_settings_define(void)
 							 true,
 							 PGC_SUSET,
 							 GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE | GUC_DISALLOW_IN_AUTO_FILE,
-							 bdr_repair_check_setting, bdr_repair_assign_setting, NULL);
+							 bdr_local_only_check_setting, bdr_local_only_assign_setting, NULL);
 	define_retention_settings();
 	MarkGUCPrefixReserved("bdr");
 }

@@ -46,8 +46,8 @@ typedef enum BdrMessageKind
 	BDR_MSG_PLAN = 'z',			/* Go: what to do about it */
 	BDR_MSG_FETCH = 't',		/* writer: which values an update left out */
 	BDR_MSG_FETCHED = 'i',		/* Go: the values, or that the row is gone */
-	BDR_MSG_LEND = 'j',			/* Go: read the peer's stream yourself */
-	BDR_MSG_RECALL = 'm',		/* Go: give it back */
+	BDR_MSG_HANDOFF = 'j',			/* Go: read the peer's stream yourself */
+	BDR_MSG_RECLAIM = 'm',		/* Go: give it back */
 	BDR_MSG_RETURNED = 'b',		/* writer: here it is */
 	BDR_MSG_HEARD = 'o'			/* writer: what the peer said about itself */
 } BdrMessageKind;

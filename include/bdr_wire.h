@@ -39,13 +39,13 @@
  *		             n x (uint32 relid, uint32 relid of the nearest table
  *		             above it in the list that it is a partition of, or 0);
  *		             a table comes after those above it
- *		SEEN 'V'     uint16 n, n x (uint32 node id, int64 commit timestamp):
+ *		ORIGIN_PROGRESS 'V'     uint16 n, n x (uint32 node id, int64 commit timestamp):
  *		             the sender has applied what these nodes committed up to
  *		             then; before BEGIN, where it has changed
  *		WATERMARK 'W' int64 time, int64 awaited: nothing that the sender commits
  *		             is older than time from here on; it waits for everybody
  *		             to promise a time after awaited
- *		UNSEEN 'N'   uint32 relid, uint8 what ('r' remembered, 'e' evicted), name
+ *		TOMBSTONE 'N'   uint32 relid, uint8 what ('r' remembered, 'e' evicted), name
  *		             index (empty: the key), uint16 n, n x text value: the
  *		             transaction's version took these values and no row shows
  *		             it; or the row with this key, which it deleted last, went
@@ -108,15 +108,15 @@
 #define BDR_WIRE_DELETE			'D'
 #define BDR_WIRE_TRUNCATE		'T'
 #define BDR_WIRE_MESSAGE		'M'
-#define BDR_WIRE_SEEN			'V'
+#define BDR_WIRE_ORIGIN_PROGRESS			'V'
 #define BDR_WIRE_WATERMARK		'W'
-#define BDR_WIRE_UNSEEN			'N'
+#define BDR_WIRE_TOMBSTONE			'N'
 #define BDR_WIRE_FORGET			'F'
 #define BDR_WIRE_PIECE			'P'
 
-/* What UNSEEN says. */
-#define BDR_UNSEEN_REMEMBERED	'r'
-#define BDR_UNSEEN_EVICTED		'e'
+/* What TOMBSTONE says. */
+#define BDR_TOMBSTONE_REMEMBERED	'r'
+#define BDR_TOMBSTONE_EVICTED		'e'
 
 #define BDR_FORMAT_INTERNAL		'i'
 #define BDR_FORMAT_BINARY		'b'

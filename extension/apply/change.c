@@ -91,7 +91,7 @@ bdr_change_open(BdrReader *reader)
 			return bdr_apply.relation = NULL;
 		}
 	}
-	bdr_act_as(rel->owner);
+	bdr_user_switch(rel->owner);
 	return bdr_apply.relation = rel;
 }
 
@@ -119,7 +119,7 @@ bdr_change_insert(BdrReader *reader)
 	{
 		bdr_change_flush();
 		bdr_apply.relation = rel;
-		bdr_act_as(rel->owner);
+		bdr_user_switch(rel->owner);
 	}
 	slot = next_run_slot(rel);
 	bdr_tuple_read(reader, rel, slot);
@@ -241,7 +241,7 @@ bdr_change_flush(void)
 	run.rel = NULL;
 	run.count = 0;
 	bdr_apply.relation = rel;
-	bdr_act_as(rel->owner);
+	bdr_user_switch(rel->owner);
 	bdr_apply.xact.change_nr = run.first_change;
 	if (count == 1)
 		bdr_store_alone(rel, rel->run_slots[0]);
@@ -278,7 +278,7 @@ bdr_change_update(BdrReader *reader)
 	bdr_apply.xact.counters.updates++;
 	bdr_change_begin(update.rel);
 	if (!find_and_write(&update))
-		bdr_settle_update(&update);
+		bdr_resolve_update(&update);
 	end_change(update.rel);
 }
 
@@ -296,7 +296,7 @@ find_and_write(BdrUpdate *update)
 		return find_in_leaves(update, InvalidOid, true);
 	while (!done)
 	{
-		if (!bdr_sweep_find_row(rel, update->lookup, update->key, rel->found_slot))
+		if (!bdr_dead_entry_find_row(rel, update->lookup, update->key, rel->found_slot))
 			return unlikely(rel->reroutes) && find_elsewhere(update);
 		done = update->row != NULL ? update_found(update) : delete_found(update);
 		ExecClearTuple(rel->found_slot);
@@ -377,14 +377,14 @@ update_found(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
 
-	if (likely(!bdr_conflict_with_update(rel, rel->found_slot) && (rel->nunchanged == 0 || bdr_settle_may_fill(rel)) &&
+	if (likely(!bdr_conflict_with_update(rel, rel->found_slot) && (rel->nunchanged == 0 || bdr_resolve_may_fill(rel)) &&
 			   (rel->row_version == InvalidAttrNumber || !bdr_row_version_differs(update, rel, rel->found_slot))))
 	{
 		bdr_tuple_fill_from(rel, update->row, rel->found_slot);
-		if (likely(bdr_settle_is_plain(update)))
+		if (likely(bdr_resolve_is_plain(update)))
 			return bdr_store_update(rel, rel->found_slot, update->row);
 	}
-	bdr_settle_update(update);
+	bdr_resolve_update(update);
 	return true;
 }
 
@@ -406,10 +406,10 @@ bdr_change_delete(BdrReader *reader)
 	}
 	bdr_tuple_read_delete(&update, reader);
 	bdr_apply.xact.counters.deletes++;
-	bdr_vanish_begin(update.rel->local_relid);
+	bdr_key_removal_begin(update.rel->local_relid);
 	bdr_change_begin(update.rel);
 	if (!find_and_write(&update))
-		bdr_settle_delete(&update);
+		bdr_resolve_delete(&update);
 	end_change(update.rel);
 }
 
@@ -424,7 +424,7 @@ delete_found(BdrUpdate *update)
 	if (likely(!bdr_conflict_with_delete(rel, rel->found_slot) &&
 			   (rel->row_version == InvalidAttrNumber || !bdr_row_version_differs(update, rel, rel->found_slot))))
 		return bdr_store_delete(rel, rel->found_slot);
-	bdr_settle_delete(update);
+	bdr_resolve_delete(update);
 	return true;
 }
 

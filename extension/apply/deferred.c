@@ -56,13 +56,13 @@ judge(const BdrDeferred *noted)
 	{
 		row = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
 		ExecStoreHeapTuple(deferred.lost, row, false);
-		bdr_settle_at_end(rel, row, false);
+		bdr_resolve_at_end(rel, row, false);
 	}
 	else
 	{
 		row = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
 		if (fetch_newest(rel, &deferred.row, row))
-			bdr_settle_at_end(rel, row, true);
+			bdr_resolve_at_end(rel, row, true);
 	}
 	ExecDropSingleTupleTableSlot(row);
 	bdr_change_fire(rel);

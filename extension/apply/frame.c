@@ -55,7 +55,7 @@ bdr_frame_apply(const char *start, Size len)
 		{
 			if (redo)
 			{
-				const char *at = bdr_unit_redo(bdr_frame_apply_messages);
+				const char *at = bdr_unit_retry(bdr_frame_apply_messages);
 
 				reader.at = at != NULL ? at : start + BDR_WIRE_HEADER_BYTES;
 				reader.end = start + len;
@@ -66,7 +66,7 @@ bdr_frame_apply(const char *start, Size len)
 		}
 		PG_CATCH();
 		{
-			if (!bdr_unit_may_redo())
+			if (!bdr_unit_may_retry())
 				PG_RE_THROW();
 			FlushErrorState();
 			redo = true;
@@ -147,7 +147,7 @@ apply_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_UPDATE:
 		case BDR_WIRE_DELETE:
 		case BDR_WIRE_TRUNCATE:
-		case BDR_WIRE_UNSEEN:
+		case BDR_WIRE_TOMBSTONE:
 			apply_row_message(kind, body);
 			break;
 		case BDR_WIRE_BEGIN:
@@ -163,7 +163,7 @@ apply_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_MESSAGE:
 			read_logical_message(body);
 			break;
-		case BDR_WIRE_SEEN:
+		case BDR_WIRE_ORIGIN_PROGRESS:
 			must_be_between("What the sender has seen");
 			bdr_origin_progress_read(body);
 			break;
@@ -246,8 +246,8 @@ apply_row_message(uint8 kind, BdrReader *body)
 			bdr_change_delete(body);
 			bdr_stats_count(bdr_apply.relation, BDR_COUNT_DELETES);
 			break;
-		case BDR_WIRE_UNSEEN:
-			bdr_unseen_apply(body);
+		case BDR_WIRE_TOMBSTONE:
+			bdr_tombstone_apply(body);
 			break;
 		default:
 			bdr_truncate_apply(body);
@@ -289,7 +289,7 @@ read_watermark(BdrReader *body)
 	(void) bdr_read_uint64(body);
 	if (!IS_VALID_TIMESTAMP(time))
 		bdr_frame_error("A watermark has no valid time.");
-	if (bdr_apply.peer.mirror)
+	if (bdr_apply.peer.catch_up)
 		bdr_clock_raise(time);
 }
 

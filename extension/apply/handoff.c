@@ -75,7 +75,7 @@ static uint32 get_uint32(const char *at);
 static uint64 get_uint64(const char *at);
 
 void
-bdr_stream_borrow(BdrSocket *manager, BdrMessage *lend)
+bdr_handoff_accept(BdrSocket *manager, BdrMessage *lend)
 {
 	int			fd = bdr_socket_take_descriptor(manager);
 	MemoryContext old;
@@ -97,19 +97,19 @@ bdr_stream_borrow(BdrSocket *manager, BdrMessage *lend)
 
 /* It may have gone back already. */
 void
-bdr_stream_recall(void)
+bdr_handoff_reclaim(void)
 {
 	stream.recalled = true;
 }
 
 bool
-bdr_stream_is_lent(void)
+bdr_handoff_is_here(void)
 {
 	return stream.socket != NULL;
 }
 
 bool
-bdr_stream_take(BdrMessage *msg)
+bdr_handoff_take(BdrMessage *msg)
 {
 	for (;;)
 	{
@@ -243,7 +243,7 @@ keeps_promise(const char *begin, Size len)
 }
 
 bool
-bdr_stream_wait(long timeout_ms)
+bdr_handoff_wait(long timeout_ms)
 {
 	long		left;
 
@@ -260,7 +260,7 @@ bdr_stream_wait(long timeout_ms)
  * count: nobody listened.
  */
 void
-bdr_stream_check_silence(void)
+bdr_handoff_check_silence(void)
 {
 	long		silence = TimestampDifferenceMilliseconds(stream.listening, GetCurrentTimestamp());
 
@@ -276,13 +276,13 @@ bdr_stream_check_silence(void)
 }
 
 bool
-bdr_stream_has_news(void)
+bdr_handoff_has_news(void)
 {
 	return stream.keepalive != InvalidXLogRecPtr;
 }
 
 void
-bdr_stream_report(StringInfo buf)
+bdr_handoff_report(StringInfo buf)
 {
 	pq_sendint64(buf, stream.keepalive);
 	pq_sendint64(buf, stream.sent);

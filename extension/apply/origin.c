@@ -22,7 +22,7 @@
 #include "bdr_compat.h"
 #include "bdr_wire.h"
 
-/* The origin of the session; switched only in mirror mode. */
+/* The origin of the session; switched only in catch-up mode. */
 static uint32 session_node;		/* 0: none is set up */
 static RepOriginId session_origin;
 static XLogRecPtr session_progress;
@@ -38,7 +38,7 @@ void
 bdr_origin_init(void)
 {
 	before_shmem_exit(reset_origin_at_exit, (Datum) 0);
-	if (!bdr_apply.peer.mirror)
+	if (!bdr_apply.peer.catch_up)
 		bdr_origin_use(bdr_apply.peer.node_id);
 }
 
@@ -90,7 +90,7 @@ bdr_origin_reset(void)
 /*
  * Make node's origin the one of this session and read its progress.
  *
- * The origin is created when it is missing: mirror mode meets nodes that this
+ * The origin is created when it is missing: catch-up mode meets nodes that this
  * node never had a connection to.
  */
 void

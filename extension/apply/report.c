@@ -68,7 +68,7 @@ bdr_report_send(void)
 	for (int i = 0; i < BDR_COUNTERS; i++)
 		pq_sendint64(&buf, counter[i]);
 	pq_sendint64(&buf, bdr_apply.xact.open ? bdr_apply.xact.change_nr : 0);
-	bdr_stream_report(&buf);
+	bdr_handoff_report(&buf);
 	bdr_socket_send(manager, &buf);
 	pfree(buf.data);
 	bdr_stats_report();

@@ -75,9 +75,9 @@ typedef struct BdrUnit
 static BdrUnit unit;
 
 static void unit_begin_next(void);
-static bool may_redo_collision(void);
-static bool may_redo_deadlock(void);
-static void pause_before_redo(void);
+static bool may_retry_collision(void);
+static bool may_retry_deadlock(void);
+static void pause_before_retry(void);
 
 void
 bdr_unit_init(void)
@@ -152,7 +152,7 @@ bdr_unit_start_at(const char *at)
 static void
 unit_begin_next(void)
 {
-	bdr_act_as(InvalidOid);
+	bdr_user_switch(InvalidOid);
 	bdr_relation_close_all();
 	if (unit.in_subxact)
 		ReleaseCurrentSubTransaction();
@@ -172,7 +172,7 @@ unit_begin_next(void)
  * but the first is careful.
  */
 bool
-bdr_unit_may_redo(void)
+bdr_unit_may_retry(void)
 {
 	if (!bdr_apply.xact.open || !bdr_apply.xact.started || unit.closed)
 		return false;
@@ -182,16 +182,16 @@ bdr_unit_may_redo(void)
 		case ERRCODE_UNIQUE_VIOLATION:
 		case ERRCODE_EXCLUSION_VIOLATION:
 			/* somebody may have come between the careful look and the insert */
-			return may_redo_collision();
+			return may_retry_collision();
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
-			return may_redo_deadlock();
+			return may_retry_deadlock();
 		default:
 			return false;
 	}
 }
 
 static bool
-may_redo_collision(void)
+may_retry_collision(void)
 {
 	if (unit.ncollisions >= BDR_COLLISIONS_MAX)
 		return false;
@@ -205,7 +205,7 @@ may_redo_collision(void)
  * it may not help.
  */
 static bool
-may_redo_deadlock(void)
+may_retry_deadlock(void)
 {
 	ErrorData  *edata;
 
@@ -228,7 +228,7 @@ may_redo_deadlock(void)
  * Whoever waited for our locks, or is faster, must go on before we try again.
  */
 static void
-pause_before_redo(void)
+pause_before_retry(void)
 {
 	if (unit.pause_ms == 0)
 		return;
@@ -247,7 +247,7 @@ pause_before_redo(void)
  * may be tried once more.
  */
 const char *
-bdr_unit_redo(void (*apply) (BdrReader *reader))
+bdr_unit_retry(void (*apply) (BdrReader *reader))
 {
 	ListCell   *lc;
 
@@ -256,7 +256,7 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 	if (unit.in_subxact)
 	{
 		RollbackAndReleaseCurrentSubTransaction();
-		bdr_act_forget();
+		bdr_user_forget();
 		bdr_change_forget();
 		bdr_relation_forget_all();
 		bdr_mismatch_forget();
@@ -266,14 +266,14 @@ bdr_unit_redo(void (*apply) (BdrReader *reader))
 	else
 	{
 		AbortOutOfAnyTransaction();
-		bdr_act_forget();
+		bdr_user_forget();
 		bdr_change_forget();
 		bdr_relation_forget_all();
 		bdr_mismatch_forget();
 		bdr_apply.xact.started = false;
 		bdr_apply.counters.aborts++;
 		bdr_activity_aborted();
-		pause_before_redo();
+		pause_before_retry();
 	}
 	MemoryContextSwitchTo(bdr_apply.change_context);
 	MemoryContextReset(bdr_apply.change_context);

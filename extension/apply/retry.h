@@ -12,7 +12,7 @@
 
 extern void bdr_unit_init(void);
 
-/* Where bdr_unit_redo starts over from. */
+/* Where bdr_unit_retry starts over from. */
 extern void bdr_unit_start(const char *at);
 extern void bdr_unit_start_at(const char *at);
 extern void bdr_unit_keep(const char *data, Size len, Size header);
@@ -20,7 +20,7 @@ extern void bdr_unit_close(void);
 extern void bdr_unit_reset(void);
 extern void bdr_unit_finish(void);
 
-extern bool bdr_unit_may_redo(void);
-extern const char *bdr_unit_redo(void (*apply) (BdrReader *reader));
+extern bool bdr_unit_may_retry(void);
+extern const char *bdr_unit_retry(void (*apply) (BdrReader *reader));
 
 #endif							/* BDR_APPLY_RETRY_H */

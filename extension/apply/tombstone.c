@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * apply/tombstone.c
- *		UNSEEN, in a writer that repeats what another node does: what that one
+ *		TOMBSTONE, in a writer that repeats what another node does: what that one
  *		remembers of versions that no row shows.
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,7 @@
 static char **read_texts(BdrReader *body, int n);
 
 void
-bdr_unseen_apply(BdrReader *body)
+bdr_tombstone_apply(BdrReader *body)
 {
 	BdrRelation *rel = bdr_change_open(body);
 	uint8		what = bdr_read_uint8(body);
@@ -30,16 +30,16 @@ bdr_unseen_apply(BdrReader *body)
 
 	/* the order of changes is that of the peer */
 	Assert(bdr_change_is_flushed());
-	if (!bdr_apply.peer.mirror || (what != BDR_UNSEEN_REMEMBERED && what != BDR_UNSEEN_EVICTED))
+	if (!bdr_apply.peer.catch_up || (what != BDR_TOMBSTONE_REMEMBERED && what != BDR_TOMBSTONE_EVICTED))
 		bdr_frame_error("An unexpected version came that no row shows.");
 	if (rel == NULL ||
-		!bdr_constraint_of_texts(&constraint, rel, bdr_settle_key_lookup(rel), index, n, texts))
+		!bdr_constraint_of_texts(&constraint, rel, bdr_resolve_key_lookup(rel), index, n, texts))
 		return;
-	bdr_vanish_begin(rel->local_relid);
-	if (what == BDR_UNSEEN_REMEMBERED)
-		bdr_memory_remember(rel, &constraint);
+	bdr_key_removal_begin(rel->local_relid);
+	if (what == BDR_TOMBSTONE_REMEMBERED)
+		bdr_tombstone_remember(rel, &constraint);
 	else if (TransactionIdIsValid(bdr_apply.xact.deleted_by))
-		bdr_memory_mark(rel, &constraint, bdr_apply.xact.deleted_by);
+		bdr_tombstone_mark(rel, &constraint, bdr_apply.xact.deleted_by);
 }
 
 static char **

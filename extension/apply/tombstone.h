@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * apply/tombstone.h
- *		UNSEEN, in a writer that repeats what another node does.
+ *		TOMBSTONE, in a writer that repeats what another node does.
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_APPLY_TOMBSTONE_H
@@ -10,6 +10,6 @@
 
 #include "base/reader.h"
 
-extern void bdr_unseen_apply(BdrReader *body);
+extern void bdr_tombstone_apply(BdrReader *body);
 
 #endif							/* BDR_APPLY_TOMBSTONE_H */

@@ -93,7 +93,7 @@ read_begin(BdrReader *reader)
 		bdr_frame_error("Transaction %u has no position.", xact->xid);
 	if (!IS_VALID_TIMESTAMP(xact->version.time))
 		bdr_frame_error("Transaction %u has no valid commit time.", xact->xid);
-	if (!peer->mirror && xact->version.node != peer->node_id)
+	if (!peer->catch_up && xact->version.node != peer->node_id)
 		bdr_frame_error("Transaction %u comes from node %u, which is not the sender.",
 						xact->xid, origin_node);
 }
@@ -170,7 +170,7 @@ commit_local(void)
 	{
 		Assert(bdr_change_is_flushed());
 		bdr_deferred_settle();
-		bdr_act_as(InvalidOid);
+		bdr_user_switch(InvalidOid);
 		bdr_relation_close_all();
 		bdr_unit_finish();
 		PopActiveSnapshot();

@@ -93,7 +93,7 @@ bdr_truncate_apply(BdrReader *reader)
 	ListCell   *lc;
 
 	Assert(bdr_change_is_flushed());
-	bdr_act_as(InvalidOid);
+	bdr_user_switch(InvalidOid);
 	bdr_relation_close_all();
 	if (flags & ~(BDR_TRUNCATE_CASCADE | BDR_TRUNCATE_RESTART))
 		bdr_frame_error("A truncate has the unknown flags %u.", flags);
@@ -114,9 +114,9 @@ bdr_truncate_apply(BdrReader *reader)
 		restart_sequences(&targets);
 		restarts = false;
 	}
-	bdr_act_as(owner);
+	bdr_user_switch(owner);
 	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior, restarts);
-	bdr_act_as(InvalidOid);
+	bdr_user_switch(InvalidOid);
 	foreach(lc, targets.rels)
 	{
 		bdr_stats_count_table(RelationGetRelid((Relation) lfirst(lc)), BDR_COUNT_TRUNCATES);
@@ -145,7 +145,7 @@ acting_owner(const Targets *targets)
 		return InvalidOid;
 	foreach(lc, targets->rels)
 	{
-		if (bdr_act_owner(lfirst(lc)) != bdr_act_owner(firing) && fires_triggers(lfirst(lc)))
+		if (bdr_user_of_table(lfirst(lc)) != bdr_user_of_table(firing) && fires_triggers(lfirst(lc)))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot fire the TRUNCATE triggers of tables of several owners together"),
@@ -153,7 +153,7 @@ acting_owner(const Targets *targets)
 							   RelationGetRelationName(firing), RelationGetRelationName((Relation) lfirst(lc))),
 					 errhint("Disable the trigger here, or give the tables one owner on all nodes; replication then continues by itself.")));
 	}
-	return bdr_act_owner(firing);
+	return bdr_user_of_table(firing);
 }
 
 static bool
@@ -217,7 +217,7 @@ check_may_empty(const List *named, Relation table)
 
 	foreach(lc, named)
 	{
-		if (may_truncate(bdr_act_owner(lfirst(lc)), table))
+		if (may_truncate(bdr_user_of_table(lfirst(lc)), table))
 			return;
 	}
 	if (!is_empty(table))

@@ -73,7 +73,7 @@ bdr_writer_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(extra.dboid, InvalidOid, 0);
-	bdr_session_pin(BDR_SESSION_WRITER);
+	bdr_worker_pin_settings(BDR_SESSION_WRITER);
 	bdr_apply.change_context = AllocSetContextCreate(TopMemoryContext, "bdr change",
 											   ALLOCSET_DEFAULT_SIZES);
 
@@ -133,8 +133,8 @@ read_setup(BdrMessage *msg)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("invalid setup from the bdr manager")));
-	bdr_apply.peer.mirror = (mode == 'm');
-	bdr_apply.peer.trusted = bdr_apply.peer.mirror || bdr_debug_trust_peers;
+	bdr_apply.peer.catch_up = (mode == 'm');
+	bdr_apply.peer.trusted = bdr_apply.peer.catch_up || bdr_debug_trust_peers;
 	bdr_reader_set_source(bdr_apply.peer.name);
 }
 
@@ -163,11 +163,11 @@ handle_message(BdrMessage *msg)
 			apply_frame(&msg->body);
 			in_transaction = bdr_apply.xact.open;
 			break;
-		case BDR_MSG_LEND:
-			bdr_stream_borrow(data, msg);
+		case BDR_MSG_HANDOFF:
+			bdr_handoff_accept(data, msg);
 			break;
-		case BDR_MSG_RECALL:
-			bdr_stream_recall();
+		case BDR_MSG_RECLAIM:
+			bdr_handoff_reclaim();
 			break;
 		default:
 			ereport(ERROR,
@@ -193,14 +193,14 @@ wait_for_message(BdrMessage *msg)
 		if (got != 0)
 			return got > 0;
 		bdr_report_activity(STATE_IDLE);
-		if (bdr_stream_has_news())
+		if (bdr_handoff_has_news())
 			bdr_report_note();
 		bdr_report_if_due();
 		if (wait_for_socket())
 			continue;
 		bdr_report_after_silence();
-		if (bdr_stream_is_lent())
-			bdr_stream_check_silence();
+		if (bdr_handoff_is_here())
+			bdr_handoff_check_silence();
 	}
 }
 
@@ -211,15 +211,15 @@ wait_for_message(BdrMessage *msg)
 static int
 next_message(BdrMessage *msg)
 {
-	if (bdr_report_was_sent() || in_transaction || !bdr_stream_is_lent())
+	if (bdr_report_was_sent() || in_transaction || !bdr_handoff_is_here())
 	{
 		int			got = bdr_socket_try_read(data, msg);
 
 		in_transaction = false;
-		if (got != 0 || !bdr_stream_is_lent())
+		if (got != 0 || !bdr_handoff_is_here())
 			return got;
 	}
-	if (bdr_stream_take(msg))
+	if (bdr_handoff_take(msg))
 		return 1;
 	return bdr_socket_try_read(data, msg);
 }
@@ -232,7 +232,7 @@ wait_for_socket(void)
 {
 	long		timeout = bdr_report_timeout_ms();
 
-	return bdr_stream_is_lent() ? bdr_stream_wait(timeout) : bdr_socket_wait(data, timeout);
+	return bdr_handoff_is_here() ? bdr_handoff_wait(timeout) : bdr_socket_wait(data, timeout);
 }
 
 /*

@@ -76,7 +76,7 @@ bdr_rights_restore(const BdrRights *before)
  * as whom it acted before.
  */
 Oid
-bdr_act_as(Oid role)
+bdr_user_switch(Oid role)
 {
 	Oid			before = acting_as;
 
@@ -98,7 +98,7 @@ bdr_act_as(Oid role)
  * After an abort, which has taken back all of that.
  */
 void
-bdr_act_forget(void)
+bdr_user_forget(void)
 {
 	acting_as = InvalidOid;
 }
@@ -112,16 +112,16 @@ bdr_act_forget(void)
  * As whom a table is written.
  */
 Oid
-bdr_act_owner(Relation rel)
+bdr_user_of_table(Relation rel)
 {
-	return bdr_act_owner_below(rel, bdr_owner_above(RelationGetRelid(rel)));
+	return bdr_user_of_table_below(rel, bdr_owner_above(RelationGetRelid(rel)));
 }
 
 /*
  * The same where it is known which tables are above it.
  */
 Oid
-bdr_act_owner_below(Relation rel, const List *above)
+bdr_user_of_table_below(Relation rel, const List *above)
 {
 	Oid			role = bdr_code_role(RelationGetRelid(rel), rel->rd_rel->relowner, above);
 
@@ -184,7 +184,7 @@ no_common_role(Oid relid, Oid role, Oid above, Oid owner)
  * the caller would.
  */
 Oid
-bdr_act_domain(Oid type, Oid otherwise)
+bdr_user_of_domain(Oid type, Oid otherwise)
 {
 	Oid			role = InvalidOid;
 

@@ -3,7 +3,7 @@
  *		Whose rights code of users has, wherever we may run some.
  *
  * NOTES
- *		Writers use bdr_act_as and bdr_act_owner (apply/apply.h).
+ *		Writers use bdr_user_switch and bdr_user_of_table (apply/apply.h).
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_BASE_USER_CONTEXT_H
@@ -28,10 +28,10 @@ extern Oid	bdr_owner_of(Oid relid);
 extern List *bdr_owner_above(Oid relid);
 
 /* As whom a writer acts from here on. */
-extern Oid	bdr_act_as(Oid role);
-extern void bdr_act_forget(void);
-extern Oid	bdr_act_owner(Relation rel);
-extern Oid	bdr_act_owner_below(Relation rel, const List *above);
-extern Oid	bdr_act_domain(Oid type, Oid otherwise);
+extern Oid	bdr_user_switch(Oid role);
+extern void bdr_user_forget(void);
+extern Oid	bdr_user_of_table(Relation rel);
+extern Oid	bdr_user_of_table_below(Relation rel, const List *above);
+extern Oid	bdr_user_of_domain(Oid type, Oid otherwise);
 
 #endif							/* BDR_BASE_USER_CONTEXT_H */

@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(bdr_internal_message);
 
 /* It is on disk when something that comes later is. */
 void
-bdr_message_log(const char *prefix, const char *content, Size size)
+bdr_wal_message_write(const char *prefix, const char *content, Size size)
 {
 	RepOriginId previous = replorigin_session_origin;
 	char		name[NAMEDATALEN];
@@ -58,6 +58,6 @@ bdr_internal_message(PG_FUNCTION_ARGS)
 {
 	text	   *content = PG_GETARG_TEXT_PP(0);
 
-	bdr_message_log(BDR_MESSAGE_PREFIX, VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content));
+	bdr_wal_message_write(BDR_MESSAGE_PREFIX, VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content));
 	PG_RETURN_VOID();
 }

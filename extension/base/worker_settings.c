@@ -89,7 +89,7 @@ static void become_superuser(void);
 static void pin(const Pinned *setting);
 
 void
-bdr_session_pin(BdrSession kind)
+bdr_worker_pin_settings(BdrSession kind)
 {
 	is_writer = kind == BDR_SESSION_WRITER;
 	become_superuser();

@@ -13,7 +13,7 @@ typedef enum BdrSession
 } BdrSession;
 
 /* Once, after the connection to the database. */
-extern void bdr_session_pin(BdrSession kind);
+extern void bdr_worker_pin_settings(BdrSession kind);
 
 /* Does this process apply changes of a peer? */
 extern bool bdr_is_writer(void);

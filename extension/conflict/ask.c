@@ -8,7 +8,7 @@
  *		question goes over a connection of its own, and only when there is a
  *		conflict.
  *
- *		In mirror mode nothing is asked: the sender's state is copied.
+ *		In catch-up mode nothing is asked: the sender's state is copied.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -80,14 +80,14 @@ bdr_conflict_plan(BdrCase *c)
 	StringInfoData known;
 	BdrMessage	msg;
 
-	if (bdr_plan_find(c, resolvers, &known))
+	if (bdr_decision_find(c, resolvers, &known))
 	{
 		read_plan(c, &known);
 		pfree(known.data);
 		return;
 	}
 	ask_plan(c, resolvers, &msg);
-	bdr_plan_keep(c, resolvers, &msg.body);
+	bdr_decision_keep(c, resolvers, &msg.body);
 	read_plan(c, &msg.body);
 }
 

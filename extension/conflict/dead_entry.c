@@ -99,7 +99,7 @@ static bool is_over(Sweep *sweep, const BdrDeadRow *dead);
  * after as many transactions, or when as many entries have come since.
  */
 void
-bdr_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked)
+bdr_dead_entry_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked)
 {
 	Sweep		sweep = {rel, constraint};
 	Relation	index;
@@ -130,7 +130,7 @@ bdr_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked)
  * bdr_find_row, after which entries go that the search had to walk.
  */
 bool
-bdr_sweep_find_row(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
+bdr_dead_entry_find_row(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found)
 {
 	bool		is_here = bdr_find_row(rel, lookup, key, found);
 
@@ -139,7 +139,7 @@ bdr_sweep_find_row(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, Tup
 		BdrConstraint constraint;
 
 		bdr_constraint_of_key(&constraint, rel, lookup, key);
-		bdr_sweep(rel, &constraint, lookup->walked);
+		bdr_dead_entry_sweep(rel, &constraint, lookup->walked);
 	}
 	return is_here;
 }
@@ -221,7 +221,7 @@ oldest_of_slots(void)
 		TransactionId xmin;
 		Oid			dboid;
 
-		if (!slot->in_use || bdr_hold_is(slot, &dboid))
+		if (!slot->in_use || bdr_retention_is(slot, &dboid))
 			continue;
 		SpinLockAcquire(&slot->mutex);
 		xmin = slot->effective_xmin;
@@ -332,7 +332,7 @@ take_entry(Sweep *sweep, const BdrDeadRow *dead, ItemPointer entry)
 	if (take(dead->xmin, &sweep->newest))
 		sweep->keeps = *entry;
 	if (sweep->is_key && ended && bdr_dead_is_newer(dead->xmax, &sweep->newest) &&
-		!bdr_memory_is_evicted(sweep->rel, sweep->constraint, dead->xmax) && take(dead->xmax, &sweep->newest))
+		!bdr_tombstone_is_evicted(sweep->rel, sweep->constraint, dead->xmax) && take(dead->xmax, &sweep->newest))
 		sweep->keeps = *entry;
 }
 

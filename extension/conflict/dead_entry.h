@@ -13,7 +13,7 @@
 /* A search that walked fewer entries is not worth a sweep. */
 #define BDR_SWEEP_ENTRIES	64
 
-extern void bdr_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked);
-extern bool bdr_sweep_find_row(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
+extern void bdr_dead_entry_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked);
+extern bool bdr_dead_entry_find_row(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
 
 #endif							/* BDR_CONFLICT_DEAD_ENTRY_H */

@@ -50,7 +50,7 @@ static void start_over(uint32 generation);
  * has asked yet, or users may have chosen otherwise since.
  */
 bool
-bdr_plan_find(BdrCase *c, uint32 generation, StringInfo answer)
+bdr_decision_find(BdrCase *c, uint32 generation, StringInfo answer)
 {
 	Kind		kind;
 	KnownPlan  *plan;
@@ -69,7 +69,7 @@ bdr_plan_find(BdrCase *c, uint32 generation, StringInfo answer)
  * This is the answer to the case; nothing of it has been read.
  */
 void
-bdr_plan_keep(BdrCase *c, uint32 generation, const StringInfoData *answer)
+bdr_decision_keep(BdrCase *c, uint32 generation, const StringInfoData *answer)
 {
 	Kind		kind;
 	KnownPlan  *plan;

@@ -13,7 +13,7 @@
 #include "conflict/case.h"
 
 /* generation is bdr_resolvers_generation's. */
-extern bool bdr_plan_find(BdrCase *c, uint32 generation, StringInfo answer);
-extern void bdr_plan_keep(BdrCase *c, uint32 generation, const StringInfoData *answer);
+extern bool bdr_decision_find(BdrCase *c, uint32 generation, StringInfo answer);
+extern void bdr_decision_keep(BdrCase *c, uint32 generation, const StringInfoData *answer);
 
 #endif							/* BDR_CONFLICT_DECISION_CACHE_H */

@@ -230,7 +230,7 @@ find_row_by_lookup(BdrCase *c)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(c->rel->desc, table_slot_callbacks(c->rel->rel));
 
-	if (bdr_sweep_find_row(c->rel, c->lookup, c->key, slot))
+	if (bdr_dead_entry_find_row(c->rel, c->lookup, c->key, slot))
 		add_row(c, 0, slot);
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -261,7 +261,7 @@ find_rows_by_index(BdrCase *c, int k)
 	}
 	ExecClearTuple(slot);
 	index_endscan(scan);
-	bdr_sweep(c->rel, constraint, walked);
+	bdr_dead_entry_sweep(c->rel, constraint, walked);
 	if (TransactionIdIsValid(busy))
 	{
 		XactLockTableWait(busy, NULL, NULL, XLTW_None);
@@ -431,7 +431,7 @@ newest_unseen(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newe
 	if (constraint->place >= 0 && bdr_dead_are_known(c->rel) &&
 		!newest_dead(c, constraint, wait, newest))
 		return false;
-	return bdr_memory_newest(c->rel, constraint, wait, newest);
+	return bdr_tombstone_newest(c->rel, constraint, wait, newest);
 }
 
 /*
@@ -482,7 +482,7 @@ take_dead(BdrCase *c, BdrConstraint *constraint, TupleTableSlot *slot, BdrVersio
 		return true;
 	take_version(dead.xmin, newest);
 	if (constraint == &c->constraints[0] && dead.died == BDR_XACT_COMMITTED &&
-		bdr_dead_is_newer(dead.xmax, newest) && !bdr_memory_is_evicted(c->rel, constraint, dead.xmax))
+		bdr_dead_is_newer(dead.xmax, newest) && !bdr_tombstone_is_evicted(c->rel, constraint, dead.xmax))
 		take_version(dead.xmax, newest);
 	return true;
 }

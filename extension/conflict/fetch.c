@@ -45,7 +45,7 @@ bdr_fetch_row(BdrRelation *rel, TupleTableSlot *row)
 	bool		complete;
 	MemoryContext old;
 
-	Assert(!rel->apply->peer.mirror && rel->nunchanged > 0);
+	Assert(!rel->apply->peer.catch_up && rel->nunchanged > 0);
 	old = MemoryContextSwitchTo(rel->apply->change_context);
 	complete = ask(rel, row, &answer);
 	if (complete)

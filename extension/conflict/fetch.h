@@ -13,7 +13,7 @@
  *		the caller keeps a note of the rows that were stored without a fetch
  *		("whole" in gosrc/conflict/model/state.go), and fetches again otherwise.
  *
- *		In mirror mode nothing is fetched.  The sender's stream has what was
+ *		In catch-up mode nothing is fetched.  The sender's stream has what was
  *		written there, in its order, over rows that were copied from there, so
  *		the local row is the one that the sender updated, whoever wrote it.
  *-------------------------------------------------------------------------

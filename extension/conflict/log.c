@@ -154,7 +154,7 @@ static void store_row(HistoryRow *row);
 void
 bdr_conflict_log(BdrConflict *conflict, TupleTableSlot *applied)
 {
-	if (conflict->rel->apply->peer.mirror)
+	if (conflict->rel->apply->peer.catch_up)
 		return;
 	if (config.lxid != bdr_local_xid())
 		read_config();

@@ -30,7 +30,7 @@ static int	nnodes;
 static void raise(uint32 node, TimestampTz time);
 
 /*
- * SEEN.
+ * ORIGIN_PROGRESS.
  */
 void
 bdr_origin_progress_read(BdrReader *body)

@@ -67,13 +67,13 @@ static void describe(BdrCase *c, BdrFound *found, BdrConflict *conflict);
  * ---------------------------------------------------------------------
  */
 void
-bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row)
+bdr_resolve_insert(BdrRelation *rel, TupleTableSlot *row)
 {
 	BdrCase		c = {rel, BDR_OP_INSERT};
 
 	c.image = BDR_IMAGE_COMPLETE;
 	c.row = row;
-	c.lookup = bdr_settle_key_lookup(rel);
+	c.lookup = bdr_resolve_key_lookup(rel);
 	while (!settle_where_it_belongs(&c))
 		CHECK_FOR_INTERRUPTS();
 }
@@ -83,7 +83,7 @@ bdr_settle_insert(BdrRelation *rel, TupleTableSlot *row)
  * has gone since.
  */
 void
-bdr_settle_update(BdrUpdate *update)
+bdr_resolve_update(BdrUpdate *update)
 {
 	update->wants_all = false;
 	do
@@ -96,7 +96,7 @@ bdr_settle_update(BdrUpdate *update)
 }
 
 void
-bdr_settle_delete(BdrUpdate *update)
+bdr_resolve_delete(BdrUpdate *update)
 {
 	BdrCase		c = {update->rel, BDR_OP_DELETE};
 
@@ -112,7 +112,7 @@ bdr_settle_delete(BdrUpdate *update)
  * been stored, or lost under others.
  */
 void
-bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored)
+bdr_resolve_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored)
 {
 	BdrCase		c = {rel, BDR_OP_UPDATE};
 
@@ -121,7 +121,7 @@ bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored)
 	c.image = is_stored ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
 	c.row = row;
 	c.old = is_stored ? row : NULL;
-	c.lookup = bdr_settle_key_lookup(rel);
+	c.lookup = bdr_resolve_key_lookup(rel);
 	while (!settle(&c))
 		CHECK_FOR_INTERRUPTS();
 }
@@ -132,7 +132,7 @@ bdr_settle_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored)
  * sender.
  */
 bool
-bdr_settle_is_plain(BdrUpdate *update)
+bdr_resolve_is_plain(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
 	TupleTableSlot *found = rel->found_slot;
@@ -160,7 +160,7 @@ bdr_settle_is_plain(BdrUpdate *update)
  * How rows with the key of an incoming row are found.
  */
 BdrLookup *
-bdr_settle_key_lookup(BdrRelation *rel)
+bdr_resolve_key_lookup(BdrRelation *rel)
 {
 	return rel->by_key.usable && rel->identity != REPLICA_IDENTITY_FULL ? &rel->by_key : &rel->by_row;
 }
@@ -170,7 +170,7 @@ update_round(BdrUpdate *update)
 {
 	BdrRelation *rel = update->rel;
 	BdrCase		c = {rel, BDR_OP_UPDATE};
-	bool		is_here = !rel->routes && bdr_sweep_find_row(rel, update->lookup, update->key, rel->found_slot);
+	bool		is_here = !rel->routes && bdr_dead_entry_find_row(rel, update->lookup, update->key, rel->found_slot);
 
 	c.image = fill(update, is_here);
 	c.row = update->row;
@@ -199,7 +199,7 @@ move_round(BdrUpdate *update, BdrCase *c)
 	d.row = d.key = update->key;
 	d.moved = c->row;
 	d.lookup = update->lookup;
-	bdr_vanish_begin(d.rel->local_relid);
+	bdr_key_removal_begin(d.rel->local_relid);
 	bdr_case_describe(&d);
 	bdr_deferred_supersede(d.rel, d.lookup, &d.constraints[0]);
 	bdr_case_gather(&d);
@@ -255,7 +255,7 @@ fill(BdrUpdate *update, bool is_here)
 
 	if (!is_here)
 		bdr_tuple_fill_defaults(rel, update->row);
-	if (rel->nunchanged > 0 && !(is_here && bdr_settle_may_fill(rel)))
+	if (rel->nunchanged > 0 && !(is_here && bdr_resolve_may_fill(rel)))
 		image = update->wants_all || leaves_out_constrained(rel) ? fetch(update) : BDR_IMAGE_PARTIAL;
 	if (is_here && image == BDR_IMAGE_COMPLETE)
 	{
@@ -286,7 +286,7 @@ fetch(BdrUpdate *update)
 {
 	BdrApply   *apply = update->rel->apply;
 
-	if (apply->peer.mirror)
+	if (apply->peer.catch_up)
 		return BDR_IMAGE_PARTIAL;
 	apply->xact.fetched = true;
 	return bdr_fetch_row(update->rel, update->row) == BDR_FETCH_COMPLETE ? BDR_IMAGE_COMPLETE : BDR_IMAGE_GONE;
@@ -300,7 +300,7 @@ fetch(BdrUpdate *update)
  * transaction may be of a later change than the one that comes now.
  */
 bool
-bdr_settle_may_fill(BdrRelation *rel)
+bdr_resolve_may_fill(BdrRelation *rel)
 {
 	TransactionId xmin = bdr_version_xmin(rel->found_slot);
 	BdrVersion	version;
@@ -332,7 +332,7 @@ settle_where_it_belongs(BdrCase *c)
 	if (there.rel == c->rel)
 		return settle(c);
 	bdr_change_begin(there.rel);
-	there.lookup = bdr_settle_key_lookup(there.rel);
+	there.lookup = bdr_resolve_key_lookup(there.rel);
 	there.key = c->key != NULL ? there.row : NULL;
 	done = settle(&there);
 	bdr_change_fire(there.rel);
@@ -350,7 +350,7 @@ settle(BdrCase *c)
 {
 	bool		done;
 
-	bdr_vanish_begin(c->rel->local_relid);
+	bdr_key_removal_begin(c->rel->local_relid);
 	if (c->operation != BDR_OP_DELETE && !c->at_end)
 		bdr_write_generated(c->rel, c->row, c->operation == BDR_OP_INSERT ? CMD_INSERT : CMD_UPDATE);
 	bdr_case_describe(c);
@@ -469,7 +469,7 @@ carry_out(BdrCase *c)
 		bdr_deferred_add_lost(c->rel, c->row);
 	if (remembers && bdr_case_overlooked(c))
 		return false;
-	if (stores && !c->rel->apply->peer.trusted && bdr_vanish_newer(c->rel->local_relid, bdr_version_incoming()->time) &&
+	if (stores && !c->rel->apply->peer.trusted && bdr_key_removal_newer(c->rel->local_relid, bdr_version_incoming()->time) &&
 		bdr_case_is_surpassed(c))
 		bdr_retry_start_over(c->rel->apply->xact.xid, c->rel->apply->peer.name);
 	return true;
@@ -493,7 +493,7 @@ take_away(BdrCase *c)
 		if (!bdr_store_delete(c->rel, found->row))
 			return false;
 		if (found->fate == BDR_FATE_EVICTED && !c->rel->apply->peer.trusted)
-			bdr_memory_mark_evicted(c->rel, c->lookup, found->row);
+			bdr_tombstone_mark_evicted(c->rel, c->lookup, found->row);
 	}
 	if (c->old != NULL && c->at_end && c->action == BDR_ACTION_IGNORE)
 		return bdr_store_take_back(c->rel, c->lookup, c->old);
@@ -540,7 +540,7 @@ remember(BdrCase *c)
 	for (int k = 0; k < c->nconstraints; k++)
 	{
 		if (c->constraints[k].remember)
-			bdr_memory_remember(c->rel, &c->constraints[k]);
+			bdr_tombstone_remember(c->rel, &c->constraints[k]);
 	}
 }
 

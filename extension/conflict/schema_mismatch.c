@@ -47,7 +47,7 @@ bool
 bdr_mismatch_accept(BdrRelation *rel, TupleTableSlot *row)
 {
 	if (rel->missing_here != NULL &&
-		decide(rel, BDR_TARGET_COLUMN_MISSING, rel->homeless == NULL, row) == BDR_ACTION_KEEP)
+		decide(rel, BDR_TARGET_COLUMN_MISSING, rel->unmapped == NULL, row) == BDR_ACTION_KEEP)
 		return false;
 	return rel->missing_there == InvalidAttrNumber ||
 		decide(rel, BDR_SOURCE_COLUMN_MISSING, true, row) != BDR_ACTION_KEEP;
@@ -99,8 +99,8 @@ raise_error(BdrRelation *rel, BdrConflictType type)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s.%s\" does not exist on this node",
-						(rel->homeless != NULL ? rel->homeless : rel->missing_here)->name, rel->schema, rel->name),
-				 rel->homeless != NULL ?
+						(rel->unmapped != NULL ? rel->unmapped : rel->missing_here)->name, rel->schema, rel->name),
+				 rel->unmapped != NULL ?
 				 errdetail("Node \"%s\" sent a value for it.", rel->apply->peer.name) :
 				 errdetail("Node \"%s\" has it.", rel->apply->peer.name),
 				 errhint("Add the column here too, or choose another resolver for conflict type target_column_missing; replication then continues by itself.")));

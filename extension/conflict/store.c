@@ -48,7 +48,7 @@ bdr_store_alone(BdrRelation *rel, TupleTableSlot *row)
 {
 	if (unlikely(may_be_surpassed(rel)))
 	{
-		bdr_settle_insert(rel, row);
+		bdr_resolve_insert(rel, row);
 		return;
 	}
 	bdr_store_insert(rel, row);
@@ -67,7 +67,7 @@ bdr_store_run(BdrRelation *rel, TupleTableSlot **rows, int count, uint32 first_c
 		for (int i = 0; i < count; i++)
 		{
 			rel->apply->xact.change_nr = first_change + i;
-			bdr_settle_insert(rel, rows[i]);
+			bdr_resolve_insert(rel, rows[i]);
 		}
 		return;
 	}
@@ -86,7 +86,7 @@ bdr_store_where_it_belongs(BdrRelation *rel, TupleTableSlot *row)
 
 	if (unlikely(rel->apply->xact.careful))
 	{
-		bdr_settle_insert(rel, row);
+		bdr_resolve_insert(rel, row);
 		return;
 	}
 	if (unlikely(rel->routes || rel->reroutes))
@@ -151,7 +151,7 @@ bdr_store_delete(BdrRelation *rel, TupleTableSlot *found)
 static bool
 may_be_surpassed(BdrRelation *rel)
 {
-	return !rel->apply->peer.trusted && bdr_vanish_newer(rel->local_relid, bdr_version_incoming()->time);
+	return !rel->apply->peer.trusted && bdr_key_removal_newer(rel->local_relid, bdr_version_incoming()->time);
 }
 
 /*

@@ -59,7 +59,7 @@ static void insert_into_indexes(Relation memory, CatalogIndexState indexes, Heap
  * The incoming version took these values, and no row shows it.
  */
 void
-bdr_memory_remember(BdrRelation *rel, BdrConstraint *constraint)
+bdr_tombstone_remember(BdrRelation *rel, BdrConstraint *constraint)
 {
 	Relation	memory;
 	NameData	name;
@@ -86,13 +86,13 @@ bdr_memory_remember(BdrRelation *rel, BdrConstraint *constraint)
  * its key.
  */
 void
-bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row)
+bdr_tombstone_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row)
 {
 	BdrConstraint key;
 
 	bdr_constraint_of_key(&key, rel, lookup, row);
 	if (key.by_value)
-		bdr_memory_mark(rel, &key, GetCurrentTransactionId());
+		bdr_tombstone_mark(rel, &key, GetCurrentTransactionId());
 }
 
 /*
@@ -100,7 +100,7 @@ bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row
  * deletion of the key.
  */
 void
-bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid)
+bdr_tombstone_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid)
 {
 	Relation	memory;
 	Datum		values[BDR_EVICTED_COLUMNS];
@@ -119,7 +119,7 @@ bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid)
  * To keep many versions that a table shows no more, one after the other.
  */
 Relation
-bdr_memory_open(CatalogIndexState *indexes)
+bdr_tombstone_open(CatalogIndexState *indexes)
 {
 	Oid			unused;
 	Relation	memory = open_table("remembered_version", RowExclusiveLock, &unused);
@@ -129,7 +129,7 @@ bdr_memory_open(CatalogIndexState *indexes)
 }
 
 void
-bdr_memory_close(Relation memory, CatalogIndexState indexes)
+bdr_tombstone_close(Relation memory, CatalogIndexState indexes)
 {
 	CatalogCloseIndexes(indexes);
 	table_close(memory, NoLock);
@@ -140,7 +140,7 @@ bdr_memory_close(Relation memory, CatalogIndexState indexes)
  * so this is not for its eyes.
  */
 void
-bdr_memory_keep(Relation memory, CatalogIndexState indexes, Oid relid, const BdrKept *kept)
+bdr_tombstone_keep(Relation memory, CatalogIndexState indexes, Oid relid, const BdrKept *kept)
 {
 	Datum		values[BDR_VERSION_COLUMNS];
 	bool		nulls[BDR_VERSION_COLUMNS] = {false};
@@ -205,7 +205,7 @@ insert(Relation memory, Datum *values)
  * remembered for that table.
  */
 bool
-bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, bool wait, BdrVersion *newest)
+bdr_tombstone_newest(BdrRelation *rel, BdrConstraint *constraint, bool wait, BdrVersion *newest)
 {
 	Oid			index;
 	Relation	memory = open_table("remembered_version", AccessShareLock, &index);
@@ -290,7 +290,7 @@ read_version(Relation memory, HeapTuple tuple)
  * All of a table.
  */
 void
-bdr_memory_scan(Oid relid, Snapshot snapshot,
+bdr_tombstone_scan(Oid relid, Snapshot snapshot,
 				void (*visit) (void *arg, const BdrKept *kept, TransactionId writer), void *arg)
 {
 	Oid			index;
@@ -324,7 +324,7 @@ bdr_memory_scan(Oid relid, Snapshot snapshot,
  * key's?
  */
 bool
-bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax)
+bdr_tombstone_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax)
 {
 	FullTransactionId xid = bdr_widen_xid(xmax, ReadNextFullTransactionId());
 	Oid			index;
@@ -386,7 +386,7 @@ has_values(Relation memory, HeapTuple tuple, int column, BdrConstraint *constrai
  * Returns the hash.
  */
 int64
-bdr_memory_values(BdrConstraint *constraint, Datum *values)
+bdr_tombstone_values(BdrConstraint *constraint, Datum *values)
 {
 	*values = values_text(constraint);
 	return bdr_constraint_hash(constraint);

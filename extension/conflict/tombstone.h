@@ -47,16 +47,16 @@ typedef struct BdrKept
 	BdrVersion	version;
 } BdrKept;
 
-extern void bdr_memory_remember(BdrRelation *rel, BdrConstraint *constraint);
-extern void bdr_memory_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
-extern void bdr_memory_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid);
-extern int64 bdr_memory_values(BdrConstraint *constraint, Datum *values);
-extern Relation bdr_memory_open(CatalogIndexState *indexes);
-extern void bdr_memory_keep(Relation memory, CatalogIndexState indexes, Oid relid, const BdrKept *kept);
-extern void bdr_memory_scan(Oid relid, Snapshot snapshot,
+extern void bdr_tombstone_remember(BdrRelation *rel, BdrConstraint *constraint);
+extern void bdr_tombstone_mark_evicted(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);
+extern void bdr_tombstone_mark(BdrRelation *rel, BdrConstraint *key, TransactionId xid);
+extern int64 bdr_tombstone_values(BdrConstraint *constraint, Datum *values);
+extern Relation bdr_tombstone_open(CatalogIndexState *indexes);
+extern void bdr_tombstone_keep(Relation memory, CatalogIndexState indexes, Oid relid, const BdrKept *kept);
+extern void bdr_tombstone_scan(Oid relid, Snapshot snapshot,
 							void (*visit) (void *arg, const BdrKept *kept, TransactionId writer), void *arg);
-extern void bdr_memory_close(Relation memory, CatalogIndexState indexes);
-extern bool bdr_memory_newest(BdrRelation *rel, BdrConstraint *constraint, bool wait, BdrVersion *newest);
-extern bool bdr_memory_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);
+extern void bdr_tombstone_close(Relation memory, CatalogIndexState indexes);
+extern bool bdr_tombstone_newest(BdrRelation *rel, BdrConstraint *constraint, bool wait, BdrVersion *newest);
+extern bool bdr_tombstone_is_evicted(BdrRelation *rel, BdrConstraint *key, TransactionId xmax);
 
 #endif							/* BDR_CONFLICT_TOMBSTONE_H */

@@ -99,7 +99,7 @@ bdr_manager_main(Datum arg)
 	pqsignal(SIGINT, handle_cancel);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
-	bdr_session_pin(BDR_SESSION_MANAGER);
+	bdr_worker_pin_settings(BDR_SESSION_MANAGER);
 	if (!bdr_shmem_attach(dboid))
 		proc_exit(0);
 

@@ -95,18 +95,18 @@ bdr_supervisor_main(Datum arg)
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	bdr_session_pin(BDR_SESSION_MANAGER);
+	bdr_worker_pin_settings(BDR_SESSION_MANAGER);
 
 	handles = MemoryContextAllocZero(TopMemoryContext, bdr_shmem->nslots * sizeof(*handles));
 	context = AllocSetContextCreate(TopMemoryContext, "bdr supervisor", ALLOCSET_DEFAULT_SIZES);
 	before_shmem_exit(forget_supervisor, 0);
 	bdr_shmem->supervisor = MyLatch;
 	bdr_clock_configure();
-	bdr_vanish_forget_past();
+	bdr_key_removal_forget_past();
 
 	for (;;)
 	{
-		List	   *holds = bdr_hold_databases(context);
+		List	   *holds = bdr_retention_databases(context);
 		List	   *labelled;
 		List	   *databases = read_databases(context, &labelled);
 		long		timeout;
@@ -226,7 +226,7 @@ drop_stray_holds(List *holds, List *labelled)
 	foreach(lc, holds)
 	{
 		if (!list_member_oid(labelled, lfirst_oid(lc)))
-			bdr_hold_drop(lfirst_oid(lc));
+			bdr_retention_drop(lfirst_oid(lc));
 	}
 }
 

@@ -27,7 +27,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "output/output.h"
+#include "output/frame.h"
+#include "output/walsender.h"
 #include "bdr_compat.h"
 
 #define EMPTY_FRAME_BYTES		(BDR_COPY_HEADER_BYTES + BDR_WIRE_HEADER_BYTES)
@@ -317,9 +318,9 @@ bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn)
  * The entries that have changed.
  */
 void
-bdr_wire_write_seen(BdrOutput *output)
+bdr_wire_write_origin_progress(BdrOutput *output)
 {
-	StringInfo	buf = message_begin(output, BDR_WIRE_SEEN);
+	StringInfo	buf = message_begin(output, BDR_WIRE_ORIGIN_PROGRESS);
 	ListCell   *lc;
 	uint16		count = 0;
 	int			count_at = buf->len;
@@ -327,7 +328,7 @@ bdr_wire_write_seen(BdrOutput *output)
 	pq_sendint16(buf, 0);
 	foreach(lc, output->seen)
 	{
-		BdrSeen    *seen = lfirst(lc);
+		BdrOriginProgress    *seen = lfirst(lc);
 
 		if (seen->sent)
 			continue;
@@ -442,9 +443,9 @@ bdr_wire_write_message(BdrOutput *output, XLogRecPtr lsn, Size size, const char 
 }
 
 void
-bdr_wire_write_unseen(BdrOutput *output, Oid relid, char what, const char *index, ArrayType *values)
+bdr_wire_write_tombstone(BdrOutput *output, Oid relid, char what, const char *index, ArrayType *values)
 {
-	StringInfo	buf = message_begin(output, BDR_WIRE_UNSEEN);
+	StringInfo	buf = message_begin(output, BDR_WIRE_TOMBSTONE);
 	Datum	   *texts;
 	bool	   *nulls;
 	int			n;

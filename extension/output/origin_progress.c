@@ -31,7 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "output/output.h"
+#include "output/origin_progress.h"
 
 /* Commits to look at when a stream starts. */
 #define LOOK_BACK_XIDS_MAX		200000
@@ -51,7 +51,7 @@ static void note_origin(BdrOutput *output, RepOriginId id, TimestampTz time, boo
  * now.
  */
 void
-bdr_seen_start(BdrOutput *output)
+bdr_origin_progress_start(BdrOutput *output)
 {
 	TransactionId horizon = MyReplicationSlot->data.catalog_xmin;
 
@@ -82,7 +82,7 @@ look_back(BdrOutput *output, TransactionId before, TransactionId end, bool recen
 static void
 note_origin(BdrOutput *output, RepOriginId id, TimestampTz time, bool recent)
 {
-	BdrSeenOrigin *entry;
+	BdrRecentOrigin *entry;
 	ListCell   *lc;
 
 	foreach(lc, output->seen_at_start)
@@ -96,7 +96,7 @@ note_origin(BdrOutput *output, RepOriginId id, TimestampTz time, bool recent)
 	}
 	if (list_length(output->seen_at_start) == LOOK_BACK_ORIGINS_MAX)
 		return;
-	entry = palloc(sizeof(BdrSeenOrigin));
+	entry = palloc(sizeof(BdrRecentOrigin));
 	entry->origin = id;
 	entry->time = time;
 	entry->recent = recent;
@@ -108,7 +108,7 @@ note_origin(BdrOutput *output, RepOriginId id, TimestampTz time, bool recent)
  * It counts if it is their commit.
  */
 void
-bdr_seen_note(BdrOutput *output, uint32 node)
+bdr_origin_progress_note(BdrOutput *output, uint32 node)
 {
 	XLogReaderState *reader = output->decoding->reader;
 	xl_xact_parsed_commit parsed;
@@ -119,16 +119,16 @@ bdr_seen_note(BdrOutput *output, uint32 node)
 		return;
 	ParseCommitRecord(XLogRecGetInfo(reader), (xl_xact_commit *) XLogRecGetData(reader), &parsed);
 	if (parsed.xinfo & XACT_XINFO_HAS_ORIGIN)
-		bdr_seen_raise(output, node, parsed.origin_timestamp);
+		bdr_origin_progress_raise(output, node, parsed.origin_timestamp);
 }
 
 /*
  * Everything that node committed up to time has been applied here.
  */
 void
-bdr_seen_raise(BdrOutput *output, uint32 node, TimestampTz time)
+bdr_origin_progress_raise(BdrOutput *output, uint32 node, TimestampTz time)
 {
-	BdrSeen    *seen = NULL;
+	BdrOriginProgress    *seen = NULL;
 	MemoryContext old;
 	ListCell   *lc;
 
@@ -141,7 +141,7 @@ bdr_seen_raise(BdrOutput *output, uint32 node, TimestampTz time)
 	if (lc == NULL)
 	{
 		old = MemoryContextSwitchTo(output->cache_context);
-		seen = palloc0(sizeof(BdrSeen));
+		seen = palloc0(sizeof(BdrOriginProgress));
 		seen->node = node;
 		seen->time = DT_NOBEGIN;
 		output->seen = lappend(output->seen, seen);

@@ -56,7 +56,7 @@ typedef struct BdrSentRelation
 	MemoryContext context;
 	bool		is_sent;		/* false: its rows are of no interest to peers */
 	bool		is_truncated;	/* false: its TRUNCATE is not either */
-	char		unseen;			/* BDR_UNSEEN_*: its rows say what no row shows */
+	char		unseen;			/* BDR_TOMBSTONE_*: its rows say what no row shows */
 	bool		has_identity;
 	char		identity;		/* pg_class.relreplident */
 	char	   *schema;
@@ -104,20 +104,20 @@ typedef struct BdrRow
 } BdrRow;
 
 /* What the changes being sent know of another node's. */
-typedef struct BdrSeen
+typedef struct BdrOriginProgress
 {
 	uint32		node;
 	TimestampTz time;			/* its commits are here up to this one */
 	bool		sent;
-} BdrSeen;
+} BdrOriginProgress;
 
 /* The newest commit of an origin that was found when the session started. */
-typedef struct BdrSeenOrigin
+typedef struct BdrRecentOrigin
 {
 	RepOriginId origin;
 	TimestampTz time;
 	bool		recent;			/* not seen by all that is sent */
-} BdrSeenOrigin;
+} BdrRecentOrigin;
 
 /* State of one decoding session. */
 typedef struct BdrOutput
@@ -156,9 +156,9 @@ typedef struct BdrOutput
 	int			unreported;		/* changes since progress was reported */
 
 	/* output/origin_progress.c; nothing of it when all origins are sent */
-	List	   *seen;			/* of BdrSeen */
+	List	   *seen;			/* of BdrOriginProgress */
 	bool		seen_changed;	/* an entry is not sent */
-	List	   *seen_at_start;	/* of BdrSeenOrigin, until they count */
+	List	   *seen_at_start;	/* of BdrRecentOrigin, until they count */
 	XLogRecPtr	seen_start;		/* what is committed after this has seen the recent */
 
 	BdrFrame	frame;
@@ -167,67 +167,5 @@ typedef struct BdrOutput
 	BdrRow		old_row;
 	BdrRow		new_row;
 } BdrOutput;
-
-/* output/frame.c: frames */
-extern void bdr_wire_init(BdrOutput *output);
-extern void bdr_wire_check_delay(BdrOutput *output);
-extern void bdr_wire_finish_change(BdrOutput *output);
-extern void bdr_wire_finish_transaction(BdrOutput *output, XLogRecPtr end_lsn);
-extern void bdr_wire_close_frame(BdrOutput *output, bool ends_transaction);
-extern void bdr_frame_seal(BdrFrame *frame);
-extern void bdr_frame_reset(BdrFrame *frame);
-extern bool bdr_frame_is_empty(const BdrFrame *frame);
-extern bool bdr_frame_is_overdue(const BdrFrame *frame);
-
-/* output/relation.c: relations as they are sent */
-extern void bdr_sent_start(BdrOutput *output);
-extern void bdr_sent_end(BdrOutput *output);
-extern BdrSentRelation *bdr_sent_find(BdrOutput *output, Relation relation);
-extern void bdr_sent_announce(BdrOutput *output, BdrSentRelation *sent);
-extern void bdr_sent_trim(BdrOutput *output);
-
-/* output/owner.c */
-extern void bdr_sent_owner(Oid relation, Oid then, BdrSentOwner *owner);
-
-/* output/walsender.c: between the plugin and the walsender's loop */
-extern void bdr_sender_attach(BdrOutput *output);
-extern void bdr_sender_detach(BdrOutput *output);
-extern bool bdr_sender_is_attached(const BdrOutput *output);
-
-/* output/stopping.c: the server stops */
-extern void bdr_stopping_check(void);
-
-/* output/origin_progress.c: how far the sender is with the changes of its peers */
-extern void bdr_seen_start(BdrOutput *output);
-extern void bdr_seen_note(BdrOutput *output, uint32 node);
-extern void bdr_seen_raise(BdrOutput *output, uint32 node, TimestampTz time);
-
-/* output/tombstone.c: versions that no row shows, for a node that joins */
-extern char bdr_unseen_kind(const BdrSentRelation *sent);
-extern bool bdr_unseen_write(BdrOutput *output, const BdrSentRelation *memory,
-							 TupleDesc desc, HeapTuple tuple);
-
-/* output/frame.c: one function per kind of message */
-extern void bdr_wire_write_startup(BdrOutput *output);
-extern void bdr_wire_write_relation(BdrOutput *output, BdrSentRelation *sent);
-extern void bdr_wire_write_forget(BdrOutput *output, int n, const Oid *relids);
-extern void bdr_wire_write_seen(BdrOutput *output);
-extern void bdr_wire_write_watermark(BdrOutput *output, const char *content);
-extern void bdr_wire_write_begin(BdrOutput *output, ReorderBufferTXN *txn);
-extern void bdr_wire_write_commit(BdrOutput *output, ReorderBufferTXN *txn);
-extern void bdr_wire_write_insert(BdrOutput *output, BdrSentRelation *sent,
-								  TupleDesc desc, HeapTuple new_tuple);
-extern void bdr_wire_write_update(BdrOutput *output, BdrSentRelation *sent,
-								  TupleDesc desc, HeapTuple old_tuple,
-								  HeapTuple new_tuple);
-extern void bdr_wire_write_delete(BdrOutput *output, BdrSentRelation *sent,
-								  TupleDesc desc, HeapTuple old_tuple);
-extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
-									const BdrTruncated *tables);
-extern void bdr_wire_write_message(BdrOutput *output, XLogRecPtr lsn,
-								   Size size, const char *content);
-extern void bdr_wire_write_unseen(BdrOutput *output, Oid relid, char what,
-								  const char *index, ArrayType *values);
-extern void bdr_wire_append_name(StringInfo buf, const char *name);
 
 #endif							/* BDR_OUTPUT_OUTPUT_H */

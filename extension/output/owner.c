@@ -24,7 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "output/output.h"
+#include "output/owner.h"
 #include "bdr_compat.h"
 
 typedef void (*ReadForm) (HeapTuple tuple, void *into);

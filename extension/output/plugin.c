@@ -32,7 +32,11 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "output/output.h"
+#include "output/frame.h"
+#include "output/origin_progress.h"
+#include "output/relation.h"
+#include "output/tombstone.h"
+#include "output/walsender.h"
 #include "bdr_compat.h"
 
 PG_MODULE_MAGIC;
@@ -214,7 +218,7 @@ output_startup(LogicalDecodingContext *decoding, OutputPluginOptions *options,
 		raise_work_mem();
 	bdr_wire_init(output);
 	bdr_wire_write_startup(output);
-	bdr_seen_start(output);
+	bdr_origin_progress_start(output);
 
 	/* The SQL functions have no progress to report; they cannot wait. */
 	if (am_walsender && decoding->update_progress != NULL &&
@@ -520,7 +524,7 @@ write_seen(BdrOutput *output, ReorderBufferTXN *txn)
 
 	foreach(lc, output->seen_at_start)
 	{
-		BdrSeenOrigin *at_start = lfirst(lc);
+		BdrRecentOrigin *at_start = lfirst(lc);
 		Origin	   *origin;
 
 		if (at_start->recent && txn->final_lsn < output->seen_start)
@@ -529,11 +533,11 @@ write_seen(BdrOutput *output, ReorderBufferTXN *txn)
 		if (origin->kind == ORIGIN_UNKNOWN || origin->kind == ORIGIN_ABSENT)
 			origin_look_up(origin);
 		if (origin->kind == ORIGIN_PEER)
-			bdr_seen_raise(output, origin->node_id, at_start->time);
+			bdr_origin_progress_raise(output, origin->node_id, at_start->time);
 		output->seen_at_start = foreach_delete_current(output->seen_at_start, lc);
 	}
 	if (output->seen_changed)
-		bdr_wire_write_seen(output);
+		bdr_wire_write_origin_progress(output);
 }
 
 static void
@@ -556,7 +560,7 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	if (unlikely(sent->unseen != '\0'))
 	{
 		if (change->action == REORDER_BUFFER_CHANGE_INSERT && ready_to_write(output, txn) &&
-			bdr_unseen_write(output, sent, RelationGetDescr(relation),
+			bdr_tombstone_write(output, sent, RelationGetDescr(relation),
 							 BDR_DECODED_TUPLE(change->data.tp.newtuple)))
 			output->nchanges++;
 	}
@@ -791,7 +795,7 @@ output_filter_origin(LogicalDecodingContext *decoding, RepOriginId id)
 		SnapBuildCurrentState(decoding->snapshot_builder) == SNAPBUILD_CONSISTENT)
 		origin_look_up_while_reading(output, origin);
 	if (origin->kind == ORIGIN_PEER)
-		bdr_seen_note(output, origin->node_id);
+		bdr_origin_progress_note(output, origin->node_id);
 	output->record_is_ours = origin->kind == ORIGIN_MESSAGE;
 	return origin_is_dropped(output, origin);
 }

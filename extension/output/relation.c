@@ -29,7 +29,10 @@
 #include "base/bdr.h"
 #include "base/form.h"
 #include "base/tables.h"
-#include "output/output.h"
+#include "output/frame.h"
+#include "output/owner.h"
+#include "output/relation.h"
+#include "output/tombstone.h"
 #include "bdr_compat.h"
 
 #define BDR_SCHEMA				"bdr"
@@ -153,7 +156,7 @@ relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 		strcmp(sent->schema, BDR_SCHEMA) != 0;
 	sent->is_sent = sent->is_truncated && form->relkind == RELKIND_RELATION;
 	sent->unseen = output->all_origins && strcmp(sent->schema, BDR_SCHEMA) == 0 && bdr_catalog_has(sent->relid) ?
-		bdr_unseen_kind(sent) : '\0';
+		bdr_tombstone_kind(sent) : '\0';
 	sent->ncolumns = 0;
 	sent->ntypes = 0;
 	relation_build_root(output, sent, relation);

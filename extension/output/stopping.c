@@ -32,7 +32,7 @@
 
 #include "base/libpq.h"
 #include "base/postmaster.h"
-#include "output/output.h"
+#include "output/stopping.h"
 #include "bdr_compat.h"
 
 /* Between two looks whether the server stops. */

@@ -19,18 +19,20 @@
 #include "utils/relcache.h"
 
 #include "conflict/tombstone.h"
-#include "output/output.h"
+#include "output/frame.h"
+#include "output/relation.h"
+#include "output/tombstone.h"
 
 /*
  * Of a relation of our schema: what its rows say, '\0' for nothing.
  */
 char
-bdr_unseen_kind(const BdrSentRelation *sent)
+bdr_tombstone_kind(const BdrSentRelation *sent)
 {
 	if (strcmp(sent->name, "remembered_version") == 0)
-		return BDR_UNSEEN_REMEMBERED;
+		return BDR_TOMBSTONE_REMEMBERED;
 	if (strcmp(sent->name, "evicted_row") == 0)
-		return BDR_UNSEEN_EVICTED;
+		return BDR_TOMBSTONE_EVICTED;
 	return '\0';
 }
 
@@ -39,9 +41,9 @@ bdr_unseen_kind(const BdrSentRelation *sent)
  * false when the table that it is about is not there any more.
  */
 bool
-bdr_unseen_write(BdrOutput *output, const BdrSentRelation *memory, TupleDesc desc, HeapTuple tuple)
+bdr_tombstone_write(BdrOutput *output, const BdrSentRelation *memory, TupleDesc desc, HeapTuple tuple)
 {
-	bool		evicted = memory->unseen == BDR_UNSEEN_EVICTED;
+	bool		evicted = memory->unseen == BDR_TOMBSTONE_EVICTED;
 	bool		isnull;
 	Oid			relid = DatumGetObjectId(heap_getattr(tuple, evicted ? BDR_EVICTED_RELATION : BDR_VERSION_RELATION, desc, &isnull));
 	Datum		values = heap_getattr(tuple, evicted ? BDR_EVICTED_KEY_VALUES : BDR_VERSION_KEY_VALUES, desc, &isnull);
@@ -58,6 +60,6 @@ bdr_unseen_write(BdrOutput *output, const BdrSentRelation *memory, TupleDesc des
 	if (!evicted)
 		index = NameStr(*DatumGetName(heap_getattr(tuple, BDR_VERSION_INDEX_NAME, desc, &isnull)));
 	bdr_sent_announce(output, sent);
-	bdr_wire_write_unseen(output, relid, memory->unseen, index, DatumGetArrayTypeP(values));
+	bdr_wire_write_tombstone(output, relid, memory->unseen, index, DatumGetArrayTypeP(values));
 	return true;
 }

@@ -52,7 +52,9 @@
 #include "utils/timestamp.h"
 
 #include "base/libpq.h"
-#include "output/output.h"
+#include "output/frame.h"
+#include "output/stopping.h"
+#include "output/walsender.h"
 #include "bdr_compat.h"
 
 #define BDR_RECORDS_PER_TURN	100

@@ -143,14 +143,14 @@ static void write_one(BdrGraves *graves, const BdrKept *kept);
 static void write_all(BdrGraves *graves);
 
 BdrGraves *
-bdr_graves_open(Relation table, CommandId first, uint32 local_node)
+bdr_dead_rows_open(Relation table, CommandId first, uint32 local_node)
 {
 	BdrGraves  *graves = palloc0(sizeof(BdrGraves));
 
 	graves->table = table;
 	graves->first = first;
 	graves->local_node = local_node;
-	graves->hold = bdr_hold_xmin();
+	graves->hold = bdr_retention_xmin();
 	graves->context = AllocSetContextCreate(CurrentMemoryContext, "bdr graves", ALLOCSET_DEFAULT_SIZES);
 	graves->row_context = AllocSetContextCreate(graves->context, "bdr grave", ALLOCSET_DEFAULT_SIZES);
 	return graves;
@@ -160,7 +160,7 @@ bdr_graves_open(Relation table, CommandId first, uint32 local_node)
  * What the memory has of the table, for the columns as they are now.
  */
 void
-bdr_graves_convert_memory(BdrGraves *graves)
+bdr_dead_rows_convert_memory(BdrGraves *graves)
 {
 	Snapshot	snapshot;
 	MemoryContext old;
@@ -171,14 +171,14 @@ bdr_graves_convert_memory(BdrGraves *graves)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(graves->row_context);
-	bdr_memory_scan(graves->rel.local_relid, snapshot, convert_remembered, graves);
+	bdr_tombstone_scan(graves->rel.local_relid, snapshot, convert_remembered, graves);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(graves->row_context);
 	UnregisterSnapshot(snapshot);
 }
 
 void
-bdr_graves_add(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
+bdr_dead_rows_add(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
 {
 	MemoryContext old;
 
@@ -201,7 +201,7 @@ bdr_graves_add(BdrGraves *graves, HeapTuple row, HeapTupleHeader header)
 }
 
 void
-bdr_graves_close(BdrGraves *graves)
+bdr_dead_rows_close(BdrGraves *graves)
 {
 	if (graves->is_open)
 	{
@@ -268,7 +268,7 @@ open_table(BdrGraves *graves)
 
 	act_as_owner(graves);
 	bdr_relation_describe_local(&graves->rel, graves->table);
-	graves->lookup = bdr_settle_key_lookup(&graves->rel);
+	graves->lookup = bdr_resolve_key_lookup(&graves->rel);
 	graves->old = old_descriptor(graves);
 	graves->constrained = constrained_columns(graves);
 	while ((i = bms_next_member(graves->constrained, i)) >= 0)
@@ -542,7 +542,7 @@ bury(BdrGraves *graves, HeapTupleHeader header, bool deferrable)
 		if (!constraint->by_value || (deferrable && bdr_version_compare(&born, &died) == 0) ||
 			is_taken(graves, constraint))
 			continue;
-		if (k == 0 && bdr_version_compare(&died, &newest) > 0 && !bdr_memory_is_evicted(&graves->rel, constraint, xmax))
+		if (k == 0 && bdr_version_compare(&died, &newest) > 0 && !bdr_tombstone_is_evicted(&graves->rel, constraint, xmax))
 			newest = died;
 		if (newest.known)
 			keep(graves, constraint, &newest);
@@ -629,7 +629,7 @@ enter_remembered(BdrGraves *graves, void *arg)
 	if (n > INDEX_MAX_KEYS ||
 		!bdr_constraint_of_texts(&constraint, &graves->rel, graves->lookup, NameStr(kept->index), n, values))
 		return;
-	kept->hash = bdr_memory_values(&constraint, &kept->key_values);
+	kept->hash = bdr_tombstone_values(&constraint, &kept->key_values);
 	if (kept->hash != before)
 		write_one(graves, kept);
 }
@@ -653,7 +653,7 @@ keep(BdrGraves *graves, BdrConstraint *constraint, const BdrVersion *version)
 
 	namestrcpy(&kept->index, constraint->name);
 	kept->version = *version;
-	kept->hash = wanted.key.hash = bdr_memory_values(constraint, &kept->key_values);
+	kept->hash = wanted.key.hash = bdr_tombstone_values(constraint, &kept->key_values);
 	grave = hash_search(graves->newest, &wanted.key, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -673,17 +673,17 @@ static void
 write_one(BdrGraves *graves, const BdrKept *kept)
 {
 	CatalogIndexState indexes;
-	Relation	memory = bdr_memory_open(&indexes);
+	Relation	memory = bdr_tombstone_open(&indexes);
 
-	bdr_memory_keep(memory, indexes, graves->rel.local_relid, kept);
-	bdr_memory_close(memory, indexes);
+	bdr_tombstone_keep(memory, indexes, graves->rel.local_relid, kept);
+	bdr_tombstone_close(memory, indexes);
 }
 
 static void
 write_all(BdrGraves *graves)
 {
 	CatalogIndexState indexes;
-	Relation	memory = bdr_memory_open(&indexes);
+	Relation	memory = bdr_tombstone_open(&indexes);
 	HASH_SEQ_STATUS seq;
 	Grave	   *grave;
 
@@ -691,9 +691,9 @@ write_all(BdrGraves *graves)
 	while ((grave = hash_seq_search(&seq)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		bdr_memory_keep(memory, indexes, graves->rel.local_relid, &grave->kept);
+		bdr_tombstone_keep(memory, indexes, graves->rel.local_relid, &grave->kept);
 		pfree(DatumGetPointer(grave->kept.key_values));
 		hash_search(graves->newest, &grave->key, HASH_REMOVE, NULL);
 	}
-	bdr_memory_close(memory, indexes);
+	bdr_tombstone_close(memory, indexes);
 }

@@ -60,7 +60,7 @@ static bool is_covered(Relation table);
 static void bury_dead(Relation table, BdrGraves *graves);
 
 void
-bdr_reindex_init(void)
+bdr_rebuild_index_init(void)
 {
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process;
@@ -188,10 +188,10 @@ remember_dead(Oid relid, Oid local_node)
 
 	if (is_covered(table))
 	{
-		BdrGraves  *graves = bdr_graves_open(table, GetCurrentCommandId(false), local_node);
+		BdrGraves  *graves = bdr_dead_rows_open(table, GetCurrentCommandId(false), local_node);
 
 		bury_dead(table, graves);
-		bdr_graves_close(graves);
+		bdr_dead_rows_close(graves);
 	}
 	table_close(table, NoLock);
 }
@@ -220,7 +220,7 @@ bury_dead(Relation table, BdrGraves *graves)
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		memcpy(&header, row->t_data, SizeofHeapTupleHeader);
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		bdr_graves_add(graves, row, &header);
+		bdr_dead_rows_add(graves, row, &header);
 	}
 	table_endscan(scan);
 }

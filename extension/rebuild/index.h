@@ -6,6 +6,6 @@
 #ifndef BDR_REBUILD_INDEX_H
 #define BDR_REBUILD_INDEX_H
 
-extern void bdr_reindex_init(void);
+extern void bdr_rebuild_index_init(void);
 
 #endif							/* BDR_REBUILD_INDEX_H */

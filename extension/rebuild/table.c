@@ -92,7 +92,7 @@ static void lower_frozen_xid(Oid relid, TransactionId oldest);
 static void bad_order(Relation table) pg_attribute_noreturn();
 
 void
-bdr_rewrite_init(void)
+bdr_rebuild_table_init(void)
 {
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process;
@@ -234,10 +234,10 @@ keep_versions(Oid relid, Oid transient)
 	rows.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	rows.snapshot->curcid = current->began;
 	rows.scan = table_beginscan_strat(old, SnapshotAny, 0, NULL, true, false);
-	rows.graves = bdr_graves_open(table, current->first, current->local_node);
-	bdr_graves_convert_memory(rows.graves);
+	rows.graves = bdr_dead_rows_open(table, current->first, current->local_node);
+	bdr_dead_rows_convert_memory(rows.graves);
 	oldest = give_back(table, &rows);
-	bdr_graves_close(rows.graves);
+	bdr_dead_rows_close(rows.graves);
 	table_endscan(rows.scan);
 	UnregisterSnapshot(rows.snapshot);
 	table_close(old, NoLock);
@@ -327,7 +327,7 @@ next_birth(OldRows *rows, Birth *birth)
 			birth->infomask = header.t_infomask & HEAP_XMIN_FROZEN;
 			return true;
 		}
-		bdr_graves_add(rows->graves, row, &header);
+		bdr_dead_rows_add(rows->graves, row, &header);
 	}
 	return false;
 }

@@ -24,8 +24,8 @@ typedef struct BdrPeer
 	uint32		subscription_id;
 	uint32		node_id;
 	uint32		local_node_id;
-	bool		mirror;			/* of a join: the sender's state is copied */
-	bool		trusted;		/* incoming changes always win; so in mirror mode */
+	bool		catch_up;		/* of a join: the sender's state is copied */
+	bool		trusted;		/* incoming changes always win; so in catch-up mode */
 	char	   *name;
 	XLogRecPtr	first_lsn;
 } BdrPeer;

@@ -54,7 +54,7 @@ static Datum point_to(struct varlena *value);
  * Read a tuple into slot: the new row, or the old one (rel->key_slot).
  *
  * Local columns that the peer does not send are NULL afterwards, unchanged
- * TOAST values too; the latter are marked in rel->unchanged.  rel->homeless is
+ * TOAST values too; the latter are marked in rel->unchanged.  rel->unmapped is
  * a column of a new row that has a value but no place here.
  */
 void
@@ -69,7 +69,7 @@ bdr_tuple_read(BdrReader *reader, BdrRelation *rel, TupleTableSlot *slot)
 	if (!TTS_EMPTY(slot))
 		ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, rel->desc->natts);
-	rel->homeless = NULL;
+	rel->unmapped = NULL;
 	if (rel->nunchanged > 0)
 	{
 		memset(rel->unchanged, false, rel->desc->natts);
@@ -99,7 +99,7 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 			if (!is_new)
 				bdr_frame_error("An old row has an unchanged value.");
 			if (column->conversion == BDR_CONVERT_MISSING)
-				rel->homeless = column;
+				rel->unmapped = column;
 			if (att >= 0)
 			{
 				rel->unchanged[att] = true;
@@ -129,7 +129,7 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 	if (att < 0)
 	{
 		if (is_new && column->conversion == BDR_CONVERT_MISSING)
-			rel->homeless = column;
+			rel->unmapped = column;
 		return;
 	}
 	slot->tts_values[att] = convert(column, kind, bytes, len);
@@ -325,10 +325,10 @@ bdr_tuple_fill_defaults(BdrRelation *rel, TupleTableSlot *slot)
 
 		if (rel->defaults[i] == NULL)
 			continue;
-		before = bdr_act_as(rel->default_roles[i]);
+		before = bdr_user_switch(rel->default_roles[i]);
 		slot->tts_values[i] = ExecEvalExpr(rel->defaults[i], GetPerTupleExprContext(rel->estate),
 										   &slot->tts_isnull[i]);
-		bdr_act_as(before);
+		bdr_user_switch(before);
 	}
 }
 
@@ -481,9 +481,9 @@ bdr_check_domains(BdrRelation *rel, TupleTableSlot *slot)
 
 		if (att < 0 || !OidIsValid(column->domain) || slot->tts_isnull[att])
 			continue;
-		before = bdr_act_as(rel->domain_roles[i]);
+		before = bdr_user_switch(rel->domain_roles[i]);
 		domain_check(slot->tts_values[att], false, column->domain,
 					 &rel->domain_caches[i], rel->exec_context);
-		bdr_act_as(before);
+		bdr_user_switch(before);
 	}
 }

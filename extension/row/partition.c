@@ -59,7 +59,7 @@ typedef struct BdrLeaf
 typedef struct BdrLevel
 {
 	Relation	rel;
-	Oid			owner;			/* for bdr_act_as */
+	Oid			owner;			/* for bdr_user_switch */
 	PartitionKey key;
 	List	   *expressions;	/* ExprState, of key->partexprs */
 	Bitmapset  *columns;		/* of the root that the key is made of */
@@ -450,8 +450,8 @@ make_level(BdrRelation *root, Relation partitioned)
 	Oid			before;
 
 	level->rel = partitioned;
-	level->owner = bdr_act_owner(partitioned);
-	before = bdr_act_as(level->owner);
+	level->owner = bdr_user_of_table(partitioned);
+	before = bdr_user_switch(level->owner);
 	level->key = RelationGetPartitionKey(partitioned);
 	level->expressions = ExecPrepareExprList(level->key->partexprs, root->estate);
 	level->map = bdr_attribute_map(root->desc, RelationGetDescr(partitioned));
@@ -459,7 +459,7 @@ make_level(BdrRelation *root, Relation partitioned)
 		level->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(partitioned)),
 											   &TTSOpsVirtual);
 	level->columns = key_columns(level);
-	bdr_act_as(before);
+	bdr_user_switch(before);
 	return level;
 }
 
@@ -578,7 +578,7 @@ compute_key(BdrRelation *root, BdrLevel *level, TupleTableSlot *row, Datum *valu
 {
 	ExprContext *econtext = GetPerTupleExprContext(root->estate);
 	ListCell   *expression = list_head(level->expressions);
-	Oid			before = bdr_act_as(level->owner);
+	Oid			before = bdr_user_switch(level->owner);
 
 	econtext->ecxt_scantuple = row;
 	for (int i = 0; i < level->key->partnatts; i++)
@@ -591,7 +591,7 @@ compute_key(BdrRelation *root, BdrLevel *level, TupleTableSlot *row, Datum *valu
 			expression = lnext(level->expressions, expression);
 		}
 	}
-	bdr_act_as(before);
+	bdr_user_switch(before);
 }
 
 /*

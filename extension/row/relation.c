@@ -333,15 +333,15 @@ bdr_relation_trim(void)
 bool
 bdr_relation_open(BdrRelation *rel)
 {
-	bdr_act_as(InvalidOid);
+	bdr_user_switch(InvalidOid);
 	rel->apply->relation = rel;
 	if (rel->open)
 		close_relation(rel);
 	rel->rel = open_mapped(rel, RowExclusiveLock);
 	if (rel->rel == NULL)
 		return false;
-	rel->owner = bdr_act_owner_below(rel->rel, rel->above);
-	bdr_act_as(rel->owner);
+	rel->owner = bdr_user_of_table_below(rel->rel, rel->above);
+	bdr_user_switch(rel->owner);
 	if (rel->estate == NULL)
 		build_execution(rel);
 	else
@@ -385,7 +385,7 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 		return NULL;
 	bdr_match_check(rel, local);
 	/* expressions of indexes are simplified when they are read, which may run them */
-	bdr_act_as(bdr_act_owner(local));
+	bdr_user_switch(bdr_user_of_table(local));
 	map_relation(rel, local);
 	return local;
 }
@@ -928,13 +928,13 @@ build_defaults(BdrRelation *rel)
 		if (rel->supplied[i] || att->attisdropped || att->attgenerated)
 			continue;
 		/* the default may be that of the column's type */
-		rel->default_roles[i] = att->atthasdef ? rel->owner : bdr_act_domain(att->atttypid, rel->owner);
-		bdr_act_as(rel->default_roles[i]);
+		rel->default_roles[i] = att->atthasdef ? rel->owner : bdr_user_of_domain(att->atttypid, rel->owner);
+		bdr_user_switch(rel->default_roles[i]);
 		expr = (Expr *) build_column_default(rel->rel, i + 1);
 		if (expr != NULL)
 			rel->defaults[i] = ExecInitExpr(expression_planner(expr), NULL);
 	}
-	bdr_act_as(rel->owner);
+	bdr_user_switch(rel->owner);
 }
 
 static void
@@ -945,7 +945,7 @@ build_domains(BdrRelation *rel)
 	for (int i = 0; i < rel->ncolumns; i++)
 	{
 		if (OidIsValid(rel->columns[i].domain))
-			rel->domain_roles[i] = bdr_act_domain(rel->columns[i].domain, rel->owner);
+			rel->domain_roles[i] = bdr_user_of_domain(rel->columns[i].domain, rel->owner);
 	}
 }
 

@@ -128,7 +128,7 @@ typedef struct BdrRelation
 	bool		differs;		/* there are columns of the next two kinds */
 	const BdrColumn *missing_here;	/* the first, or NULL */
 	AttrNumber	missing_there;	/* the first, or 0 */
-	const BdrColumn *homeless;	/* has a value in the last row, and no place here */
+	const BdrColumn *unmapped;	/* has a value in the last row, and no place here */
 	BdrLookup	by_key;
 	BdrLookup	by_row;
 	AttrNumber *constrained;	/* in unique and exclusion constraints but the key */
@@ -164,7 +164,7 @@ typedef struct BdrRelation
 
 	/* execution state; its relations are open only inside a transaction */
 	bool		open;
-	Oid			owner;			/* for bdr_act_as */
+	Oid			owner;			/* for bdr_user_switch */
 	dlist_node	open_node;
 	MemoryContext exec_context;
 	Relation	rel;
@@ -173,10 +173,10 @@ typedef struct BdrRelation
 	Bitmapset  *all_columns;	/* as in pg_attribute bitmaps; NULL: nobody asks */
 	Oid		   *index_oids;
 	ExprState **defaults;		/* per local column, or NULL */
-	Oid		   *default_roles;	/* ... and for bdr_act_as */
+	Oid		   *default_roles;	/* ... and for bdr_user_switch */
 	List	   *levels;			/* of BdrLevel, if it routes */
 	void	  **domain_caches;	/* per remote column, with has_domains */
-	Oid		   *domain_roles;	/* ... for bdr_act_as */
+	Oid		   *domain_roles;	/* ... for bdr_user_switch */
 } BdrRelation;
 
 extern void bdr_relation_init(void);

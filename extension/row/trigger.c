@@ -47,7 +47,7 @@ bdr_trigger_prepare(BdrRelation *rel)
 void
 bdr_change_begin(BdrRelation *rel)
 {
-	bdr_act_as(rel->owner);
+	bdr_user_switch(rel->owner);
 	if (!rel->fires_triggers)
 		return;
 	CommandCounterIncrement();

@@ -24,7 +24,7 @@ static bool is_commit_prepared(PlannedStmt *pstmt);
 static void committed(void);
 
 void
-bdr_prepared_init(void)
+bdr_commit_prepared_init(void)
 {
 	previous_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process;
@@ -43,7 +43,7 @@ process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		return;
 	}
 	bdr_clock_wait();
-	bdr_vanish_server_begin();
+	bdr_key_removal_server_begin();
 	PG_TRY();
 	{
 		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
@@ -72,5 +72,5 @@ committed(void)
 	TimestampTz time = Max(replorigin_session_origin_timestamp, GetCurrentTimestamp());
 
 	bdr_clock_committed(time);
-	bdr_vanish_server_end(time);
+	bdr_key_removal_server_end(time);
 }

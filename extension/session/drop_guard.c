@@ -45,7 +45,7 @@ static void check_label(const ObjectAddress *object, const char *label);
 static void at_transaction_end(XactEvent event, void *arg);
 
 void
-bdr_guard_init(void)
+bdr_drop_guard_init(void)
 {
 	previous_hook = object_access_hook;
 	object_access_hook = guard;

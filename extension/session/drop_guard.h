@@ -6,6 +6,6 @@
 #ifndef BDR_SESSION_DROP_GUARD_H
 #define BDR_SESSION_DROP_GUARD_H
 
-extern void bdr_guard_init(void);
+extern void bdr_drop_guard_init(void);
 
 #endif							/* BDR_SESSION_DROP_GUARD_H */

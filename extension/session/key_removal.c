@@ -61,7 +61,7 @@ static void invalidate(Datum arg, Oid relid);
  * Called when result relation i of the plan is open, before anything is done.
  */
 void
-bdr_vanish_statement(EState *estate, ModifyTable *plan, int i)
+bdr_key_removal_statement(EState *estate, ModifyTable *plan, int i)
 {
 	ResultRelInfo *result;
 	bool		updates = plan_has_action(plan, i, CMD_UPDATE);
@@ -74,17 +74,17 @@ bdr_vanish_statement(EState *estate, ModifyTable *plan, int i)
 		return;
 	/* a row that moves to another partition is deleted here */
 	if (deletes || plan->partColsUpdated || update_makes_invisible(estate, result))
-		bdr_vanish_begin(RelationGetRelid(result->ri_RelationDesc));
+		bdr_key_removal_begin(RelationGetRelid(result->ri_RelationDesc));
 }
 
 /*
  * Called when a statement that may have updated rows of a partition is done.
  */
 void
-bdr_vanish_routed(EState *estate, ResultRelInfo *result)
+bdr_key_removal_routed(EState *estate, ResultRelInfo *result)
 {
 	if (is_replicated(result->ri_RelationDesc) && update_makes_invisible(estate, result))
-		bdr_vanish_begin(RelationGetRelid(result->ri_RelationDesc));
+		bdr_key_removal_begin(RelationGetRelid(result->ri_RelationDesc));
 }
 
 static bool

@@ -11,7 +11,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/plannodes.h"
 
-extern void bdr_vanish_statement(EState *estate, ModifyTable *plan, int i);
-extern void bdr_vanish_routed(EState *estate, ResultRelInfo *result);
+extern void bdr_key_removal_statement(EState *estate, ModifyTable *plan, int i);
+extern void bdr_key_removal_routed(EState *estate, ResultRelInfo *result);
 
 #endif							/* BDR_SESSION_KEY_REMOVAL_H */

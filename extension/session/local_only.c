@@ -71,7 +71,7 @@ static void set_up(const char *name, bool create);
 static void end_session(void);
 
 void
-bdr_repair_init(void)
+bdr_local_only_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
@@ -89,7 +89,7 @@ bdr_repair_init(void)
  * looks.
  */
 bool
-bdr_repair_check_setting(bool *newval, void **extra, GucSource source)
+bdr_local_only_check_setting(bool *newval, void **extra, GucSource source)
 {
 	if (*newval || !bdr_xact_replication || InitializingParallelWorker)
 		return true;
@@ -119,7 +119,7 @@ bdr_repair_check_setting(bool *newval, void **extra, GucSource source)
  * Also called when the end of a transaction or subtransaction undoes SET.
  */
 void
-bdr_repair_assign_setting(bool newval, void *extra)
+bdr_local_only_assign_setting(bool newval, void *extra)
 {
 	int			level = GetCurrentTransactionNestLevel();
 

@@ -11,8 +11,8 @@
 #include "utils/guc.h"
 
 extern bool bdr_xact_replication;	/* bdr.xact_replication */
-extern bool bdr_repair_check_setting(bool *newval, void **extra, GucSource source);
-extern void bdr_repair_assign_setting(bool newval, void *extra);
-extern void bdr_repair_init(void);
+extern bool bdr_local_only_check_setting(bool *newval, void **extra, GucSource source);
+extern void bdr_local_only_assign_setting(bool newval, void *extra);
+extern void bdr_local_only_init(void);
 
 #endif							/* BDR_SESSION_LOCAL_ONLY_H */

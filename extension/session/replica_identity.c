@@ -54,7 +54,7 @@ static void check_relation(Relation rel, CmdType command);
 static bool is_member(void);
 
 void
-bdr_identity_init(void)
+bdr_replica_identity_init(void)
 {
 	previous_start_hook = ExecutorStart_hook;
 	ExecutorStart_hook = start_executor;
@@ -97,7 +97,7 @@ finish_executor(QueryDesc *query)
 		if (result->ri_onConflict == NULL)
 			continue;
 		check_relation(result->ri_RelationDesc, CMD_UPDATE);
-		bdr_vanish_routed(query->estate, result);
+		bdr_key_removal_routed(query->estate, result);
 	}
 	if (previous_finish_hook)
 		previous_finish_hook(query);
@@ -126,7 +126,7 @@ check_plan(EState *estate, Plan *plan)
 		if (rel == NULL)
 			continue;
 		check_relation(rel, command);
-		bdr_vanish_statement(estate, modify, foreach_current_index(lc));
+		bdr_key_removal_statement(estate, modify, foreach_current_index(lc));
 		if (command == CMD_UPDATE || modify->operation == CMD_MERGE)
 			bdr_unchanged_watch(estate, lfirst_int(lc));
 	}

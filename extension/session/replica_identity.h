@@ -8,6 +8,6 @@
 
 #include "postgres.h"
 
-extern void bdr_identity_init(void);
+extern void bdr_replica_identity_init(void);
 
 #endif							/* BDR_SESSION_REPLICA_IDENTITY_H */

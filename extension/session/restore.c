@@ -227,7 +227,7 @@ act_as(Oid owner)
 static Self
 act_for(Relation rel)
 {
-	Oid			owner = bdr_act_owner(rel);
+	Oid			owner = bdr_user_of_table(rel);
 	Self		self = act_as(owner);
 
 	if (!OidIsValid(owner) && !has_trusted_types(RelationGetDescr(rel)))

@@ -133,7 +133,7 @@ ping(BdrManagerSlot *slot, uint32 round)
 
 /*
  * Applies messages of a frame as a writer does, in the caller's transaction.
- * BEGIN and COMMIT are refused; conflicts are decided as in mirror mode.
+ * BEGIN and COMMIT are refused; conflicts are decided as in catch-up mode.
  */
 Datum
 bdr_internal_debug_apply(PG_FUNCTION_ARGS)
@@ -180,7 +180,7 @@ prepare_to_apply(void)
 	bdr_relation_forget_all();
 	MemoryContextReset(bdr_apply.change_context);
 	bdr_apply.peer.name = "debug";
-	bdr_apply.peer.mirror = bdr_apply.peer.trusted = true;
+	bdr_apply.peer.catch_up = bdr_apply.peer.trusted = true;
 	memset(&bdr_apply.xact, 0, sizeof(bdr_apply.xact));
 	bdr_apply.xact.open = true;
 	bdr_apply.xact.started = true;
@@ -233,7 +233,7 @@ bdr_internal_debug_vanish(PG_FUNCTION_ARGS)
 	check_debug();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = Int64GetDatum(bdr_vanish_look(PG_GETARG_OID(0), &newest));
+	values[0] = Int64GetDatum(bdr_key_removal_look(PG_GETARG_OID(0), &newest));
 	values[1] = TimestampTzGetDatum(newest);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

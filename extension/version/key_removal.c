@@ -62,7 +62,7 @@ static bool slot_is_newer(VanishSlot *slot, uint32 own, TimestampTz time);
 static const BdrShmemPart shmem_part = {memory_bytes, start_memory, NULL};
 
 void
-bdr_vanish_init(void)
+bdr_key_removal_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	bdr_shmem_register(&shmem_part);
@@ -91,7 +91,7 @@ start_memory(void)
 		pg_atomic_init_u32(&slots[i].in_progress, 0);
 		pg_atomic_init_u64(&slots[i].newest, 0);
 	}
-	bdr_vanish_forget_past();
+	bdr_key_removal_forget_past();
 }
 
 /*
@@ -99,7 +99,7 @@ start_memory(void)
  * known: it may be as new as our clock, and where that is allowed, newer.
  */
 void
-bdr_vanish_forget_past(void)
+bdr_key_removal_forget_past(void)
 {
 	raise_newest(&slots[SERVER_SLOT],
 		  GetCurrentTimestamp() + Max(bdr_maximum_clock_skew, 0) * INT64CONST(1000));
@@ -116,7 +116,7 @@ slot_of(Oid relid)
  * ---------------------------------------------------------------------
  */
 void
-bdr_vanish_begin(Oid relid)
+bdr_key_removal_begin(Oid relid)
 {
 	count(slot_of(relid));
 }
@@ -202,14 +202,14 @@ raise_newest(VanishSlot *slot, TimestampTz time)
  * COMMIT PREPARED: which tables the transaction changed is not known.
  */
 void
-bdr_vanish_server_begin(void)
+bdr_key_removal_server_begin(void)
 {
 	if (slots != NULL)
 		pg_atomic_fetch_add_u32(&slots[SERVER_SLOT].in_progress, 1);
 }
 
 void
-bdr_vanish_server_end(TimestampTz time)
+bdr_key_removal_server_end(TimestampTz time)
 {
 	if (slots == NULL)
 		return;
@@ -222,7 +222,7 @@ bdr_vanish_server_end(TimestampTz time)
  * ---------------------------------------------------------------------
  */
 bool
-bdr_vanish_newer(Oid relid, TimestampTz time)
+bdr_key_removal_newer(Oid relid, TimestampTz time)
 {
 	int			i = slot_of(relid);
 
@@ -243,7 +243,7 @@ slot_is_newer(VanishSlot *slot, uint32 own, TimestampTz time)
 }
 
 uint32
-bdr_vanish_look(Oid relid, TimestampTz *newest)
+bdr_key_removal_look(Oid relid, TimestampTz *newest)
 {
 	VanishSlot *slot = &slots[OidIsValid(relid) ? slot_of(relid) : SERVER_SLOT];
 

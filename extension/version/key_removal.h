@@ -22,22 +22,22 @@
  * deletes, changes a value of a unique or exclusion constraint, or remembers.
  * It is counted from now to its end.
  */
-extern void bdr_vanish_begin(Oid relid);
+extern void bdr_key_removal_begin(Oid relid);
 
 /*
  * Is somebody else in progress, or did a version of time or later vanish?
  */
-extern bool bdr_vanish_newer(Oid relid, TimestampTz time);
+extern bool bdr_key_removal_newer(Oid relid, TimestampTz time);
 
 /* For session/commit_prepared.c, around COMMIT PREPARED; time is that of the commit or later. */
-extern void bdr_vanish_server_begin(void);
-extern void bdr_vanish_server_end(TimestampTz time);
+extern void bdr_key_removal_server_begin(void);
+extern void bdr_key_removal_server_end(TimestampTz time);
 
 /* For tests; InvalidOid: what counts for all tables of the server. */
-extern uint32 bdr_vanish_look(Oid relid, TimestampTz *newest);
+extern uint32 bdr_key_removal_look(Oid relid, TimestampTz *newest);
 
 /* For bdr.c and manager/supervisor.c. */
-extern void bdr_vanish_init(void);
-extern void bdr_vanish_forget_past(void);
+extern void bdr_key_removal_init(void);
+extern void bdr_key_removal_forget_past(void);
 
 #endif							/* BDR_VERSION_KEY_REMOVAL_H */

@@ -78,7 +78,7 @@ bdr_internal_sample(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, MyDatabaseId);
+	snprintf(name, sizeof(name), BDR_RETENTION_FORMAT, MyDatabaseId);
 	held = hold_xmin(name);
 	values[SAMPLE_XMIN] = FullTransactionIdGetDatum(bdr_widen_xid(xmin, next));
 	values[SAMPLE_NEXT_XID] = FullTransactionIdGetDatum(next);
@@ -101,11 +101,11 @@ bdr_widen_xid(TransactionId xid, FullTransactionId next)
 
 /* The first transaction whose dead rows are kept; InvalidTransactionId: there is no hold. */
 TransactionId
-bdr_hold_xmin(void)
+bdr_retention_xmin(void)
 {
 	char		name[NAMEDATALEN];
 
-	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, MyDatabaseId);
+	snprintf(name, sizeof(name), BDR_RETENTION_FORMAT, MyDatabaseId);
 	return hold_xmin(name);
 }
 
@@ -147,7 +147,7 @@ bdr_internal_set_hold(PG_FUNCTION_ARGS)
 						U64FromFullTransactionId(xmin))));
 	/* xids that a crash takes out of the WAL are used again */
 	XLogFlush(bdr_wal_end());
-	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, MyDatabaseId);
+	snprintf(name, sizeof(name), BDR_RETENTION_FORMAT, MyDatabaseId);
 	taken = take_slot(name);
 	if (taken)
 	{
@@ -239,7 +239,7 @@ bdr_wal_end(void)
  * The OIDs of the databases that have a hold, in context.
  */
 List *
-bdr_hold_databases(MemoryContext context)
+bdr_retention_databases(MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	List	   *databases = NIL;
@@ -250,7 +250,7 @@ bdr_hold_databases(MemoryContext context)
 		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
 		Oid			dboid;
 
-		if (slot->in_use && bdr_hold_is(slot, &dboid))
+		if (slot->in_use && bdr_retention_is(slot, &dboid))
 			databases = lappend_oid(databases, dboid);
 	}
 	LWLockRelease(ReplicationSlotControlLock);
@@ -262,13 +262,13 @@ bdr_hold_databases(MemoryContext context)
  * Is the slot, which is in use, a hold, and of which database?
  */
 bool
-bdr_hold_is(ReplicationSlot *slot, Oid *dboid)
+bdr_retention_is(ReplicationSlot *slot, Oid *dboid)
 {
 	char		name[NAMEDATALEN];
 
-	if (!SlotIsPhysical(slot) || sscanf(NameStr(slot->data.name), BDR_HOLD_FORMAT, dboid) != 1)
+	if (!SlotIsPhysical(slot) || sscanf(NameStr(slot->data.name), BDR_RETENTION_FORMAT, dboid) != 1)
 		return false;
-	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, *dboid);
+	snprintf(name, sizeof(name), BDR_RETENTION_FORMAT, *dboid);
 	return strcmp(name, NameStr(slot->data.name)) == 0;
 }
 
@@ -277,12 +277,12 @@ bdr_hold_is(ReplicationSlot *slot, Oid *dboid)
  * supervisor tries again when it looks the next time.
  */
 void
-bdr_hold_drop(Oid dboid)
+bdr_retention_drop(Oid dboid)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char		name[NAMEDATALEN];
 
-	snprintf(name, sizeof(name), BDR_HOLD_FORMAT, dboid);
+	snprintf(name, sizeof(name), BDR_RETENTION_FORMAT, dboid);
 	StartTransactionCommand();
 	PG_TRY();
 	{

@@ -14,18 +14,18 @@
 #include "replication/slot.h"
 
 /* Its name; gosrc/stream/slot.go has the same. */
-#define BDR_HOLD_FORMAT			"bdr_%u_hold"
+#define BDR_RETENTION_FORMAT			"bdr_%u_hold"
 
 /*
  * For the supervisor: the databases that have a hold now, and the end of the
  * hold of one that is not a node any more.
  */
-extern List *bdr_hold_databases(MemoryContext context);
-extern void bdr_hold_drop(Oid dboid);
+extern List *bdr_retention_databases(MemoryContext context);
+extern void bdr_retention_drop(Oid dboid);
 
-extern TransactionId bdr_hold_xmin(void);
+extern TransactionId bdr_retention_xmin(void);
 extern FullTransactionId bdr_widen_xid(TransactionId xid, FullTransactionId next);
-extern bool bdr_hold_is(ReplicationSlot *slot, Oid *dboid);
+extern bool bdr_retention_is(ReplicationSlot *slot, Oid *dboid);
 extern XLogRecPtr bdr_wal_end(void);
 
 #endif							/* BDR_VERSION_RETENTION_SLOT_H */

@@ -53,7 +53,7 @@ bdr_internal_watermark(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	content[0] = pg_hton64((uint64) time);
 	content[1] = pg_hton64((uint64) awaited);
-	bdr_message_log(BDR_WATERMARK_PREFIX, (const char *) content, sizeof(content));
+	bdr_wal_message_write(BDR_WATERMARK_PREFIX, (const char *) content, sizeof(content));
 	PG_RETURN_INT64(time);
 }
 

@@ -34,8 +34,8 @@ const (
 	kindPlan     kind = 'z'
 	kindFetch    kind = 't'
 	kindFetched  kind = 'i'
-	kindLend     kind = 'j'
-	kindRecall   kind = 'm'
+	kindHandoff  kind = 'j'
+	kindReclaim  kind = 'm'
 	kindReturned kind = 'b'
 	kindHeard    kind = 'o'
 )
@@ -48,7 +48,7 @@ var kindNames = map[kind]string{
 	kindApply: "APPLY", kindProgress: "PROGRESS", kindFailed: "FAILED", kindConflict: "CONFLICT", kindDecision: "DECISION",
 	kindFacts: "FACTS", kindPlan: "PLAN",
 	kindFetch: "FETCH", kindFetched: "FETCHED",
-	kindLend: "LEND", kindRecall: "RECALL", kindReturned: "RETURNED", kindHeard: "HEARD",
+	kindHandoff: "HANDOFF", kindReclaim: "RECLAIM", kindReturned: "RETURNED", kindHeard: "HEARD",
 }
 
 func (k kind) String() string {

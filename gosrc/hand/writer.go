@@ -273,11 +273,11 @@ func (w *Writer) Apply(frame []byte) error { return w.data.write(kindApply, nil,
 // this descriptor, until it returns it. The peer has promised that nothing older
 // than promised comes, in microseconds since 2000-01-01.
 func (w *Writer) Lend(fd int, promised int64) error {
-	return w.data.writeWith(fd, kindLend, encodeLend(promised))
+	return w.data.writeWith(fd, kindHandoff, encodeLend(promised))
 }
 
 // Recall asks for the stream; the writer finishes the transaction in progress.
-func (w *Writer) Recall() error { return w.data.write(kindRecall, nil, nil) }
+func (w *Writer) Recall() error { return w.data.write(kindReclaim, nil, nil) }
 
 // Receive returns the next report, the writer's fault as *pgerr.Error or
 // *Failed, or io.EOF when the writer ended.

@@ -156,7 +156,7 @@ func (f *frameReader) seen(c *cursor) string {
 	for i := range nodes {
 		nodes[i] = fmt.Sprintf("node %d until %d", c.u32(), f.volatile(c.u64()))
 	}
-	return "SEEN " + strings.Join(nodes, ", ")
+	return "ORIGIN_PROGRESS " + strings.Join(nodes, ", ")
 }
 
 // volatile hides what differs from run to run.

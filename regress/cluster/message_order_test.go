@@ -33,7 +33,7 @@ func takeMessages(n *pgtest.Node, slot, kinds string) (messages [][]byte) {
 	return messages
 }
 
-// unseen is the message UNSEEN about a relation.
+// unseen is the message TOMBSTONE about a relation.
 func unseen(relid []byte, what byte, index string, values ...string) []byte {
 	body := append(slices.Clone(relid), what)
 	body = binary.BigEndian.AppendUint16(body, uint16(len(index)))
@@ -48,7 +48,7 @@ func unseen(relid []byte, what byte, index string, values ...string) []byte {
 }
 
 // TestNoMessageIsReadBeforeTheRunIsWritten exists because writing a run of
-// inserts resets the memory that messages are read into: UNSEEN after INSERT,
+// inserts resets the memory that messages are read into: TOMBSTONE after INSERT,
 // UPDATE, INSERT stored what lay there afterwards, or crashed. Every kind of
 // message follows a run here; the server's assertions overwrite what is freed.
 func TestNoMessageIsReadBeforeTheRunIsWritten(t *testing.T) {

@@ -497,7 +497,7 @@ func inOrigin(n *pgtest.Node, origin, at string, statements string) {
 }
 
 const sentWithOriginsNone = `
-SEEN node 7 until 1
+ORIGIN_PROGRESS node 7 until 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 RELATION 1 public.t d (*v i pg_catalog.text(-1) oid 1 len -1)
 INSERT public.t (v="local")
@@ -505,7 +505,7 @@ COMMIT commit 1 end 1 changes 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 INSERT public.t (v="native")
 COMMIT commit 1 end 1 changes 1
-SEEN node 8 until 1
+ORIGIN_PROGRESS node 8 until 1
 BEGIN xid 1 commit 1 end 1 time 1 origin 0 at 1
 INSERT public.t (v="local too")
 COMMIT commit 1 end 1 changes 1
