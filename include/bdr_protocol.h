@@ -3,8 +3,8 @@
  *		Messages on the Unix socket between C and the manager's Go threads.
  *
  * NOTES
- *		The same kinds are listed in gosrc/hand/kinds.go and, byte by byte, in
- *		docs/protocol.md; gosrc/hand's tests compare the three.
+ *		The same kinds are listed in gosrc/ipc/kinds.go and, byte by byte, in
+ *		docs/protocol.md; gosrc/ipc's tests compare the three.
  *
  *		A message is: uint32 length of what follows, uint8 kind, body.  All
  *		integers are big-endian.  A text is int32 length (-1: NULL) + bytes,

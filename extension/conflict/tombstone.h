@@ -13,31 +13,6 @@
 #include "conflict/constraint.h"
 #include "version/version.h"
 
-/* Columns of bdr.remembered_version, in the order of sql/50_versions.sql. */
-enum
-{
-	BDR_VERSION_RELATION = 1,
-	BDR_VERSION_INDEX_NAME,
-	BDR_VERSION_VALUE_HASH,
-	BDR_VERSION_KEY_VALUES,
-	BDR_VERSION_COMMIT_TIME,
-	BDR_VERSION_NODE_ID
-};
-#define BDR_VERSION_COLUMNS BDR_VERSION_NODE_ID
-
-/* As commit_time: that of the transaction that wrote the row. */
-#define BDR_VERSION_TIME_OWN	DT_NOEND
-
-/* ... of bdr.evicted_row. */
-enum
-{
-	BDR_EVICTED_RELATION = 1,
-	BDR_EVICTED_VALUE_HASH,
-	BDR_EVICTED_KEY_VALUES,
-	BDR_EVICTED_XID
-};
-#define BDR_EVICTED_COLUMNS BDR_EVICTED_XID
-
 /* A version to be remembered that is not the incoming one's. */
 typedef struct BdrKept
 {

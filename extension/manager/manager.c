@@ -42,7 +42,6 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "apply/writer.h"
 #include "base/run_directory.h"
 #include "base/settings.h"
 #include "base/shmem.h"

@@ -36,7 +36,6 @@
 #include "base/bdr.h"
 #include "base/shmem.h"
 #include "base/worker_settings.h"
-#include "manager/manager.h"
 #include "manager/supervisor.h"
 #include "version/clock.h"
 #include "version/key_removal.h"

@@ -18,7 +18,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
-#include "conflict/tombstone.h"
+#include "base/tables.h"
 #include "output/frame.h"
 #include "output/relation.h"
 #include "output/tombstone.h"

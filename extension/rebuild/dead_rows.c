@@ -49,6 +49,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "base/tables.h"
 #include "base/user_context.h"
 #include "conflict/detect.h"
 #include "conflict/resolve.h"

@@ -31,6 +31,7 @@
 #include "base/run_directory.h"
 #include "base/shmem.h"
 #include "base/sql.h"
+#include "session/request.h"
 #include "bdr_compat.h"
 #include "bdr_protocol.h"
 

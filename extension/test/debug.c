@@ -30,6 +30,7 @@
 #include "apply/state.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "session/request.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
 
@@ -42,8 +43,6 @@ PG_FUNCTION_INFO_V1(bdr_internal_latch_stress);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_clock);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_vanish);
-
-extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
 
 static void check_debug(void);
 static bool ping(BdrManagerSlot *slot, uint32 round);

@@ -29,7 +29,7 @@ import (
 	"time"
 	"unsafe"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/manager"
 )
 
@@ -113,7 +113,7 @@ func startGuarded(cfg manager.Config, mainFD int) (err error) {
 			writeReport("start", reason, debug.Stack())
 		}
 	}()
-	cfg.Main, err = hand.NewMain(mainFD, manager.Go)
+	cfg.Main, err = ipc.NewMain(mainFD, manager.Go)
 	if err != nil {
 		return err
 	}

@@ -3,13 +3,13 @@ package catalog
 import (
 	"time"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // SelectOtherNames reads which elements of a text array, given in its text
 // form, are not among the known names; NULL elements are not.
-func SelectOtherNames(array *string, known []string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT COALESCE(n, 'NULL') FROM pg_catalog.unnest($1::text[]) n
+func SelectOtherNames(array *string, known []string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT COALESCE(n, 'NULL') FROM pg_catalog.unnest($1::text[]) n
  WHERE n IS NULL OR n <> ALL ($2::text[]) ORDER BY 1`, Args: []any{array, known}}
 }
 
@@ -24,8 +24,8 @@ type LogConfig struct {
 }
 
 // SetLogConfig makes c the one row.
-func SetLogConfig(c LogConfig) []hand.Stmt {
-	return []hand.Stmt{
+func SetLogConfig(c LogConfig) []ipc.Stmt {
+	return []ipc.Stmt{
 		{SQL: `LOCK TABLE bdr.node_log_config IN SHARE ROW EXCLUSIVE MODE`},
 		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `INSERT INTO bdr.node_log_config (log_name, log_to_file, log_to_table, log_conflict_type, log_conflict_res)
@@ -42,14 +42,14 @@ type HistoryPart struct {
 }
 
 // SelectHistoryParts reads the parts of the conflict history.
-func SelectHistoryParts() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT part::text, began IS NOT NULL,
+func SelectHistoryParts() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT part::text, began IS NOT NULL,
  COALESCE(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - began) * 1000000, 0)::bigint
 FROM bdr.conflict_history_part ORDER BY part`}
 }
 
 // HistoryParts decodes what SelectHistoryParts returned.
-func HistoryParts(r hand.Result) ([]HistoryPart, error) {
+func HistoryParts(r ipc.Result) ([]HistoryPart, error) {
 	parts := make([]HistoryPart, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -63,8 +63,8 @@ func HistoryParts(r hand.Result) ([]HistoryPart, error) {
 }
 
 // EmptyHistoryPart removes the rows of a part that nobody uses at the moment.
-func EmptyHistoryPart(name string) []hand.Stmt {
-	return []hand.Stmt{
+func EmptyHistoryPart(name string) []ipc.Stmt {
+	return []ipc.Stmt{
 		{SQL: `LOCK TABLE ONLY ` + name + ` IN ACCESS EXCLUSIVE MODE NOWAIT`},
 		{SQL: `TRUNCATE ONLY ` + name},
 		{SQL: `UPDATE bdr.conflict_history_part SET began = NULL WHERE part = $1::regclass`, Args: []any{name}},
@@ -72,11 +72,11 @@ func EmptyHistoryPart(name string) []hand.Stmt {
 }
 
 // BeginHistoryPart has rows go into a part from now on.
-func BeginHistoryPart(name string) hand.Stmt {
-	return hand.Stmt{SQL: `UPDATE bdr.conflict_history_part SET began = pg_catalog.clock_timestamp() WHERE part = $1::regclass`, Args: []any{name}}
+func BeginHistoryPart(name string) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.conflict_history_part SET began = pg_catalog.clock_timestamp() WHERE part = $1::regclass`, Args: []any{name}}
 }
 
 // ForgetDroppedTables takes away the notes that no resolver reads any more.
-func ForgetDroppedTables() hand.Stmt {
-	return hand.Stmt{SQL: `DELETE FROM bdr.dropped_table WHERE drop_time < pg_catalog.clock_timestamp() - interval '1 day'`}
+func ForgetDroppedTables() ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.dropped_table WHERE drop_time < pg_catalog.clock_timestamp() - interval '1 day'`}
 }

@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // Applied is the last consensus log entry that the tables contain.
@@ -11,12 +11,12 @@ type Applied struct {
 }
 
 // SelectApplied reads bdr.local_consensus_state: no row or one.
-func SelectApplied() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT apply_index, apply_term FROM bdr.local_consensus_state`}
+func SelectApplied() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT apply_index, apply_term FROM bdr.local_consensus_state`}
 }
 
 // AppliedOf decodes what SelectApplied returned; zero when nothing was applied.
-func AppliedOf(r hand.Result) (Applied, error) {
+func AppliedOf(r ipc.Result) (Applied, error) {
 	if len(r.Rows) == 0 {
 		return Applied{}, nil
 	}
@@ -26,8 +26,8 @@ func AppliedOf(r hand.Result) (Applied, error) {
 }
 
 // RecordApplied belongs into the transaction that carries out the entry.
-func RecordApplied(node uint32, a Applied) hand.Stmt {
-	return hand.Stmt{SQL: `INSERT INTO bdr.local_consensus_state (node_id, apply_index, apply_term)
+func RecordApplied(node uint32, a Applied) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.local_consensus_state (node_id, apply_index, apply_term)
  VALUES ($1::oid, $2::bigint, $3::bigint)
  ON CONFLICT (only_row) DO UPDATE SET node_id = excluded.node_id,
  apply_index = excluded.apply_index, apply_term = excluded.apply_term`,
@@ -35,6 +35,6 @@ func RecordApplied(node uint32, a Applied) hand.Stmt {
 }
 
 // DeleteApplied forgets how far the log was applied.
-func DeleteApplied() hand.Stmt {
-	return hand.Stmt{SQL: `DELETE FROM bdr.local_consensus_state`}
+func DeleteApplied() ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.local_consensus_state`}
 }

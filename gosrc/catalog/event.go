@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // Event is a row of bdr.event_history.
@@ -32,8 +32,8 @@ const (
 )
 
 // InsertEvent records an event and forgets old ones; what was skipped stays.
-func InsertEvent(e Event) []hand.Stmt {
-	return []hand.Stmt{
+func InsertEvent(e Event) []ipc.Stmt {
+	return []ipc.Stmt{
 		{SQL: `DELETE FROM bdr.event_history WHERE event_time < pg_catalog.clock_timestamp() - interval '30 days'
  AND event_sub_type <> $1`, Args: []any{EventSkipped}},
 		{SQL: `INSERT INTO bdr.event_history (event_node_id, event_type, event_sub_type, event_source, event_text, event_detail)
@@ -43,6 +43,6 @@ func InsertEvent(e Event) []hand.Stmt {
 
 // LimitEventWait keeps an event from waiting for long where a user holds a lock
 // on the history: everything else would wait behind it.
-func LimitEventWait() []hand.Stmt {
-	return []hand.Stmt{{SQL: `SELECT pg_catalog.set_config('lock_timeout', '500ms', true)`}}
+func LimitEventWait() []ipc.Stmt {
+	return []ipc.Stmt{{SQL: `SELECT pg_catalog.set_config('lock_timeout', '500ms', true)`}}
 }

@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // Facts is what the checks before create_node and join look at: the server,
@@ -37,8 +37,8 @@ type Quota struct {
 func (q Quota) Free() int { return q.Max - q.Used }
 
 // SelectFacts reads Facts; it works without the extension.
-func SelectFacts() hand.Stmt {
-	return hand.Stmt{SQL: `WITH backend AS (
+func SelectFacts() ipc.Stmt {
+	return ipc.Stmt{SQL: `WITH backend AS (
  SELECT backend_type, count(*) AS n FROM pg_catalog.pg_stat_activity GROUP BY backend_type)
 SELECT current_setting('server_version_num'), current_setting('server_version'),
  current_setting('wal_level'), current_setting('track_commit_timestamp'),
@@ -64,7 +64,7 @@ FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()`}
 }
 
 // FactsOf decodes what SelectFacts returned.
-func FactsOf(r hand.Result) (Facts, error) {
+func FactsOf(r ipc.Result) (Facts, error) {
 	if len(r.Rows) == 0 {
 		return Facts{}, (&columns{}).done()
 	}
@@ -93,37 +93,37 @@ const (
 
 // SelectUserRelations reads the names of some user tables, views and
 // sequences: what must not be there when the schema is to be copied.
-func SelectUserRelations(limit int) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM ` + userRelations + `
+func SelectUserRelations(limit int) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) FROM ` + userRelations + `
  AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1 LIMIT $1::integer`, Args: []any{limit}}
 }
 
 // SelectOwners reads the roles to which objects of the database refer.
-func SelectOwners() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT DISTINCT pg_catalog.pg_get_userbyid(refobjid)::text FROM pg_catalog.pg_shdepend
+func SelectOwners() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT DISTINCT pg_catalog.pg_get_userbyid(refobjid)::text FROM pg_catalog.pg_shdepend
  WHERE refclassid = 'pg_catalog.pg_authid'::regclass AND deptype IN ('o', 'a', 'r')
  AND dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) ORDER BY 1`}
 }
 
 // SelectMissingRoles reads which of these names are not roles here.
-func SelectMissingRoles(names []string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT n FROM pg_catalog.unnest($1::text[]) n
+func SelectMissingRoles(names []string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT n FROM pg_catalog.unnest($1::text[]) n
  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = n) ORDER BY 1`, Args: []any{names}}
 }
 
 // SelectExtensions reads the installed extensions.
-func SelectExtensions() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT extname::text FROM pg_catalog.pg_extension ORDER BY 1`}
+func SelectExtensions() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT extname::text FROM pg_catalog.pg_extension ORDER BY 1`}
 }
 
 // SelectMissingExtensions reads which of these extensions cannot be installed here.
-func SelectMissingExtensions(names []string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT n FROM pg_catalog.unnest($1::text[]) n
+func SelectMissingExtensions(names []string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT n FROM pg_catalog.unnest($1::text[]) n
  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = n) ORDER BY 1`, Args: []any{names}}
 }
 
 // Texts decodes a result of one text column.
-func Texts(r hand.Result) []string {
+func Texts(r ipc.Result) []string {
 	texts := make([]string, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		if len(row) > 0 && row[0] != nil {

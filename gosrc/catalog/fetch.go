@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
@@ -58,7 +58,7 @@ func (p *PeerRows) Closed() bool { return p.conn.IsClosed() }
 
 // Read answers f. It returns false while the peer itself does not show yet what
 // f's transaction wrote.
-func (p *PeerRows) Read(ctx context.Context, f hand.Fetch) (answer hand.Fetched, shown bool, err error) {
+func (p *PeerRows) Read(ctx context.Context, f ipc.Fetch) (answer ipc.Fetched, shown bool, err error) {
 	err = Transaction(ctx, p.conn, "READ ONLY", func() (err error) {
 		answer, shown, err = p.read(ctx, f)
 		return err
@@ -66,7 +66,7 @@ func (p *PeerRows) Read(ctx context.Context, f hand.Fetch) (answer hand.Fetched,
 	return answer, shown, err
 }
 
-func (p *PeerRows) read(ctx context.Context, f hand.Fetch) (answer hand.Fetched, shown bool, err error) {
+func (p *PeerRows) read(ctx context.Context, f ipc.Fetch) (answer ipc.Fetched, shown bool, err error) {
 	q := newFetchQuery(f)
 	reader := p.conn.ExecParams(ctx, q.sql, q.values, q.types, q.forms, []int16{formText, formText, formBinary})
 	rows := 0
@@ -76,9 +76,9 @@ func (p *PeerRows) read(ctx context.Context, f hand.Fetch) (answer hand.Fetched,
 		case rows > 0:
 			answer = answer.And(row[2])
 		case string(row[1]) == "t":
-			shown, answer = string(row[0]) == "t", hand.Present()
+			shown, answer = string(row[0]) == "t", ipc.Present()
 		default:
-			shown, answer = string(row[0]) == "t", hand.Gone()
+			shown, answer = string(row[0]) == "t", ipc.Gone()
 		}
 		rows++
 	}
@@ -99,7 +99,7 @@ type fetchQuery struct {
 	forms  []int16
 }
 
-func newFetchQuery(f hand.Fetch) *fetchQuery {
+func newFetchQuery(f ipc.Fetch) *fetchQuery {
 	q := &fetchQuery{}
 	q.add(oidOID, formText, strconv.AppendUint(nil, uint64(f.Table), 10))
 	q.add(xidOID, formText, strconv.AppendUint(nil, uint64(f.XID), 10))

@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // Group is a row of bdr.node_group.
@@ -13,13 +13,13 @@ type Group struct {
 }
 
 // SelectGroups reads every group.
-func SelectGroups() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT node_group_id, node_group_name, node_group_uuid, node_group_parent_id
+func SelectGroups() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT node_group_id, node_group_name, node_group_uuid, node_group_parent_id
  FROM bdr.node_group ORDER BY node_group_id`}
 }
 
 // Groups decodes what SelectGroups returned.
-func Groups(r hand.Result) ([]Group, error) {
+func Groups(r ipc.Result) ([]Group, error) {
 	groups := make([]Group, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -33,8 +33,8 @@ func Groups(r hand.Result) ([]Group, error) {
 }
 
 // UpsertGroup writes a group's row.
-func UpsertGroup(g Group) hand.Stmt {
-	return hand.Stmt{SQL: `INSERT INTO bdr.node_group (node_group_id, node_group_name, node_group_uuid, node_group_parent_id)
+func UpsertGroup(g Group) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.node_group (node_group_id, node_group_name, node_group_uuid, node_group_parent_id)
  VALUES ($1::oid, $2, $3::uuid, $4::oid)
  ON CONFLICT (node_group_id) DO UPDATE SET node_group_name = excluded.node_group_name,
  node_group_uuid = excluded.node_group_uuid, node_group_parent_id = excluded.node_group_parent_id`,
@@ -42,6 +42,6 @@ func UpsertGroup(g Group) hand.Stmt {
 }
 
 // DeleteGroups removes every group.
-func DeleteGroups() hand.Stmt {
-	return hand.Stmt{SQL: `DELETE FROM bdr.node_group`}
+func DeleteGroups() ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.node_group`}
 }

@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // Join is the row of bdr.local_join: where this node's join stands.
@@ -18,13 +18,13 @@ type Join struct {
 }
 
 // SelectJoin reads bdr.local_join: no row or one.
-func SelectJoin() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT step, join_target_dsn, source_node_id, synchronize_structure,
+func SelectJoin() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT step, join_target_dsn, source_node_id, synchronize_structure,
  tables_total, tables_copied, bytes_copied, last_error FROM bdr.local_join`}
 }
 
 // JoinOf decodes what SelectJoin returned.
-func JoinOf(r hand.Result) (Join, bool, error) {
+func JoinOf(r ipc.Result) (Join, bool, error) {
 	if len(r.Rows) == 0 {
 		return Join{}, false, nil
 	}
@@ -35,21 +35,21 @@ func JoinOf(r hand.Result) (Join, bool, error) {
 }
 
 // InsertJoin records that a join began.
-func InsertJoin(j Join) hand.Stmt {
-	return hand.Stmt{SQL: `INSERT INTO bdr.local_join (step, join_target_dsn, source_node_id, synchronize_structure)
+func InsertJoin(j Join) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.local_join (step, join_target_dsn, source_node_id, synchronize_structure)
  VALUES ($1, $2, $3::oid, $4)`, Args: []any{j.Step, j.TargetDSN, j.SourceID, j.SyncStructure}}
 }
 
 // UpdateJoin records progress.
-func UpdateJoin(j Join) hand.Stmt {
-	return hand.Stmt{SQL: `UPDATE bdr.local_join SET step = $1, tables_total = $2::integer, tables_copied = $3::integer,
+func UpdateJoin(j Join) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.local_join SET step = $1, tables_total = $2::integer, tables_copied = $3::integer,
  bytes_copied = $4::bigint, last_error = $5, waiting_for = $6, updated_at = clock_timestamp()`,
 		Args: []any{j.Step, j.TablesTotal, j.TablesCopied, j.BytesCopied, textOrNull(j.LastError), textOrNull(j.WaitingFor)}}
 }
 
 // UpdateJoinWait records what the step waits for.
-func UpdateJoinWait(waitingFor string) hand.Stmt {
-	return hand.Stmt{SQL: `UPDATE bdr.local_join SET waiting_for = $1`, Args: []any{textOrNull(waitingFor)}}
+func UpdateJoinWait(waitingFor string) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.local_join SET waiting_for = $1`, Args: []any{textOrNull(waitingFor)}}
 }
 
 func textOrNull(s string) any {
@@ -60,6 +60,6 @@ func textOrNull(s string) any {
 }
 
 // DeleteJoin forgets the join.
-func DeleteJoin() hand.Stmt {
-	return hand.Stmt{SQL: `DELETE FROM bdr.local_join`}
+func DeleteJoin() ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.local_join`}
 }

@@ -4,7 +4,7 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // State is a node state, as in bdr.peer_state.
@@ -31,12 +31,12 @@ const nodeColumns = `node_id, node_name, node_group_id, source_node_id, synchron
  node_state, target_state, seq_id, dbname, dboid, node_dsn, node_kind, node_uuid`
 
 // SelectNodes reads every node of the cluster and a local node without one.
-func SelectNodes() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT ` + nodeColumns + ` FROM bdr.node ORDER BY node_id`}
+func SelectNodes() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT ` + nodeColumns + ` FROM bdr.node ORDER BY node_id`}
 }
 
 // Nodes decodes what SelectNodes returned.
-func Nodes(r hand.Result) ([]Node, error) {
+func Nodes(r ipc.Result) ([]Node, error) {
 	nodes := make([]Node, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -55,8 +55,8 @@ func Nodes(r hand.Result) ([]Node, error) {
 
 // UpsertNode writes a node's row. A local node that waits to join under the
 // same name makes room for it: its own record follows in the log.
-func UpsertNode(n Node) []hand.Stmt {
-	return []hand.Stmt{
+func UpsertNode(n Node) []ipc.Stmt {
+	return []ipc.Stmt{
 		{SQL: `UPDATE bdr.node SET node_name = node_uuid::text
  WHERE node_name = $1 AND node_id <> $2::oid AND node_group_id = 0`, Args: []any{n.Name, n.ID}},
 		{SQL: `INSERT INTO bdr.node (` + nodeColumns + `)
@@ -72,19 +72,19 @@ func UpsertNode(n Node) []hand.Stmt {
 }
 
 // DeleteNode removes a node's row.
-func DeleteNode(id uint32) hand.Stmt {
-	return hand.Stmt{SQL: `DELETE FROM bdr.node WHERE node_id = $1::oid`, Args: []any{id}}
+func DeleteNode(id uint32) ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.node WHERE node_id = $1::oid`, Args: []any{id}}
 }
 
 // DeleteGroupedNodes removes every row that consensus wrote.
-func DeleteGroupedNodes() hand.Stmt {
-	return hand.Stmt{SQL: `DELETE FROM bdr.node WHERE node_group_id <> 0`}
+func DeleteGroupedNodes() ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.node WHERE node_group_id <> 0`}
 }
 
 // SetNodeState writes the state of one node outside consensus; only for a
 // parted node, which no longer takes part in it.
-func SetNodeState(id uint32, state, target State) hand.Stmt {
-	return hand.Stmt{SQL: `UPDATE bdr.node SET node_state = $2::oid, target_state = $3::oid WHERE node_id = $1::oid`,
+func SetNodeState(id uint32, state, target State) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.node SET node_state = $2::oid, target_state = $3::oid WHERE node_id = $1::oid`,
 		Args: []any{id, uint32(state), uint32(target)}}
 }
 
@@ -95,12 +95,12 @@ type LocalNode struct {
 }
 
 // SelectLocalNode reads which node this database is: no row or one.
-func SelectLocalNode() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT node_id, node_uuid FROM bdr.local_node`}
+func SelectLocalNode() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT node_id, node_uuid FROM bdr.local_node`}
 }
 
 // Local decodes what SelectLocalNode returned.
-func Local(r hand.Result) (LocalNode, bool, error) {
+func Local(r ipc.Result) (LocalNode, bool, error) {
 	if len(r.Rows) == 0 {
 		return LocalNode{}, false, nil
 	}
@@ -110,23 +110,23 @@ func Local(r hand.Result) (LocalNode, bool, error) {
 }
 
 // InsertLocalNode makes this database the node.
-func InsertLocalNode(id uint32, uuid string) hand.Stmt {
-	return hand.Stmt{SQL: `INSERT INTO bdr.local_node (node_id, node_uuid) VALUES ($1::oid, $2::uuid)`, Args: []any{id, uuid}}
+func InsertLocalNode(id uint32, uuid string) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.local_node (node_id, node_uuid) VALUES ($1::oid, $2::uuid)`, Args: []any{id, uuid}}
 }
 
 // LabelDatabase marks the database, so that the supervisor keeps a manager in it.
-func LabelDatabase(database string) hand.Stmt {
-	return hand.Stmt{SQL: `SECURITY LABEL FOR bdr ON DATABASE ` + QuoteIdentifier(database) + ` IS 'node'`}
+func LabelDatabase(database string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SECURITY LABEL FOR bdr ON DATABASE ` + QuoteIdentifier(database) + ` IS 'node'`}
 }
 
 // UnlabelDatabase removes the mark.
-func UnlabelDatabase(database string) hand.Stmt {
-	return hand.Stmt{SQL: `SECURITY LABEL FOR bdr ON DATABASE ` + QuoteIdentifier(database) + ` IS NULL`}
+func UnlabelDatabase(database string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SECURITY LABEL FOR bdr ON DATABASE ` + QuoteIdentifier(database) + ` IS NULL`}
 }
 
 // ForgetNode removes everything this database knows about being a node.
-func ForgetNode() []hand.Stmt {
-	return []hand.Stmt{
+func ForgetNode() []ipc.Stmt {
+	return []ipc.Stmt{
 		{SQL: `DELETE FROM bdr.subscription`},
 		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `DELETE FROM bdr.local_join`},

@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
@@ -15,7 +15,7 @@ type remote struct {
 	conn *pgconn.PgConn
 }
 
-// textOID is the type of every parameter, as it is for the hand.
+// textOID is the type of every parameter, as it is for the main thread.
 const textOID = 25
 
 // Over returns a Runner that runs each call in a transaction of the
@@ -23,7 +23,7 @@ const textOID = 25
 func Over(conn *pgconn.PgConn) Runner { return remote{conn} }
 
 // Run runs the statements.
-func (r remote) Run(ctx context.Context, statements ...hand.Stmt) ([]hand.Result, error) {
+func (r remote) Run(ctx context.Context, statements ...ipc.Stmt) ([]ipc.Result, error) {
 	own := r.conn.TxStatus() == 'I' && len(statements) > 1
 	if own {
 		if _, err := r.conn.Exec(ctx, "BEGIN").ReadAll(); err != nil {
@@ -44,8 +44,8 @@ func (r remote) Run(ctx context.Context, statements ...hand.Stmt) ([]hand.Result
 	return results, err
 }
 
-func (r remote) each(ctx context.Context, statements []hand.Stmt) ([]hand.Result, error) {
-	results := make([]hand.Result, 0, len(statements))
+func (r remote) each(ctx context.Context, statements []ipc.Stmt) ([]ipc.Result, error) {
+	results := make([]ipc.Result, 0, len(statements))
 	for _, s := range statements {
 		values := make([][]byte, len(s.Args))
 		types := make([]uint32, len(s.Args))
@@ -64,13 +64,13 @@ func (r remote) each(ctx context.Context, statements []hand.Stmt) ([]hand.Result
 	return results, nil
 }
 
-func textResult(read *pgconn.Result) hand.Result {
-	result := hand.Result{Processed: read.CommandTag.RowsAffected()}
+func textResult(read *pgconn.Result) ipc.Result {
+	result := ipc.Result{Processed: read.CommandTag.RowsAffected()}
 	for _, row := range read.Rows {
 		texts := make([]*string, len(row))
 		for i, value := range row {
 			if value != nil {
-				texts[i] = hand.Text(string(value))
+				texts[i] = ipc.Text(string(value))
 			}
 		}
 		result.Rows = append(result.Rows, texts)

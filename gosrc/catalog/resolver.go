@@ -1,6 +1,6 @@
 package catalog
 
-import "bdr/gosrc/hand"
+import "bdr/gosrc/ipc"
 
 // Resolver is a row of bdr.node_conflict_resolvers: what this node does about
 // conflicts of a type, where that is not the default.
@@ -10,12 +10,12 @@ type Resolver struct {
 }
 
 // SelectResolvers reads every resolver that is set.
-func SelectResolvers() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT conflict_type, conflict_resolver FROM bdr.node_conflict_resolvers ORDER BY 1`}
+func SelectResolvers() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT conflict_type, conflict_resolver FROM bdr.node_conflict_resolvers ORDER BY 1`}
 }
 
 // Resolvers decodes what SelectResolvers returned.
-func Resolvers(r hand.Result) ([]Resolver, error) {
+func Resolvers(r ipc.Result) ([]Resolver, error) {
 	var resolvers []Resolver
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -28,7 +28,7 @@ func Resolvers(r hand.Result) ([]Resolver, error) {
 }
 
 // SetResolver records the resolver of a conflict type.
-func SetResolver(r Resolver) hand.Stmt {
-	return hand.Stmt{SQL: `INSERT INTO bdr.node_conflict_resolvers (conflict_type, conflict_resolver) VALUES ($1, $2)
+func SetResolver(r Resolver) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.node_conflict_resolvers (conflict_type, conflict_resolver) VALUES ($1, $2)
  ON CONFLICT (conflict_type) DO UPDATE SET conflict_resolver = EXCLUDED.conflict_resolver`, Args: []any{r.ConflictType, r.Name}}
 }

@@ -3,13 +3,13 @@ package catalog
 import (
 	"context"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
-// A Runner runs the statements of one transaction; *hand.Main and
-// *hand.Request are two.
+// A Runner runs the statements of one transaction; *ipc.Main and
+// *ipc.Request are two.
 type Runner interface {
-	Run(ctx context.Context, statements ...hand.Stmt) ([]hand.Result, error)
+	Run(ctx context.Context, statements ...ipc.Stmt) ([]ipc.Result, error)
 }
 
 // Server is what peers must know of this server to choose the form of values.
@@ -21,13 +21,13 @@ type Server struct {
 }
 
 // SelectServer reads Server; only where the extension is installed.
-func SelectServer() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.current_setting('server_version_num'), bdr.internal_architecture(),
+func SelectServer() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.current_setting('server_version_num'), bdr.internal_architecture(),
  pg_catalog.current_setting('server_encoding'), system_identifier FROM pg_catalog.pg_control_system()`}
 }
 
 // ServerOf decodes what SelectServer returned.
-func ServerOf(r hand.Result) (Server, error) {
+func ServerOf(r ipc.Result) (Server, error) {
 	if len(r.Rows) == 0 {
 		return Server{}, (&columns{}).done()
 	}
@@ -39,6 +39,6 @@ func ServerOf(r hand.Result) (Server, error) {
 // LimitLockWait keeps the statements that follow it in a transaction from
 // waiting for ever for a lock, which the transaction of a caller may hold that
 // waits for us.
-func LimitLockWait() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.set_config('lock_timeout', '10s', true)`}
+func LimitLockWait() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.set_config('lock_timeout', '10s', true)`}
 }

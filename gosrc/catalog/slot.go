@@ -1,42 +1,42 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 )
 
 // SelectSlots reads the names of our slots of this database.
-func SelectSlots() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT slot_name::text FROM pg_catalog.pg_replication_slots
+func SelectSlots() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT slot_name::text FROM pg_catalog.pg_replication_slots
  WHERE database = pg_catalog.current_database() AND plugin = 'bdr_output' AND slot_name LIKE 'bdr\_%' ORDER BY 1`}
 }
 
 // SelectOrigins reads the names of our origins of this database.
-func SelectOrigins(dboid uint32) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT roname FROM pg_catalog.pg_replication_origin
+func SelectOrigins(dboid uint32) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT roname FROM pg_catalog.pg_replication_origin
  WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_') ORDER BY 1`, Args: []any{dboid}}
 }
 
 // TerminateSlotUser ends the sender that uses a slot.
-func TerminateSlotUser(name string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
+func TerminateSlotUser(name string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
  WHERE slot_name = $1 AND active_pid IS NOT NULL`, Args: []any{name}}
 }
 
 // DropSlot drops a slot if it exists. It is an error while a sender uses it.
-func DropSlot(name string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
+func DropSlot(name string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
  WHERE slot_name = $1`, Args: []any{name}}
 }
 
 // SelectSlotExists reads whether a slot is there.
-func SelectSlotExists(name string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)`, Args: []any{name}}
+func SelectSlotExists(name string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)`, Args: []any{name}}
 }
 
 // SelectInsertPosition reads the end of this node's WAL.
-func SelectInsertPosition() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_insert_lsn()`}
+func SelectInsertPosition() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_insert_lsn()`}
 }
 
 // A Barrier is a place in a node's WAL behind which everything is newer than some
@@ -47,12 +47,12 @@ type Barrier struct {
 }
 
 // SelectBarrier looks for a place behind which all commits are newer than after.
-func SelectBarrier(after int64) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT b.clock, b.position FROM bdr.internal_barrier($1::bigint) b`, Args: []any{after}}
+func SelectBarrier(after int64) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT b.clock, b.position FROM bdr.internal_barrier($1::bigint) b`, Args: []any{after}}
 }
 
 // BarrierOf decodes what SelectBarrier returned.
-func BarrierOf(r hand.Result) (Barrier, error) {
+func BarrierOf(r ipc.Result) (Barrier, error) {
 	if len(r.Rows) == 0 {
 		return Barrier{}, (&columns{}).done()
 	}
@@ -62,12 +62,12 @@ func BarrierOf(r hand.Result) (Barrier, error) {
 }
 
 // SelectFlushPosition reads how far a node's WAL is on disk.
-func SelectFlushPosition() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_flush_lsn()`}
+func SelectFlushPosition() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.pg_current_wal_flush_lsn()`}
 }
 
 // Position decodes a result of one LSN.
-func Position(r hand.Result) (lsn.LSN, error) {
+func Position(r ipc.Result) (lsn.LSN, error) {
 	if len(r.Rows) == 0 {
 		return 0, (&columns{}).done()
 	}
@@ -78,13 +78,13 @@ func Position(r hand.Result) (lsn.LSN, error) {
 
 // SelectOriginPositions reads how far each of our origins is, in memory: what
 // is in WAL already, flushed or not.
-func SelectOriginPositions(dboid uint32) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT roname, COALESCE(pg_catalog.pg_replication_origin_progress(roname, false), '0/0')
+func SelectOriginPositions(dboid uint32) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT roname, COALESCE(pg_catalog.pg_replication_origin_progress(roname, false), '0/0')
  FROM pg_catalog.pg_replication_origin WHERE pg_catalog.starts_with(roname, 'bdr_' || $1 || '_')`, Args: []any{dboid}}
 }
 
 // OriginPositions decodes what SelectOriginPositions returned.
-func OriginPositions(r hand.Result) (map[string]lsn.LSN, error) {
+func OriginPositions(r ipc.Result) (map[string]lsn.LSN, error) {
 	positions := make(map[string]lsn.LSN, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -98,14 +98,14 @@ func OriginPositions(r hand.Result) (map[string]lsn.LSN, error) {
 }
 
 // EmitMessage writes one of our messages to WAL, outside of any transaction.
-func EmitMessage(content string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT bdr.internal_message($1)`, Args: []any{content}}
+func EmitMessage(content string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT bdr.internal_message($1)`, Args: []any{content}}
 }
 
 // SelectBlockers reads the oldest transactions for which a new slot waits, of all
 // databases, and what ends each.
-func SelectBlockers() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT said FROM (
+func SelectBlockers() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT said FROM (
  SELECT prepared AS since, pg_catalog.format('a prepared transaction in database %1$s, since %2$s (there: COMMIT PREPARED %3$L or ROLLBACK PREPARED %3$L)',
   database, pg_catalog.date_trunc('second', prepared), gid) AS said FROM pg_catalog.pg_prepared_xacts
  UNION ALL
@@ -117,6 +117,6 @@ func SelectBlockers() hand.Stmt {
 
 // AssignTransaction gives the transaction an id, so that its commit is written
 // and flushed, and with it everything before.
-func AssignTransaction() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_current_xact_id()`}
+func AssignTransaction() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.pg_current_xact_id()`}
 }

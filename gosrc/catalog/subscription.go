@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // Subscription is a row of bdr.subscription: one peer whose changes this node
@@ -29,12 +29,12 @@ const subscriptionColumns = `sub_id, sub_name, nodegroup_id, origin_node_id, sou
  subscription_mode, sub_enabled, slot_name, origin_name`
 
 // SelectSubscriptions reads every subscription.
-func SelectSubscriptions() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT ` + subscriptionColumns + ` FROM bdr.subscription ORDER BY sub_id`}
+func SelectSubscriptions() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT ` + subscriptionColumns + ` FROM bdr.subscription ORDER BY sub_id`}
 }
 
 // Subscriptions decodes what SelectSubscriptions returned.
-func Subscriptions(r hand.Result) ([]Subscription, error) {
+func Subscriptions(r ipc.Result) ([]Subscription, error) {
 	subscriptions := make([]Subscription, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -49,34 +49,34 @@ func Subscriptions(r hand.Result) ([]Subscription, error) {
 }
 
 // InsertSubscription records a subscription; one that is there stays as it is.
-func InsertSubscription(s Subscription) hand.Stmt {
-	return hand.Stmt{SQL: `INSERT INTO bdr.subscription (` + subscriptionColumns + `)
+func InsertSubscription(s Subscription) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.subscription (` + subscriptionColumns + `)
  VALUES ($1::oid, $2, $3::oid, $4::oid, $5::oid, $6::oid, $7::"char", $8::boolean, $9, $10)
  ON CONFLICT (origin_node_id) DO NOTHING`,
 		Args: []any{s.ID, s.Name, s.GroupID, s.OriginID, s.SourceID, s.TargetID, s.Mode, s.Enabled, s.SlotName, s.OriginName}}
 }
 
 // DeleteSubscription removes the subscription to a node.
-func DeleteSubscription(origin uint32) hand.Stmt {
-	return hand.Stmt{SQL: `DELETE FROM bdr.subscription WHERE origin_node_id = $1::oid`, Args: []any{origin}}
+func DeleteSubscription(origin uint32) ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.subscription WHERE origin_node_id = $1::oid`, Args: []any{origin}}
 }
 
 // EnableSubscription sets whether a subscription, or with an empty name every
 // one, is enabled. It returns one row for each that it names. One that has
 // ended stays as it is.
-func EnableSubscription(name string, enabled bool) hand.Stmt {
-	return hand.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = $2::boolean
+func EnableSubscription(name string, enabled bool) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = $2::boolean
  WHERE ($1 = '' OR sub_name = $1) AND subscription_mode <> $3::"char" RETURNING sub_id`, Args: []any{name, enabled, ModeEnded}}
 }
 
 // EndSubscription records that nothing more will come of a subscription.
-func EndSubscription(name string) hand.Stmt {
-	return hand.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = false, subscription_mode = $2::"char"
+func EndSubscription(name string) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = false, subscription_mode = $2::"char"
  WHERE sub_name = $1`, Args: []any{name, ModeEnded}}
 }
 
 // SubscriptionIDs decodes what EnableSubscription returned.
-func SubscriptionIDs(r hand.Result) ([]uint32, error) {
+func SubscriptionIDs(r ipc.Result) ([]uint32, error) {
 	ids := make([]uint32, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -89,15 +89,15 @@ func SubscriptionIDs(r hand.Result) ([]uint32, error) {
 }
 
 // TerminateWriter ends a writer process, if it still is one.
-func TerminateWriter(pid uint32) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+func TerminateWriter(pid uint32) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
  WHERE pid = $1::integer AND backend_type = 'bdr writer'`, Args: []any{pid}}
 }
 
 // TerminateWriters ends every writer of this database. A manager that starts
 // has none: those that are left belong to one that died, and one that waits for
 // a lock would hold its origin until it gets it.
-func TerminateWriters() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+func TerminateWriters() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
  WHERE datname = pg_catalog.current_database() AND backend_type = 'bdr writer'`}
 }

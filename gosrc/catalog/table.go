@@ -3,7 +3,7 @@ package catalog
 import (
 	"strings"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 )
 
 // Table is one table or partition whose rows a join copies.
@@ -26,8 +26,8 @@ const configurations = `(SELECT e.extname, u.oid, u.condition FROM pg_catalog.pg
 
 // SelectTables reads the tables to copy, biggest first. Binary form is used
 // for built-in types whose bytes hold no OID of this database.
-func SelectTables() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT c.oid, pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner),
+func SelectTables() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT c.oid, pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner),
  (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
  pg_catalog.pg_table_size(c.oid),
@@ -42,7 +42,7 @@ WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersis
 }
 
 // Tables decodes what SelectTables returned.
-func Tables(r hand.Result) ([]Table, error) {
+func Tables(r ipc.Result) ([]Table, error) {
 	tables := make([]Table, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -85,8 +85,8 @@ func (t Table) options() string {
 
 // Lock keeps what has the table's name now from becoming something else until the
 // end of the transaction; mode is one of LOCK TABLE.
-func (t Table) Lock(mode string) hand.Stmt {
-	return hand.Stmt{SQL: "LOCK TABLE ONLY " + t.Name + " IN " + mode + " MODE"}
+func (t Table) Lock(mode string) ipc.Stmt {
+	return ipc.Stmt{SQL: "LOCK TABLE ONLY " + t.Name + " IN " + mode + " MODE"}
 }
 
 // A Place is what has a table's name.
@@ -98,14 +98,14 @@ type Place struct {
 }
 
 // SelectPlace reads what has the table's name: no row or one.
-func (t Table) SelectPlace() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT oid, relkind = 'r' AND relpersistence = 'p', pg_catalog.pg_get_userbyid(relowner),
+func (t Table) SelectPlace() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT oid, relkind = 'r' AND relpersistence = 'p', pg_catalog.pg_get_userbyid(relowner),
  COALESCE(pg_catalog.current_setting('bdr.match_table_owner', true), 'on')
  FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)`, Args: []any{t.Name}}
 }
 
 // PlaceOf decodes what SelectPlace returned.
-func PlaceOf(r hand.Result) (Place, error) {
+func PlaceOf(r ipc.Result) (Place, error) {
 	if len(r.Rows) == 0 {
 		return Place{}, nil
 	}
@@ -116,34 +116,34 @@ func PlaceOf(r hand.Result) (Place, error) {
 
 // Clear removes what the copy will bring, and what an earlier try has brought, of
 // an extension's configuration.
-func (t Table) Clear() hand.Stmt {
-	return hand.Stmt{SQL: "DELETE FROM ONLY " + t.Name + " " + t.Condition}
+func (t Table) Clear() ipc.Stmt {
+	return ipc.Stmt{SQL: "DELETE FROM ONLY " + t.Name + " " + t.Condition}
 }
 
 // Truncate empties the tables; the copy begins again.
-func Truncate(tables []Table) hand.Stmt {
+func Truncate(tables []Table) ipc.Stmt {
 	names := make([]string, len(tables))
 	for i, t := range tables {
 		names[i] = t.Name
 	}
-	return hand.Stmt{SQL: "TRUNCATE ONLY " + strings.Join(names, ", ONLY ")}
+	return ipc.Stmt{SQL: "TRUNCATE ONLY " + strings.Join(names, ", ONLY ")}
 }
 
 // SelectMissingTables reads which of these tables are not here.
-func SelectMissingTables(names []string) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT n FROM pg_catalog.unnest($1::text[]) n WHERE pg_catalog.to_regclass(n) IS NULL ORDER BY 1`,
+func SelectMissingTables(names []string) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT n FROM pg_catalog.unnest($1::text[]) n WHERE pg_catalog.to_regclass(n) IS NULL ORDER BY 1`,
 		Args: []any{names}}
 }
 
 // SelectHasRows reads whether the table has any row that would be copied.
-func (t Table) SelectHasRows() hand.Stmt {
-	return hand.Stmt{SQL: "SELECT EXISTS (SELECT FROM ONLY " + t.Name + " " + t.Condition + ")"}
+func (t Table) SelectHasRows() ipc.Stmt {
+	return ipc.Stmt{SQL: "SELECT EXISTS (SELECT FROM ONLY " + t.Name + " " + t.Condition + ")"}
 }
 
 // DropUserRelations drops what an interrupted copy has restored. The caller
 // knows that there was nothing else: it had looked before.
-func DropUserRelations() hand.Stmt {
-	return hand.Stmt{SQL: `DO $do$ DECLARE r record; BEGIN
+func DropUserRelations() ipc.Stmt {
+	return ipc.Stmt{SQL: `DO $do$ DECLARE r record; BEGIN
  FOR r IN SELECT pg_catalog.format('DROP %s IF EXISTS %I.%I CASCADE', CASE c.relkind WHEN 'v' THEN 'VIEW'
    WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
    s.nspname, c.relname) AS command FROM ` + userRelations + `
@@ -164,15 +164,15 @@ type Sequence struct {
 // SelectSequences reads where the sequences of users and of the configuration of
 // extensions stand. They are read by oid: what has a sequence's name may be
 // something else by now.
-func SelectSequences() hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner), p.last_value, p.is_called
+func SelectSequences() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner), p.last_value, p.is_called
 FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid, bdr.internal_sequence(c.oid) p
 WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'S' AND c.relpersistence = 'p'
  AND p.last_value IS NOT NULL ORDER BY 1`}
 }
 
 // Sequences decodes what SelectSequences returned.
-func Sequences(r hand.Result) ([]Sequence, error) {
+func Sequences(r ipc.Result) ([]Sequence, error) {
 	sequences := make([]Sequence, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
@@ -186,8 +186,8 @@ func Sequences(r hand.Result) ([]Sequence, error) {
 
 // SetSequence gives a sequence of the same name and owner the value that it has
 // elsewhere: no row if there is none here.
-func SetSequence(s Sequence) hand.Stmt {
-	return hand.Stmt{SQL: `SELECT pg_catalog.setval(oid, $2::bigint, $3::boolean) FROM pg_catalog.pg_class
+func SetSequence(s Sequence) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.setval(oid, $2::bigint, $3::boolean) FROM pg_catalog.pg_class
  WHERE oid = pg_catalog.to_regclass($1) AND relkind = 'S' AND (pg_catalog.pg_get_userbyid(relowner) = $4
   OR pg_catalog.current_setting('bdr.match_table_owner', true) = 'off')`, Args: []any{s.Name, s.Last, s.IsCalled, s.Owner}}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/pgerr"
 )
 
@@ -61,11 +62,8 @@ type Tuning struct {
 	TrailingLogs      uint64
 }
 
-// Member is one server of the Raft configuration.
-type Member struct {
-	ID    uint32
-	Voter bool
-}
+// Member is a server of the Raft group.
+type Member = cluster.Member
 
 // Group is this node's part in the Raft group.
 type Group struct {

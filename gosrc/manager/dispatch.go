@@ -2,59 +2,51 @@ package manager
 
 import (
 	"context"
-	"maps"
 
+	"bdr/gosrc/api"
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
-// A handler carries out one SQL function.
-type handler func(ctx context.Context, r *hand.Request) (hand.Rows, error)
-
 // An entry is a handler and when it may run.
 type entry struct {
-	run handler
+	run api.Handler
 	// anywhere: also before the catalog is read, and on a copy of a node
 	anywhere bool
 }
 
 // table lists every SQL function that the manager answers.
 func (m *Manager) table() map[string]entry {
-	own := map[string]entry{
-		"internal_subscription_status":         {m.subscriptionStatus, true},
-		"internal_dead_row_hold":               {m.deadRowHold, true},
-		"internal_upkeep_errors":               {m.upkeepErrors, true},
-		"internal_debug_fault":                 {debugFault, true},
-		"internal_rpc":                         {m.rpc, false},
-		"alter_subscription_enable":            {m.enableSubscription, false},
-		"alter_subscription_disable":           {m.disableSubscription, false},
-		"alter_subscription_skip_changes_upto": {m.skipChanges, false},
-		"alter_node_set_log_config":            {m.setLogConfig, false},
-		"reset_subscription_stats":             {m.resetStatistics, true},
-
-		"alter_node_set_conflict_resolver": {m.setResolver, false},
+	all := map[string]entry{
+		"internal_dead_row_hold": {m.deadRows.Rows, true},
+		"internal_upkeep_errors": {m.upkeep.Rows, true},
+		"internal_debug_fault":   {debugFault, true},
+		"internal_rpc":           {m.rpc, false},
 	}
-	members := map[string]entry{}
-	for name, run := range m.member.Handlers() {
-		members[name] = entry{run, false}
+	add := func(handlers map[string]api.Handler, anywhere bool) {
+		for name, run := range handlers {
+			all[name] = entry{run, anywhere}
+		}
 	}
-	maps.Copy(own, members)
-	return own
+	add(m.api.Anywhere(), true)
+	add(m.api.Handlers(), false)
+	add(m.member.Handlers(), false)
+	return all
 }
 
 // Request answers a function call of a backend.
-func (m *Manager) Request(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (m *Manager) Request(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	m.count(1)
 	defer m.count(-1)
 	e, known := m.handlers[r.Function]
 	if !known {
-		return hand.Rows{}, pgerr.New(pgerr.UndefinedFunction, "function %q is not known to the bdr manager", r.Function).
+		return ipc.Rows{}, pgerr.New(pgerr.UndefinedFunction, "function %q is not known to the bdr manager", r.Function).
 			WithHint("Restart the server after an upgrade of bdr.")
 	}
 	if !e.anywhere {
 		if err := m.admit(ctx); err != nil {
-			return hand.Rows{}, err
+			return ipc.Rows{}, err
 		}
 	}
 	return e.run(ctx, r)
@@ -93,14 +85,14 @@ func (m *Manager) count(change int) {
 }
 
 // rpc passes a message of a peer's manager on.
-func (m *Manager) rpc(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (m *Manager) rpc(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	answer, err := m.member.RPC(ctx, []byte(r.Arg(0)))
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
-	return hand.Value(string(answer)), nil
+	return ipc.Value(string(answer)), nil
 }
 
-func debugFault(ctx context.Context, r *hand.Request) (hand.Rows, error) {
-	return hand.Rows{}, fault(ctx, r.Arg(0))
+func debugFault(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
+	return ipc.Rows{}, fault(ctx, r.Arg(0))
 }

@@ -7,16 +7,16 @@ import (
 	"testing"
 
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
 // fixedServer answers what the server says about itself.
 type fixedServer string
 
-func (s fixedServer) Run(context.Context, ...hand.Stmt) ([]hand.Result, error) {
+func (s fixedServer) Run(context.Context, ...ipc.Stmt) ([]ipc.Result, error) {
 	id := string(s)
-	return []hand.Result{{Rows: [][]*string{{hand.Text("150020"), hand.Text("le"), hand.Text("UTF8"), &id}}}}, nil
+	return []ipc.Result{{Rows: [][]*string{{ipc.Text("150020"), ipc.Text("le"), ipc.Text("UTF8"), &id}}}}, nil
 }
 
 func dataDirectory(t *testing.T, runDirectory string) Config {

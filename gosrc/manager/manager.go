@@ -9,11 +9,14 @@ import (
 	"sync"
 	"time"
 
+	"bdr/gosrc/api"
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
-	"bdr/gosrc/membership"
+	"bdr/gosrc/cluster"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/retention"
 	"bdr/gosrc/stream"
+	"bdr/gosrc/subscription"
 )
 
 // Times of the manager's own life.
@@ -25,7 +28,7 @@ const (
 
 // Config is what C tells the manager.
 type Config struct {
-	Main          *hand.Main
+	Main          *ipc.Main
 	RunDirectory  string
 	BinDirectory  string
 	DataDirectory string
@@ -43,11 +46,11 @@ type member interface {
 	// and goes on with a join or part that was interrupted.
 	Open(ctx context.Context, local catalog.LocalNode) error
 	// Handlers returns the SQL functions that it answers.
-	Handlers() map[string]handler
+	Handlers() map[string]api.Handler
 	// RPC answers a message of a peer's manager.
 	RPC(ctx context.Context, message []byte) ([]byte, error)
 	// Cluster returns what all nodes agree on.
-	Cluster() membership.Cluster
+	Cluster() cluster.Cluster
 	// Changed returns a channel that is closed when Cluster has changed.
 	Changed() <-chan struct{}
 	Close(ctx context.Context)
@@ -56,19 +59,22 @@ type member interface {
 // Manager serves one database.
 type Manager struct {
 	config   Config
-	main     *hand.Main
-	server   *hand.Server
+	main     *ipc.Main
+	server   *ipc.Server
 	handlers map[string]entry
-	peers    *peers
-	keeper   *keeper
-	upkeep   *upkeep
 	member   member
-	ctx      context.Context
-	cancel   context.CancelFunc
-	loaded   chan struct{} // closed when the catalog has been read once
-	activity chan struct{} // a request began or ended
-	reading  chan struct{} // holds one: the right to refresh
-	keep     sync.Once     // when this database first acts as a node
+
+	subscriptions *subscription.Set
+	deadRows      *retention.DeadRows
+	history       *retention.History
+	upkeep        *retention.Upkeep
+	api           *api.API
+	ctx           context.Context
+	cancel        context.CancelFunc
+	loaded        chan struct{} // closed when the catalog has been read once
+	activity      chan struct{} // a request began or ended
+	reading       chan struct{} // holds one: the right to refresh
+	keep          sync.Once     // when this database first acts as a node
 
 	mu       sync.Mutex
 	local    catalog.LocalNode // zero: this database is not a node
@@ -82,28 +88,41 @@ func Start(config Config) (*Manager, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{config: config, main: config.Main, ctx: ctx, cancel: cancel,
 		loaded: make(chan struct{}), activity: make(chan struct{}, 1), reading: make(chan struct{}, 1)}
-	m.peers = newPeers(m)
-	m.keeper = &keeper{m: m}
-	m.upkeep = &upkeep{m: m}
-	m.member = newMember(m)
+	m.wire()
 	m.handlers = m.table()
-	server, err := hand.Listen(filepath.Join(config.RunDirectory, "sock"), Go, m)
+	server, err := ipc.Listen(filepath.Join(config.RunDirectory, "sock"), Go, m)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	m.server = server
-	m.peers.server = server
+	m.subscriptions.Serve(server)
 	Go("load", m.load)
 	Go("idle", m.idle)
 	return m, nil
+}
+
+// wire makes the parts and tells each of the others what it needs of them.
+func (m *Manager) wire() {
+	agreed := func() cluster.Cluster { return m.member.Cluster() }
+	changed := func() <-chan struct{} { return m.member.Changed() }
+	m.subscriptions = subscription.New(subscription.Deps{Main: m.main, Node: m.node, Cluster: agreed, Changed: changed, Spawn: Go})
+	m.upkeep = retention.NewUpkeep(m.main, func() uint32 {
+		local, _ := m.node()
+		return local.ID
+	})
+	keepers := retention.Deps{Main: m.main, DatabaseOID: m.config.DatabaseOID, Cluster: agreed, Changed: changed,
+		Watermark: m.subscriptions.Watermark, Upkeep: m.upkeep}
+	m.deadRows, m.history = retention.NewDeadRows(keepers), retention.NewHistory(keepers)
+	m.api = api.New(api.Deps{Main: m.main, Subscriptions: m.subscriptions, Node: m.node})
+	m.member = newMember(m)
 }
 
 // Stop ends everything; it returns when all has ended or ctx has.
 func (m *Manager) Stop(ctx context.Context) {
 	m.cancel()
 	m.server.Close()
-	m.peers.stop(ctx)
+	m.subscriptions.Close(ctx)
 	m.member.Close(ctx)
 }
 
@@ -121,13 +140,13 @@ func (m *Manager) load() {
 			break
 		}
 		fault := pgerr.From(err)
-		m.main.Log(hand.Warning, "could not start bdr in this database and will try again: "+fault.Message, fault.Detail, fault.Hint)
+		m.main.Log(ipc.Warning, "could not start bdr in this database and will try again: "+fault.Message, fault.Detail, fault.Hint)
 		select {
 		case <-time.After(wait):
 		case <-m.ctx.Done():
 		}
 	}
-	m.peers.run(m.ctx)
+	m.subscriptions.Run(m.ctx)
 }
 
 // refresh finds out whether this database is a node, and if it has become one,
@@ -163,16 +182,16 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 		return err
 	}
 	if refusal != nil {
-		m.main.Log(hand.Warning, refusal.Message, refusal.Detail, refusal.Hint)
+		m.main.Log(ipc.Warning, refusal.Message, refusal.Detail, refusal.Hint)
 	} else if err := m.member.Open(m.ctx, local); err != nil {
 		return err
 	}
 	m.adopt(local, refusal)
-	m.peers.Recheck()
+	m.subscriptions.Recheck()
 	if refusal == nil {
 		m.keep.Do(func() {
-			Go("history", m.keepHistory)
-			Go("versions", m.keepVersions)
+			Go("history", func() { m.history.Run(m.ctx) })
+			Go("versions", func() { m.deadRows.Run(m.ctx) })
 		})
 		return nil
 	}
@@ -220,7 +239,7 @@ func (m *Manager) idle() {
 			timer.Reset(idleTimeMax)
 		case <-timer.C:
 			if m.unneeded() {
-				m.main.Log(hand.Debug, "bdr manager ends: the database is not a node", "", "")
+				m.main.Log(ipc.Debug, "bdr manager ends: the database is not a node", "", "")
 				_ = m.main.Close() // the process ends with it
 				return
 			}

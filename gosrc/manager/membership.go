@@ -3,8 +3,8 @@ package manager
 import (
 	"context"
 
-	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/api"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/membership"
 	"bdr/gosrc/stream"
 )
@@ -19,8 +19,8 @@ type nodeMember struct {
 func newMember(m *Manager) member {
 	return nodeMember{m: m, Service: membership.New(membership.Deps{
 		Host:          m.main,
-		Subscriptions: subscriptions{m.peers},
-		KeepsDeadRows: func() bool { return m.keeper.holds() },
+		Subscriptions: m.subscriptions,
+		KeepsDeadRows: m.deadRows.Holds,
 		Spawn:         Go,
 		Connect:       stream.Connect,
 		RunDirectory:  m.config.RunDirectory,
@@ -33,8 +33,8 @@ func newMember(m *Manager) member {
 }
 
 // Handlers lists the SQL functions of membership and consensus.
-func (n nodeMember) Handlers() map[string]handler {
-	return map[string]handler{
+func (n nodeMember) Handlers() map[string]api.Handler {
+	return map[string]api.Handler{
 		"create_node":              n.fresh(n.CreateNode),
 		"drop_node":                n.fresh(n.DropNode),
 		"create_node_group":        n.fresh(n.CreateNodeGroup),
@@ -47,29 +47,18 @@ func (n nodeMember) Handlers() map[string]handler {
 
 // fresh looks at the tables before a function runs: drop_node and create_node
 // take effect when their callers commit, of which nobody tells.
-func (n nodeMember) fresh(run handler) handler {
-	return func(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (n nodeMember) fresh(run api.Handler) api.Handler {
+	return func(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 		if err := n.m.refresh(ctx); err != nil {
-			return hand.Rows{}, err
+			return ipc.Rows{}, err
 		}
 		local, refusal := n.m.node()
 		if refusal != nil {
-			return hand.Rows{}, refusal
+			return ipc.Rows{}, refusal
 		}
 		if err := n.Sync(ctx, local); err != nil {
-			return hand.Rows{}, err
+			return ipc.Rows{}, err
 		}
 		return run(ctx, r)
 	}
-}
-
-// subscriptions shows the running subscriptions to membership.
-type subscriptions struct {
-	*peers
-}
-
-// Mirror is membership.Subscriptions.
-func (s subscriptions) Mirror(ctx context.Context, source catalog.Node, nonce string, report func(error)) (membership.Marker, error) {
-	marker, err := s.peers.Mirror(ctx, source, nonce, report)
-	return membership.Marker{Progress: marker.Progress, LSN: marker.LSN}, err
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -209,7 +209,7 @@ func (j *joinRun) prepared() bool {
 }
 
 // runHere runs one statement on a connection of its own: it may take long.
-func (c *copySession) runHere(ctx context.Context, statement hand.Stmt) error {
+func (c *copySession) runHere(ctx context.Context, statement ipc.Stmt) error {
 	conn, err := c.writer(ctx)
 	if err != nil {
 		return err
@@ -319,7 +319,7 @@ func (c *copySession) copyQueue(ctx context.Context, k int, queue <-chan catalog
 // not sent on.
 func (c *copySession) copyTable(ctx context.Context, from, to *pgconn.PgConn, t catalog.Table) error {
 	local := catalog.Over(to)
-	if _, err := local.Run(ctx, hand.Stmt{SQL: "BEGIN"}); err != nil {
+	if _, err := local.Run(ctx, ipc.Stmt{SQL: "BEGIN"}); err != nil {
 		return err
 	}
 	if _, err := local.Run(ctx, catalog.StampTransaction(lsn.LSN(0), copiedRowTime)); err != nil {
@@ -336,7 +336,7 @@ func (c *copySession) copyTable(ctx context.Context, from, to *pgconn.PgConn, t 
 	if err := c.pipe(ctx, from, to, t); err != nil {
 		return err
 	}
-	if _, err := local.Run(ctx, hand.Stmt{SQL: "COMMIT"}); err != nil {
+	if _, err := local.Run(ctx, ipc.Stmt{SQL: "COMMIT"}); err != nil {
 		return err
 	}
 	c.j.progress(ctx, 1, 0)
@@ -462,7 +462,7 @@ func (c *copySession) copySequences(ctx context.Context) error {
 			return err
 		}
 		if len(set[0].Rows) == 0 {
-			c.j.s.log(hand.Warning, "join: there is no sequence %s of role %q here; its position was not copied", sequence.Name, sequence.Owner)
+			c.j.s.log(ipc.Warning, "join: there is no sequence %s of role %q here; its position was not copied", sequence.Name, sequence.Owner)
 		}
 	}
 	return nil

@@ -5,28 +5,29 @@ import (
 	"fmt"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
 // CreateNodeGroup is bdr.create_node_group(node_group_name, parent_group_name,
 // join_node_group, node_group_type).
-func (s *Service) CreateNodeGroup(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (s *Service) CreateNodeGroup(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	if r.InTransaction {
-		return hand.Rows{}, errInTransaction("bdr.create_node_group()")
+		return ipc.Rows{}, errInTransaction("bdr.create_node_group()")
 	}
 	if err := checkGroupArguments(r); err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	id, err := s.createGroup(ctx, r.Arg(0))
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
-	return hand.Value(id), nil
+	return ipc.Value(id), nil
 }
 
-func checkGroupArguments(r *hand.Request) error {
+func checkGroupArguments(r *ipc.Request) error {
 	if r.Null(0) {
 		return pgerr.New(pgerr.InvalidParameter, "node_group_name must not be NULL")
 	}
@@ -66,7 +67,7 @@ func (s *Service) createGroup(ctx context.Context, name string) (string, error) 
 	s.mu.Lock()
 	s.cluster = uuid
 	s.mu.Unlock()
-	answer, err := s.bootstrap(ctx, Command{Kind: CreateGroup, Node: local, Group: catalog.Group{ID: id, Name: name, UUID: uuid.String()}})
+	answer, err := s.bootstrap(ctx, cluster.Command{Kind: cluster.CreateGroup, Node: local, Group: catalog.Group{ID: id, Name: name, UUID: uuid.String()}})
 	if err != nil {
 		s.reopen()
 		return "", err
@@ -111,7 +112,7 @@ func (s *Service) closeUngrouped(ctx context.Context) error {
 	return s.closeGroup(ctx)
 }
 
-func (s *Service) bootstrap(ctx context.Context, cmd Command) (string, error) {
+func (s *Service) bootstrap(ctx context.Context, cmd cluster.Command) (string, error) {
 	if err := s.openGroup(); err != nil {
 		return "", err
 	}
@@ -122,7 +123,7 @@ func (s *Service) bootstrap(ctx context.Context, cmd Command) (string, error) {
 	if err := group.Bootstrap(); err != nil {
 		return "", err
 	}
-	return group.Propose(ctx, encodeCommand(cmd))
+	return group.Propose(ctx, cmd.Encode())
 }
 
 // reopen reads the tables again after a failure: they say whether the group
@@ -142,32 +143,32 @@ func (s *Service) reopen() {
 	s.mu.Unlock()
 	if _, member := s.self(); member {
 		if err := s.openGroup(); err != nil {
-			s.log(hand.Warning, "could not start consensus: %s", err)
+			s.log(ipc.Warning, "could not start consensus: %s", err)
 		}
 	}
 	s.notify()
 }
 
 // RaftStatus is bdr.get_raft_status().
-func (s *Service) RaftStatus(context.Context, *hand.Request) (hand.Rows, error) {
+func (s *Service) RaftStatus(context.Context, *ipc.Request) (ipc.Rows, error) {
 	const columns = 13
 	group, err := s.consensus()
 	if err != nil {
-		return hand.Rows{Columns: columns}, nil // no consensus, no row
+		return ipc.Rows{Columns: columns}, nil // no consensus, no row
 	}
-	cluster := s.Cluster()
-	top, _ := cluster.Group()
+	agreed := s.Cluster()
+	top, _ := agreed.Group()
 	st := group.Status()
 	var leader *string
-	if n, known := cluster.Node(st.Leader); known {
+	if n, known := agreed.Node(st.Leader); known {
 		leader = &n.Name
 	}
-	row := []*string{hand.Text(top.Name), hand.Text(st.State), leader, hand.Text(fmt.Sprint(st.Voting))}
+	row := []*string{ipc.Text(top.Name), ipc.Text(st.State), leader, ipc.Text(fmt.Sprint(st.Voting))}
 	for _, number := range []uint64{st.Term, st.CommitIndex, st.ApplyIndex, st.LastTerm, st.LastIndex, st.SnapshotTerm,
 		st.SnapshotIndex, uint64(st.Members), uint64(st.Voters)} {
-		row = append(row, hand.Text(fmt.Sprint(number)))
+		row = append(row, ipc.Text(fmt.Sprint(number)))
 	}
-	return hand.Rows{Columns: columns, Values: [][]*string{row}}, nil
+	return ipc.Rows{Columns: columns, Values: [][]*string{row}}, nil
 }
 
 func errMember(local catalog.Node, g catalog.Group) *pgerr.Error {

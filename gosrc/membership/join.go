@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -18,28 +19,28 @@ import (
 // JoinNodeGroup is bdr.join_node_group(join_target_dsn, node_group_name,
 // wait_for_completion, synchronize_structure). It checks, starts the join, and
 // watches it: the join itself runs in the manager and survives its caller.
-func (s *Service) JoinNodeGroup(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (s *Service) JoinNodeGroup(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	if r.InTransaction {
-		return hand.Rows{}, errInTransaction("bdr.join_node_group()")
+		return ipc.Rows{}, errInTransaction("bdr.join_node_group()")
 	}
 	if r.Null(0) {
-		return hand.Rows{}, pgerr.New(pgerr.InvalidParameter, "join_target_dsn must not be NULL")
+		return ipc.Rows{}, pgerr.New(pgerr.InvalidParameter, "join_target_dsn must not be NULL")
 	}
 	structure := r.Arg(3)
 	if structure == "" {
 		structure = "all"
 	}
 	if structure != "all" && structure != "none" {
-		return hand.Rows{}, pgerr.New(pgerr.InvalidParameter, "unknown synchronize_structure %q", structure).
+		return ipc.Rows{}, pgerr.New(pgerr.InvalidParameter, "unknown synchronize_structure %q", structure).
 			WithHint("Use all or none.")
 	}
 	local, err := s.mayJoin(ctx)
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	source, err := s.preflight(ctx, local, r.Arg(0), r.Arg(1), structure)
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	run, err := s.beginJoin(ctx, catalog.Join{Step: stepRegister, TargetDSN: r.Arg(0), SourceID: source, SyncStructure: structure})
 	if err != nil || !r.Bool(2, true) {
@@ -57,10 +58,10 @@ func (s *Service) mayJoin(ctx context.Context) (catalog.Node, error) {
 	s.mu.Lock()
 	joining := s.join != nil && !s.join.over()
 	s.mu.Unlock()
-	if joining || IsJoining(local.State) {
+	if joining || cluster.IsJoining(local.State) {
 		return local, errJoinUnderWay(local)
 	}
-	if local.State == Parted {
+	if local.State == cluster.Parted {
 		return local, pgerr.New(pgerr.WrongState, "node %q has been parted and cannot join again", local.Name).
 			WithHint("Call bdr.drop_node() and bdr.create_node() to make a new node, in an empty database.")
 	}
@@ -86,31 +87,31 @@ func (s *Service) beginJoin(ctx context.Context, join catalog.Join) (*joinRun, e
 }
 
 // WaitForJoin is bdr.wait_for_join_completion(verbose_progress).
-func (s *Service) WaitForJoin(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (s *Service) WaitForJoin(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	local, err := s.record(ctx)
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	s.mu.Lock()
 	run := s.join
 	s.mu.Unlock()
 	if run != nil {
 		if err := run.watch(ctx, r, r.Bool(0, false)); err != nil {
-			return hand.Rows{}, err
+			return ipc.Rows{}, err
 		}
 	} else if local.GroupID == 0 {
-		return hand.Rows{}, pgerr.New(pgerr.WrongState, "node %q is not joining a node group", local.Name).
+		return ipc.Rows{}, pgerr.New(pgerr.WrongState, "node %q is not joining a node group", local.Name).
 			WithHint("Call bdr.create_node_group() or bdr.join_node_group().")
 	}
 	if err := s.waitUntil(ctx, s.settled); err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	self, _ := s.self()
-	return hand.Value(StateName(self.State)), nil
+	return ipc.Value(cluster.StateName(self.State)), nil
 }
 
 // settled says whether the local node is where it wants to be.
-func (s *Service) settled(c Cluster) bool {
+func (s *Service) settled(c cluster.Cluster) bool {
 	self, member := c.Node(s.localID())
 	return !member || self.State == self.Target
 }
@@ -168,13 +169,13 @@ func hintTarget(err error) error {
 // checkTarget refuses a target that cannot be a source, and a name or id that
 // is taken.
 func checkTarget(hello helloReply, groupName string, local catalog.Node) error {
-	if err := CheckJoin(hello.Cluster, groupName, local); err != nil {
+	if err := cluster.CheckJoin(hello.Cluster, groupName, local); err != nil {
 		return err
 	}
 	n, _ := hello.Cluster.Node(hello.NodeID)
-	if n.State != Active {
+	if n.State != cluster.Active {
 		return pgerr.New(pgerr.WrongState, "the join target is not an active node").
-			WithDetail("Node %q %s.", n.Name, phrase(n.State)).
+			WithDetail("Node %q %s.", n.Name, cluster.Phrase(n.State)).
 			WithHint("Join through an active node.")
 	}
 	return nil
@@ -286,7 +287,7 @@ func (s *Service) checkPlaces(ctx context.Context, tables []catalog.Table) error
 // checkMesh looks at every member: it must have room for one more peer, we must
 // reach it and it must reach us.
 func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalog.Facts, hello helloReply) error {
-	members := hello.Cluster.Peers(local.ID, IsActive)
+	members := hello.Cluster.Peers(local.ID, cluster.IsActive)
 	n := len(members)
 	purpose := fmt.Sprintf("Joining a group of %d", n)
 	if err := checkServer(here, need{slots: n + holdSlots, senders: n, origins: n + 1, workers: n, purpose: purpose}, ""); err != nil {
@@ -327,18 +328,18 @@ func (s *Service) checkReach(ctx context.Context, local, member catalog.Node, he
 func (s *Service) abandonJoin(ctx context.Context, local catalog.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeMax)
 	defer cancel()
-	if err := s.setState(ctx, local, PartStart); err != nil {
+	if err := s.setState(ctx, local, cluster.PartStart); err != nil {
 		return fmt.Errorf("give up the join of node %q: %w", local.Name, err)
 	}
 	s.stopJoin(ctx)
-	return s.waitUntil(ctx, func(c Cluster) bool {
+	return s.waitUntil(ctx, func(c cluster.Cluster) bool {
 		n, known := c.Node(local.ID)
-		return !known || n.State == Parted
+		return !known || n.State == cluster.Parted
 	})
 }
 
 // watch shows a join to a user until it is over.
-func (j *joinRun) watch(ctx context.Context, r *hand.Request, verbose bool) error {
+func (j *joinRun) watch(ctx context.Context, r *ipc.Request, verbose bool) error {
 	var shown joinView
 	for {
 		view, changed := j.look()
@@ -374,22 +375,22 @@ type joinView struct {
 func (v joinView) err() error { return v.fault }
 
 // show tells what has changed since the last time.
-func (v *joinView) show(r *hand.Request, now joinView) {
+func (v *joinView) show(r *ipc.Request, now joinView) {
 	last := *v
 	*v = now
 	v.percentAt = last.percentAt
 	if now.Step != last.Step {
-		_ = r.Notice(hand.Notice, "%s", stepText[now.Step]) // a backend that is gone ends the watch
+		_ = r.Notice(ipc.Notice, "%s", stepText[now.Step]) // a backend that is gone ends the watch
 	}
 	if now.WaitingFor != "" && now.WaitingFor != last.WaitingFor {
-		_ = r.Notice(hand.Notice, "%s", now.WaitingFor)
+		_ = r.Notice(ipc.Notice, "%s", now.WaitingFor)
 	}
 	if now.LastError != "" && now.LastError != last.LastError {
-		_ = r.Notice(hand.Warning, "the join met a problem and will try again: %s", now.LastError)
+		_ = r.Notice(ipc.Warning, "the join met a problem and will try again: %s", now.LastError)
 	}
 	if now.Step == stepCopyData && now.bytesAll > 0 && time.Since(v.percentAt) > noticePeriod && now.BytesCopied != last.BytesCopied {
 		v.percentAt = time.Now()
-		_ = r.Notice(hand.Notice, "copied %d of %d tables, %s, about %d%%", now.TablesCopied, now.TablesTotal,
+		_ = r.Notice(ipc.Notice, "copied %d of %d tables, %s, about %d%%", now.TablesCopied, now.TablesTotal,
 			sizeText(now.BytesCopied), min(100*now.BytesCopied/now.bytesAll, 99))
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/control"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -55,7 +57,7 @@ const (
 	logArrivalTimeMax = 60 * time.Second // until the log brings our own record
 	persistPeriod     = time.Second      // of progress within a step
 	streamsTimeMax    = 30 * time.Second // until all direct streams are level
-	markerAskPeriod   = 250 * time.Millisecond
+	catchUpAskPeriod  = 250 * time.Millisecond
 	barrierAskPeriod  = 20 * time.Millisecond
 	advanceTimeMax    = 15 * time.Second
 	blockerDelay      = 5 * time.Second // before looking for what a slot waits for
@@ -186,12 +188,12 @@ func (e *joinEnd) Unwrap() error { return e.reason }
 
 // giveUp ends a join that was refused or has been called off.
 func (j *joinRun) giveUp(ctx context.Context, reason error) {
-	if self, member := j.s.self(); !member || !IsParting(self.State) {
+	if self, member := j.s.self(); !member || !cluster.IsParting(self.State) {
 		if _, err := j.s.deps.Host.Run(ctx, catalog.DeleteJoin()); err != nil {
-			j.s.log(hand.Warning, "could not forget the join: %s", err)
+			j.s.log(ipc.Warning, "could not forget the join: %s", err)
 		}
 	}
-	j.s.log(hand.Log, "the join was given up: %s", pgerr.From(reason).Error())
+	j.s.log(ipc.Log, "the join was given up: %s", pgerr.From(reason).Error())
 	j.finish(reason)
 }
 
@@ -203,9 +205,9 @@ func (j *joinRun) failed(ctx context.Context, err error) {
 		return
 	}
 	join := j.update(func(v *joinView) { v.LastError = e.Error() })
-	j.s.deps.Host.Log(hand.Log, "the join met a problem and will try again", e.Error(), e.Hint)
+	j.s.deps.Host.Log(ipc.Log, "the join met a problem and will try again", e.Error(), e.Hint)
 	if _, err := j.s.deps.Host.Run(ctx, catalog.UpdateJoin(join)); err != nil && ctx.Err() == nil {
-		j.s.log(hand.Warning, "could not record the join's progress: %s", err)
+		j.s.log(ipc.Warning, "could not record the join's progress: %s", err)
 	}
 }
 
@@ -217,7 +219,7 @@ func (j *joinRun) note(text string) {
 		return
 	}
 	if text != "" {
-		j.s.log(hand.Log, "join: %s", text)
+		j.s.log(ipc.Log, "join: %s", text)
 	}
 	_, _ = j.s.deps.Host.Run(j.s.ctx, catalog.UpdateJoinWait(text)) // only for show
 }
@@ -229,7 +231,7 @@ func (j *joinRun) current() string {
 }
 
 // advance records that the next step begins, together with other statements.
-func (j *joinRun) advance(ctx context.Context, step string, with ...hand.Stmt) error {
+func (j *joinRun) advance(ctx context.Context, step string, with ...ipc.Stmt) error {
 	view, _ := j.look()
 	next := view.Join
 	next.Step, next.LastError, next.WaitingFor = step, "", ""
@@ -237,7 +239,7 @@ func (j *joinRun) advance(ctx context.Context, step string, with ...hand.Stmt) e
 		return err
 	}
 	j.update(func(v *joinView) { v.Join = next })
-	j.s.log(hand.Log, "join: %s", stepText[step])
+	j.s.log(ipc.Log, "join: %s", stepText[step])
 	return nil
 }
 
@@ -260,9 +262,9 @@ func (j *joinRun) progress(ctx context.Context, tables int, bytes int64) {
 
 // step carries out the current step.
 func (j *joinRun) step(ctx context.Context) (done bool, err error) {
-	if self, member := j.s.self(); member && (IsParting(self.State) || self.State == Parted) {
+	if self, member := j.s.self(); member && (cluster.IsParting(self.State) || self.State == cluster.Parted) {
 		return false, &joinEnd{pgerr.New(pgerr.WrongState, "the join of node %q was called off", self.Name).
-			WithDetail("The node %s.", phrase(self.State)).
+			WithDetail("The node %s.", cluster.Phrase(self.State)).
 			WithHint("Call bdr.drop_node() before joining again.")}
 	}
 	switch step := j.current(); step {
@@ -315,8 +317,8 @@ func (j *joinRun) announce(ctx context.Context, target helloReply) error {
 	view, _ := j.look()
 	group, _ := target.Cluster.Group()
 	local.SourceID, local.SyncStructure = view.SourceID, view.SyncStructure
-	cmd := Command{Kind: RegisterNode, Node: local, Group: catalog.Group{Name: group.Name}}
-	_, err = j.s.tell(ctx, view.TargetDSN, target, kindRegister, encodeCommand(cmd))
+	cmd := cluster.Command{Kind: cluster.RegisterNode, Node: local, Group: catalog.Group{Name: group.Name}}
+	_, err = j.s.tell(ctx, view.TargetDSN, target, kindRegister, cmd.Encode())
 	return err
 }
 
@@ -339,7 +341,7 @@ func (j *joinRun) enterConsensus(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, logArrivalTimeMax)
 	defer cancel()
-	err := j.s.waitUntil(waiting, func(c Cluster) bool { return j.isKnown(c) })
+	err := j.s.waitUntil(waiting, func(c cluster.Cluster) bool { return j.isKnown(c) })
 	if err != nil && ctx.Err() == nil {
 		return pgerr.New(pgerr.ConnectionFailure, "the group's leader has not sent the consensus log within %s", logArrivalTimeMax).
 			WithHint("Check that a majority of the group's nodes is up and that every node can reach local_dsn.")
@@ -350,7 +352,7 @@ func (j *joinRun) enterConsensus(ctx context.Context) error {
 	return j.advance(ctx, stepWaitTurn)
 }
 
-func (j *joinRun) isKnown(c Cluster) bool {
+func (j *joinRun) isKnown(c cluster.Cluster) bool {
 	_, known := c.Node(j.s.localID())
 	return known
 }
@@ -367,8 +369,8 @@ func (j *joinRun) openConsensus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n, known := hello.Cluster.Node(j.s.localID()); known && (IsParting(n.State) || n.State == Parted) {
-		return &joinEnd{pgerr.New(pgerr.WrongState, "the join of node %q was called off", n.Name).WithDetail("The node %s.", phrase(n.State))}
+	if n, known := hello.Cluster.Node(j.s.localID()); known && (cluster.IsParting(n.State) || n.State == cluster.Parted) {
+		return &joinEnd{pgerr.New(pgerr.WrongState, "the join of node %q was called off", n.Name).WithDetail("The node %s.", cluster.Phrase(n.State))}
 	}
 	group, _ := hello.Cluster.Group()
 	uuid, err := consensus.ParseUUID(group.UUID)
@@ -388,14 +390,14 @@ func (j *joinRun) openConsensus(ctx context.Context) error {
 
 // takeTurn becomes the one node that is joining; the others wait.
 func (j *joinRun) takeTurn(ctx context.Context) error {
-	if err := j.reach(ctx, Joining); err != nil {
+	if err := j.reach(ctx, cluster.Joining); err != nil {
 		return err
 	}
 	return j.advance(ctx, stepSlots)
 }
 
 // reach moves our own state on, one transition after the other.
-func (j *joinRun) reach(ctx context.Context, state State) error {
+func (j *joinRun) reach(ctx context.Context, state cluster.State) error {
 	for {
 		self, member := j.s.self()
 		if !member {
@@ -408,7 +410,7 @@ func (j *joinRun) reach(ctx context.Context, state State) error {
 			return err
 		}
 		want := self.State + 1
-		err := j.s.waitUntil(ctx, func(c Cluster) bool {
+		err := j.s.waitUntil(ctx, func(c cluster.Cluster) bool {
 			n, known := c.Node(self.ID)
 			return !known || n.State >= want
 		})
@@ -419,13 +421,15 @@ func (j *joinRun) reach(ctx context.Context, state State) error {
 }
 
 // members returns the nodes whose changes we shall receive.
-func (j *joinRun) members() []catalog.Node { return j.s.Cluster().Peers(j.s.localID(), IsActive) }
+func (j *joinRun) members() []catalog.Node {
+	return j.s.Cluster().Peers(j.s.localID(), cluster.IsActive)
+}
 
 // source returns the node from which everything is copied.
 func (j *joinRun) source() (catalog.Node, error) {
 	view, _ := j.look()
 	n, known := j.s.Cluster().Node(view.SourceID)
-	if !known || n.State != Active {
+	if !known || n.State != cluster.Active {
 		return n, &joinEnd{pgerr.New(pgerr.WrongState, "the source of the join is no longer an active node").
 			WithHint("Part this node, drop it, and join again in an empty database.")}
 	}
@@ -440,7 +444,7 @@ func (j *joinRun) createSlots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var origins []hand.Stmt
+	var origins []ipc.Stmt
 	for _, m := range j.members() {
 		origins = append(origins, catalog.CreateOrigin(stream.OriginName(j.s.deps.DatabaseOID, m.ID)))
 		if m.ID == source.ID {
@@ -488,7 +492,7 @@ func (j *joinRun) watchSlot(ctx context.Context, node catalog.Node) (context.Con
 	return ctx, cancel
 }
 
-func textsOf(results []hand.Result, err error) []string {
+func textsOf(results []ipc.Result, err error) []string {
 	if err != nil {
 		return nil
 	}
@@ -496,7 +500,7 @@ func textsOf(results []hand.Result, err error) []string {
 }
 
 // catchUp applies what the source has done since the snapshot, whoever wrote
-// it, until the source's marker says exactly how far it was for each peer.
+// it, until the source's point says exactly how far it was for each peer.
 func (j *joinRun) catchUp(ctx context.Context) error {
 	source, err := j.source()
 	if err != nil {
@@ -505,7 +509,7 @@ func (j *joinRun) catchUp(ctx context.Context) error {
 	if err := j.s.removeDump(); err != nil {
 		return err
 	}
-	if err := j.reach(ctx, Catchup); err != nil {
+	if err := j.reach(ctx, cluster.Catchup); err != nil {
 		return err
 	}
 	if err := j.createOwnSlots(ctx); err != nil {
@@ -525,18 +529,18 @@ func (j *joinRun) catchUp(ctx context.Context) error {
 	request.Nonce = nonce.String()
 	asking, stop := context.WithCancel(ctx)
 	defer stop()
-	j.s.deps.Spawn("join marker", func() { j.askForMarker(asking, source, request) })
-	marker, err := j.s.deps.Subscriptions.Mirror(ctx, source, nonce.String(), j.reportMirror)
+	j.s.deps.Spawn("join catch-up point", func() { j.askForCatchUpPoint(asking, source, request) })
+	point, err := j.s.deps.Subscriptions.CatchUp(ctx, source, nonce.String(), j.reportCatchUp)
 	if isCode(err, pgerr.UndefinedObject) {
 		return errors.Join(j.advance(ctx, stepCopyData), err) // the slot is gone: copy again
 	}
 	if err != nil {
 		return err
 	}
-	return j.adoptMarker(ctx, source, marker)
+	return j.adoptCatchUpPoint(ctx, source, point)
 }
 
-func (j *joinRun) reportMirror(err error) {
+func (j *joinRun) reportCatchUp(err error) {
 	j.update(func(v *joinView) { v.LastError = pgerr.From(err).Error() })
 }
 
@@ -566,8 +570,8 @@ func (j *joinRun) awaitDeadRows(ctx context.Context) error {
 // barriers asks every member but the source for a position behind which all that
 // it commits is newer than what the source has now, and so than every row that
 // was copied. What it wrote before that comes with the source.
-func (j *joinRun) barriers(ctx context.Context, source catalog.Node) (markerRequest, error) {
-	request := markerRequest{Joiner: j.s.localID(), Barriers: map[uint32]uint64{}}
+func (j *joinRun) barriers(ctx context.Context, source catalog.Node) (catchUpRequest, error) {
+	request := catchUpRequest{Joiner: j.s.localID(), Barriers: map[uint32]uint64{}}
 	now, err := j.barrier(ctx, source, 0)
 	if err != nil {
 		return request, err
@@ -610,34 +614,34 @@ func (j *joinRun) noteClock(whose string, behind int64) {
 	}
 }
 
-// askForMarker asks until the source has written the marker.
-func (j *joinRun) askForMarker(ctx context.Context, source catalog.Node, request markerRequest) {
+// askForCatchUpPoint asks until the source has written the point.
+func (j *joinRun) askForCatchUpPoint(ctx context.Context, source catalog.Node, request catchUpRequest) {
 	for {
-		var reply markerReply
-		err := j.s.ask(ctx, source.ID, kindMarker, request, &reply)
+		var reply catchUpReply
+		err := j.s.ask(ctx, source.ID, kindCatchUpPoint, request, &reply)
 		switch {
 		case err == nil && reply.Done:
 			return
 		case err == nil:
 			j.note(fmt.Sprintf("waiting until node %q has the changes of node %q", source.Name, reply.WaitingFor))
 		case ctx.Err() == nil:
-			j.reportMirror(err)
+			j.reportCatchUp(err)
 		}
-		if !pause(ctx, markerAskPeriod) {
+		if !pause(ctx, catchUpAskPeriod) {
 			return
 		}
 	}
 }
 
-// adoptMarker sets where the direct streams begin: for each peer behind what
-// came through the source, for the source behind its marker.
-func (j *joinRun) adoptMarker(ctx context.Context, source catalog.Node, marker Marker) error {
-	var advances []hand.Stmt
+// adoptCatchUpPoint sets where the direct streams begin: for each peer behind what
+// came through the source, for the source behind its point.
+func (j *joinRun) adoptCatchUpPoint(ctx context.Context, source catalog.Node, point control.CatchUpPoint) error {
+	var advances []ipc.Stmt
 	name := func(id uint32) string { return stream.OriginName(j.s.deps.DatabaseOID, id) }
 	for _, m := range j.members() {
-		at := marker.Progress[m.ID]
+		at := point.Progress[m.ID]
 		if m.ID == source.ID {
-			at = marker.LSN
+			at = point.LSN
 		}
 		if at != lsn.LSN(0) {
 			advances = append(advances, catalog.AdvanceOrigin(name(m.ID), at))
@@ -659,7 +663,7 @@ func (j *joinRun) adoptMarker(ctx context.Context, source catalog.Node, marker M
 // promote starts the direct streams, waits until they are level, and makes us
 // a full member.
 func (j *joinRun) promote(ctx context.Context) error {
-	if err := j.reach(ctx, Standby); err != nil {
+	if err := j.reach(ctx, cluster.Standby); err != nil {
 		return err
 	}
 	j.s.deps.Subscriptions.Recheck()
@@ -671,7 +675,7 @@ func (j *joinRun) promote(ctx context.Context) error {
 	if err := j.passClocks(ctx); err != nil {
 		return err
 	}
-	if err := j.reach(ctx, Active); err != nil {
+	if err := j.reach(ctx, cluster.Active); err != nil {
 		return err
 	}
 	return j.advance(ctx, stepDone)
@@ -715,7 +719,7 @@ func (j *joinRun) awaitStream(ctx context.Context, m catalog.Node) error {
 		err = j.s.deps.Subscriptions.WaitApplied(waiting, m.ID, at)
 	}
 	if err != nil && ctx.Err() == nil {
-		j.s.deps.Host.Log(hand.Log, fmt.Sprintf("the stream from node %q is not level yet; the join goes on", m.Name), pgerr.From(err).Error(), "")
+		j.s.deps.Host.Log(ipc.Log, fmt.Sprintf("the stream from node %q is not level yet; the join goes on", m.Name), pgerr.From(err).Error(), "")
 		return nil
 	}
 	return err
@@ -736,10 +740,10 @@ func (s *Service) withdraw(ctx context.Context) error {
 		return err
 	}
 	n, known := hello.Cluster.Node(s.localID())
-	if !known || !IsJoining(n.State) {
+	if !known || !cluster.IsJoining(n.State) {
 		return nil
 	}
-	cmd := Command{Kind: ChangeState, NodeID: n.ID, From: n.State, To: PartStart}
-	_, err = s.tell(ctx, view.TargetDSN, hello, kindRegister, encodeCommand(cmd))
+	cmd := cluster.Command{Kind: cluster.ChangeState, NodeID: n.ID, From: n.State, To: cluster.PartStart}
+	_, err = s.tell(ctx, view.TargetDSN, hello, kindRegister, cmd.Encode())
 	return err
 }

@@ -7,44 +7,45 @@ import (
 	"fmt"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
 
 // CreateNode is bdr.create_node(node_name, local_dsn, node_kind). It writes in
 // the caller's transaction; before that it only looks.
-func (s *Service) CreateNode(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (s *Service) CreateNode(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	name, dsn := r.Arg(0), r.Arg(1)
 	if r.Null(0) || r.Null(1) {
-		return hand.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name and local_dsn must not be NULL")
+		return ipc.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name and local_dsn must not be NULL")
 	}
 	if err := CheckNodeName(name); err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	if err := CheckNodeKind(r.Arg(2)); err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	if err := refuseSecondNode(ctx, r); err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	if err := s.checkLocal(ctx, r, dsn); err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	node, err := s.newNode(name, dsn)
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID),
 		catalog.CreateOrigin(stream.MessageOrigin(s.deps.DatabaseOID)), catalog.LabelDatabase(s.deps.DatabaseName))
 	if _, err := r.Run(ctx, statements...); err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
-	return hand.Value(fmt.Sprint(node.ID)), nil
+	return ipc.Value(fmt.Sprint(node.ID)), nil
 }
 
-func refuseSecondNode(ctx context.Context, r *hand.Request) error {
+func refuseSecondNode(ctx context.Context, r *ipc.Request) error {
 	results, err := r.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func refuseSecondNode(ctx context.Context, r *hand.Request) error {
 
 // checkLocal looks at this server, and at it again through the DSN that the
 // peers will use.
-func (s *Service) checkLocal(ctx context.Context, r *hand.Request, dsn string) error {
+func (s *Service) checkLocal(ctx context.Context, r *ipc.Request, dsn string) error {
 	here, err := factsOf(ctx, r)
 	if err != nil {
 		return err
@@ -126,7 +127,7 @@ func (s *Service) newNode(name, dsn string) (catalog.Node, error) {
 	if err != nil {
 		return catalog.Node{}, err
 	}
-	return catalog.Node{ID: id, Name: name, SyncStructure: "all", State: Created, Target: Created,
+	return catalog.Node{ID: id, Name: name, SyncStructure: "all", State: cluster.Created, Target: cluster.Created,
 		DBName: s.deps.DatabaseName, DBOID: s.deps.DatabaseOID, DSN: dsn, Kind: "data", UUID: uuid.String()}, nil
 }
 
@@ -146,27 +147,27 @@ func newIdentity() (uint32, consensus.UUID, error) {
 }
 
 // DropNode is bdr.drop_node(node_name, cascade, force).
-func (s *Service) DropNode(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (s *Service) DropNode(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	if r.Null(0) {
-		return hand.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name must not be NULL")
+		return ipc.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name must not be NULL")
 	}
 	name, force := r.Arg(0), r.Bool(2, false)
 	local, err := s.record(ctx)
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
 	if local.Name == name {
 		return void(s.dropLocal(ctx, r, local, force))
 	}
 	node, known := s.Cluster().NodeByName(name)
 	if !known {
-		return hand.Rows{}, errUnknownNode(name)
+		return ipc.Rows{}, errUnknownNode(name)
 	}
 	if force {
-		return hand.Rows{}, pgerr.New(pgerr.FeatureNotSupported, "a remote node cannot be dropped by force yet").
+		return ipc.Rows{}, pgerr.New(pgerr.FeatureNotSupported, "a remote node cannot be dropped by force yet").
 			WithHint("Part the node with bdr.part_node() while a majority of the nodes is up.")
 	}
-	_, err = s.propose(ctx, Command{Kind: DropNode, NodeID: node.ID})
+	_, err = s.propose(ctx, cluster.Command{Kind: cluster.DropNode, NodeID: node.ID})
 	return void(err)
 }
 
@@ -176,16 +177,16 @@ func errUnknownNode(name string) *pgerr.Error {
 }
 
 // void is the result of a function without one.
-func void(err error) (hand.Rows, error) {
+func void(err error) (ipc.Rows, error) {
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
-	return hand.Value(""), nil
+	return ipc.Value(""), nil
 }
 
 // dropLocal removes all that this database knows about being a node. What is
 // not transactional is done first; doing it again does no harm.
-func (s *Service) dropLocal(ctx context.Context, r *hand.Request, local catalog.Node, force bool) error {
+func (s *Service) dropLocal(ctx context.Context, r *ipc.Request, local catalog.Node, force bool) error {
 	if err := s.mayDropLocal(r, local, force); err != nil {
 		return err
 	}
@@ -202,7 +203,7 @@ func (s *Service) dropLocal(ctx context.Context, r *hand.Request, local catalog.
 
 // giveUpJoin tells the group, if it knows of us, that we shall not come.
 func (s *Service) giveUpJoin(ctx context.Context, local catalog.Node) error {
-	if IsJoining(local.State) {
+	if cluster.IsJoining(local.State) {
 		return s.abandonJoin(ctx, local)
 	}
 	if local.GroupID == 0 {
@@ -211,18 +212,18 @@ func (s *Service) giveUpJoin(ctx context.Context, local catalog.Node) error {
 	return nil
 }
 
-func (s *Service) mayDropLocal(r *hand.Request, local catalog.Node, force bool) error {
-	_, shared := s.Cluster().first(local.ID, func(state State) bool { return state != Parted })
+func (s *Service) mayDropLocal(r *ipc.Request, local catalog.Node, force bool) error {
+	_, shared := s.Cluster().First(local.ID, func(state cluster.State) bool { return state != cluster.Parted })
 	switch {
-	case local.GroupID == 0 || local.State == Parted:
+	case local.GroupID == 0 || local.State == cluster.Parted:
 		return nil
 	case r.InTransaction:
 		return errInTransaction("bdr.drop_node() of a member")
-	case force || IsJoining(local.State) || !shared:
+	case force || cluster.IsJoining(local.State) || !shared:
 		return nil
 	}
 	return pgerr.New(pgerr.WrongState, "cannot drop node %q", local.Name).
-		WithDetail("Node %q %s and the group has other nodes.", local.Name, phrase(local.State)).
+		WithDetail("Node %q %s and the group has other nodes.", local.Name, cluster.Phrase(local.State)).
 		WithHint("Call bdr.part_node() on another node first.")
 }
 

@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 )
@@ -21,18 +22,18 @@ const (
 )
 
 // PartNode is bdr.part_node(node_name, wait_for_completion, force, concurrent).
-func (s *Service) PartNode(ctx context.Context, r *hand.Request) (hand.Rows, error) {
+func (s *Service) PartNode(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	if r.InTransaction {
-		return hand.Rows{}, errInTransaction("bdr.part_node()")
+		return ipc.Rows{}, errInTransaction("bdr.part_node()")
 	}
 	wait := r.Bool(1, true)
 	node, err := s.mayPart(r, wait)
 	if err != nil {
-		return hand.Rows{}, err
+		return ipc.Rows{}, err
 	}
-	if !IsParting(node.State) && node.State != Parted {
-		if err := s.setState(ctx, node, PartStart); err != nil {
-			return hand.Rows{}, err
+	if !cluster.IsParting(node.State) && node.State != cluster.Parted {
+		if err := s.setState(ctx, node, cluster.PartStart); err != nil {
+			return ipc.Rows{}, err
 		}
 	}
 	if !wait {
@@ -42,7 +43,7 @@ func (s *Service) PartNode(ctx context.Context, r *hand.Request) (hand.Rows, err
 }
 
 // mayPart refuses before anything is proposed.
-func (s *Service) mayPart(r *hand.Request, wait bool) (catalog.Node, error) {
+func (s *Service) mayPart(r *ipc.Request, wait bool) (catalog.Node, error) {
 	if r.Null(0) {
 		return catalog.Node{}, pgerr.New(pgerr.InvalidParameter, "node_name must not be NULL")
 	}
@@ -58,15 +59,15 @@ func (s *Service) mayPart(r *hand.Request, wait bool) (catalog.Node, error) {
 	switch {
 	case !known:
 		return node, errUnknownNode(r.Arg(0))
-	case node.State == Parted:
+	case node.State == cluster.Parted:
 		return node, pgerr.New(pgerr.WrongState, "node %q has been parted already", node.Name).
 			WithHint("bdr.drop_node() removes its record.")
 	case node.ID == self.ID && wait:
 		return node, pgerr.New(pgerr.InvalidParameter, "wait_for_completion must be false to part the local node").
 			WithHint("Call bdr.part_node() on another node, or with wait_for_completion := false.")
-	case node.ID != self.ID && self.State != Active:
+	case node.ID != self.ID && self.State != cluster.Active:
 		return node, pgerr.New(pgerr.WrongState, "cannot part node %q", node.Name).
-			WithDetail("The local node %q %s.", self.Name, phrase(self.State)).
+			WithDetail("The local node %q %s.", self.Name, cluster.Phrase(self.State)).
 			WithHint("Call bdr.part_node() on an active node.")
 	}
 	return node, nil
@@ -74,15 +75,15 @@ func (s *Service) mayPart(r *hand.Request, wait bool) (catalog.Node, error) {
 
 // watchPart tells the user how the part goes until it is done. The part itself
 // is driven by the leader and goes on without the user.
-func (s *Service) watchPart(ctx context.Context, r *hand.Request, node catalog.Node) error {
-	shown := None
-	return s.waitUntil(ctx, func(c Cluster) bool {
+func (s *Service) watchPart(ctx context.Context, r *ipc.Request, node catalog.Node) error {
+	shown := cluster.None
+	return s.waitUntil(ctx, func(c cluster.Cluster) bool {
 		now, known := c.Node(node.ID)
-		if known && now.State != shown && now.State >= PartStart {
+		if known && now.State != shown && now.State >= cluster.PartStart {
 			shown = now.State
-			_ = r.Notice(hand.Notice, "node \"%s\" is in state %s", node.Name, StateName(shown)) // a backend that is gone ends ctx
+			_ = r.Notice(ipc.Notice, "node \"%s\" is in state %s", node.Name, cluster.StateName(shown)) // a backend that is gone ends ctx
 		}
-		return !known || now.State == Parted
+		return !known || now.State == cluster.Parted
 	})
 }
 
@@ -101,7 +102,7 @@ func (s *Service) drivePart(id uint32) {
 		delete(s.parts, id)
 		s.mu.Unlock()
 		if err != nil && s.ctx.Err() == nil {
-			s.deps.Host.Log(hand.Log, fmt.Sprintf("could not part node with id %d and will try again", id), pgerr.From(err).Error(), "")
+			s.deps.Host.Log(ipc.Log, fmt.Sprintf("could not part node with id %d and will try again", id), pgerr.From(err).Error(), "")
 			pause(s.ctx, keepRetryDelayMin)
 		}
 		s.notify()
@@ -112,7 +113,7 @@ func (s *Service) drivePart(id uint32) {
 func (s *Service) part(ctx context.Context, id uint32) error {
 	for ctx.Err() == nil {
 		node, known := s.Cluster().Node(id)
-		if !known || node.State == Parted {
+		if !known || node.State == cluster.Parted {
 			return nil
 		}
 		group, err := s.consensus()
@@ -132,17 +133,17 @@ func (s *Service) part(ctx context.Context, id uint32) error {
 // partStep carries out one step. A node loses its vote before it hears of its
 // end: the last entry must not need the vote of a node that has stopped.
 func (s *Service) partStep(ctx context.Context, group *consensus.Group, node catalog.Node) error {
-	if node.State == PartStart {
-		return s.setState(ctx, node, Parting)
+	if node.State == cluster.PartStart {
+		return s.setState(ctx, node, cluster.Parting)
 	}
-	if node.State == Parting {
+	if node.State == cluster.Parting {
 		s.drain(ctx, node)
 	}
 	s.forgetEverywhere(ctx, node)
 	if err := group.RemoveMember(ctx, node.ID); err != nil {
 		return fmt.Errorf("remove node %q from consensus: %w", node.Name, err)
 	}
-	if err := s.setState(ctx, node, Parted); err != nil {
+	if err := s.setState(ctx, node, cluster.Parted); err != nil {
 		return err
 	}
 	s.tellParted(ctx, node.ID)
@@ -150,23 +151,23 @@ func (s *Service) partStep(ctx context.Context, group *consensus.Group, node cat
 }
 
 // drain waits, with a limit, until every node that can be asked has applied
-// what the parting node had written up to its farewell. A node that is away
+// what the parting node had written up to its end-of-stream message. A node that is away
 // cannot be drained, and a node that was never active has nothing to drain.
 func (s *Service) drain(ctx context.Context, node catalog.Node) {
 	if _, subscribed, err := s.subscription(ctx, node.ID); err == nil && !subscribed {
 		return
 	}
 	var target uint64
-	if err := s.ask(ctx, node.ID, kindFarewell, nil, &target); err != nil {
-		s.deps.Host.Log(hand.Log, fmt.Sprintf("node %q does not answer while it is being parted", node.Name), pgerr.From(err).Error(),
+	if err := s.ask(ctx, node.ID, kindEndOfStream, nil, &target); err != nil {
+		s.deps.Host.Log(ipc.Log, fmt.Sprintf("node %q does not answer while it is being parted", node.Name), pgerr.From(err).Error(),
 			"Changes that it did not send to every node stay where they are.")
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, drainTimeMax)
 	defer cancel()
-	for _, peer := range s.Cluster().Peers(node.ID, IsActive) {
+	for _, peer := range s.Cluster().Peers(node.ID, cluster.IsActive) {
 		if err := s.drainedBy(ctx, peer, node.ID, lsn.LSN(target)); err != nil {
-			s.deps.Host.Log(hand.Warning, fmt.Sprintf("node %q may lack changes of node %q, which is being parted", peer.Name, node.Name),
+			s.deps.Host.Log(ipc.Warning, fmt.Sprintf("node %q may lack changes of node %q, which is being parted", peer.Name, node.Name),
 				pgerr.From(err).Error(), "")
 		}
 	}
@@ -198,7 +199,7 @@ func (s *Service) askApplied(ctx context.Context, peer, origin uint32, target ls
 func (s *Service) forgetEverywhere(ctx context.Context, node catalog.Node) {
 	ctx, cancel := context.WithTimeout(ctx, forgetTimeMax)
 	defer cancel()
-	for _, peer := range s.Cluster().Peers(node.ID, IsActive) {
+	for _, peer := range s.Cluster().Peers(node.ID, cluster.IsActive) {
 		var err error
 		if peer.ID == s.localID() {
 			err = s.forgetPeer(ctx, node.ID)
@@ -206,7 +207,7 @@ func (s *Service) forgetEverywhere(ctx context.Context, node catalog.Node) {
 			err = s.ask(ctx, peer.ID, kindForget, node.ID, nil)
 		}
 		if err != nil && !errors.Is(err, context.Canceled) {
-			s.deps.Host.Log(hand.Log, fmt.Sprintf("node %q keeps its slot for node %q for now", peer.Name, node.Name), pgerr.From(err).Error(), "")
+			s.deps.Host.Log(ipc.Log, fmt.Sprintf("node %q keeps its slot for node %q for now", peer.Name, node.Name), pgerr.From(err).Error(), "")
 		}
 	}
 }
@@ -216,7 +217,7 @@ func (s *Service) tellParted(ctx context.Context, id uint32) {
 	ctx, cancel := context.WithTimeout(ctx, fateTimeout)
 	defer cancel()
 	if err := s.ask(ctx, id, kindParted, nil, nil); err != nil {
-		s.log(hand.Debug, "node with id %d was not told that it is parted: %s", id, pgerr.From(err).Error())
+		s.log(ipc.Debug, "node with id %d was not told that it is parted: %s", id, pgerr.From(err).Error())
 	}
 	if dsn, err := s.address(id); err == nil {
 		s.links.Forget(dsn)

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -32,7 +33,7 @@ func (s *Service) keep() {
 		changed := s.Changed()
 		wait := keepPeriod
 		if err := s.reconcile(s.ctx); err != nil && s.ctx.Err() == nil {
-			s.deps.Host.Log(hand.Log, "could not adjust this node to the cluster and will try again", pgerr.From(err).Error(), "")
+			s.deps.Host.Log(ipc.Log, "could not adjust this node to the cluster and will try again", pgerr.From(err).Error(), "")
 			wait, delay = delay, min(2*delay, keepRetryDelayMax)
 			changed = nil // a failure must not become a busy loop
 		} else {
@@ -55,7 +56,7 @@ func (s *Service) reconcile(ctx context.Context) error {
 	if !member {
 		return nil
 	}
-	if self.State == Parted {
+	if self.State == cluster.Parted {
 		return s.cleanParted(ctx)
 	}
 	group, err := s.consensus()
@@ -85,13 +86,13 @@ func (s *Service) noteLeader(known bool) bool {
 
 // askFate asks the peers whether this node has been parted while it was away.
 func (s *Service) askFate(ctx context.Context) error {
-	for _, peer := range s.Cluster().Peers(s.localID(), func(State) bool { return true }) {
+	for _, peer := range s.Cluster().Peers(s.localID(), func(cluster.State) bool { return true }) {
 		asking, cancel := context.WithTimeout(ctx, fateTimeout)
 		var fate fateReply
 		err := s.ask(asking, peer.ID, kindFate, s.localID(), &fate)
 		cancel()
-		if err == nil && (fate.Known && fate.State == Parted || !fate.Known && fate.Leader) {
-			s.log(hand.Log, "node %q says that this node has been parted", peer.Name)
+		if err == nil && (fate.Known && fate.State == cluster.Parted || !fate.Known && fate.Leader) {
+			s.log(ipc.Log, "node %q says that this node has been parted", peer.Name)
 			return s.believeParted(ctx)
 		}
 	}
@@ -103,60 +104,27 @@ func (s *Service) lead(ctx context.Context, group *consensus.Group) error {
 	if err := group.Settle(ctx); err != nil {
 		return fmt.Errorf("wait for consensus: %w", err)
 	}
-	cluster := s.Cluster()
+	agreed := s.Cluster()
 	members, err := group.Members()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, change := range planMembers(cluster, members) {
+	for _, change := range cluster.PlanMembers(agreed, members) {
 		errs = append(errs, s.changeMember(ctx, group, change))
 	}
-	for _, n := range cluster.Nodes {
-		if IsParting(n.State) {
+	for _, n := range agreed.Nodes {
+		if cluster.IsParting(n.State) {
 			s.drivePart(n.ID)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// A memberChange is one step towards the wanted Raft configuration.
-type memberChange struct {
-	consensus.Member
-	remove bool
-}
-
-// planMembers lists what differs between the cluster and the servers of the
-// Raft group: active nodes vote, joining nodes only listen, parting nodes stay
-// what they are, all others go. It is pure.
-func planMembers(c Cluster, members []consensus.Member) []memberChange {
-	if _, exists := c.Group(); !exists {
-		return nil // the entry that makes the group is on its way
-	}
-	var changes []memberChange
-	current := map[uint32]consensus.Member{}
-	for _, m := range members {
-		current[m.ID] = m
-		if n, known := c.Node(m.ID); !known || n.State == Parted {
-			changes = append(changes, memberChange{Member: m, remove: true})
-		}
-	}
-	for _, n := range c.Nodes {
-		m, exists := current[n.ID]
-		switch {
-		case n.State == Active && !m.Voter:
-			changes = append(changes, memberChange{Member: consensus.Member{ID: n.ID, Voter: true}})
-		case IsJoining(n.State) && !exists:
-			changes = append(changes, memberChange{Member: consensus.Member{ID: n.ID}})
-		}
-	}
-	return changes
-}
-
 // changeMember carries out one step. A leader that has to go hands over first.
-func (s *Service) changeMember(ctx context.Context, group *consensus.Group, c memberChange) error {
+func (s *Service) changeMember(ctx context.Context, group *consensus.Group, c cluster.MemberChange) error {
 	switch {
-	case !c.remove:
+	case !c.Remove:
 		if err := group.SetMember(ctx, c.Member); err != nil {
 			return fmt.Errorf("add node with id %d to consensus: %w", c.ID, err)
 		}
@@ -200,7 +168,7 @@ func (s *Service) peerOf(name string) (uint32, bool) {
 
 func (s *Service) hasLeft(ctx context.Context, group *consensus.Group, id uint32) bool {
 	if n, known := s.Cluster().Node(id); known {
-		return n.State == Parted
+		return n.State == cluster.Parted
 	}
 	if group.IsLeader() {
 		return group.Barrier(ctx) == nil && !s.knows(id)
@@ -268,7 +236,7 @@ func (s *Service) markParted(ctx context.Context) error {
 	if ledger == nil {
 		return nil
 	}
-	return ledger.partLocal(ctx)
+	return ledger.PartLocal(ctx)
 }
 
 // cleanParted removes, on a node that has been parted, everything that served
@@ -294,7 +262,7 @@ func (s *Service) cleanParted(ctx context.Context) error {
 	s.mu.Lock()
 	s.cleaned = true
 	s.mu.Unlock()
-	s.deps.Host.Log(hand.Log, "this node has been parted from its group", "",
+	s.deps.Host.Log(ipc.Log, "this node has been parted from its group", "",
 		"Call bdr.drop_node() to remove the node's records, or before DROP EXTENSION.")
 	return nil
 }

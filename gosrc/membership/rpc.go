@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/control"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -18,17 +19,17 @@ import (
 
 // Messages between managers, beside those of consensus. Each may come twice.
 const (
-	kindHello    = consensus.KindOther + iota // who are you, and what does your cluster look like
-	kindRegister                              // propose that I join, or that I give up
-	kindReach                                 // can you reach this joiner
-	kindPosition                              // the durable end of your WAL
-	kindFarewell                              // write into your stream that it ends here
-	kindMarker                                // write a join's marker when you have all of this
-	kindApplied                               // have you applied a node's changes up to here
-	kindForget                                // drop what you keep for a node that is being parted
-	kindParted                                // you have been parted
-	kindFate                                  // what is a node to you
-	kindBarrier                               // from where on is your WAL newer than a time
+	kindHello        = consensus.KindOther + iota // who are you, and what does your cluster look like
+	kindRegister                                  // propose that I join, or that I give up
+	kindReach                                     // can you reach this joiner
+	kindPosition                                  // the durable end of your WAL
+	kindEndOfStream                               // write into your stream that it ends here
+	kindCatchUpPoint                              // write a join's catch-up point when you have all of this
+	kindApplied                                   // have you applied a node's changes up to here
+	kindForget                                    // drop what you keep for a node that is being parted
+	kindParted                                    // you have been parted
+	kindFate                                      // what is a node to you
+	kindBarrier                                   // from where on is your WAL newer than a time
 )
 
 // wireVersion changes with the messages of this file and with the commands.
@@ -42,7 +43,7 @@ type helloReply struct {
 	NodeID      uint32
 	NodeUUID    string
 	Leader      uint32
-	Cluster     Cluster
+	Cluster     cluster.Cluster
 }
 
 type reachRequest struct {
@@ -54,14 +55,14 @@ type barrierRequest struct {
 	After  int64 // microseconds since 2000
 }
 
-type markerRequest struct {
+type catchUpRequest struct {
 	Joiner   uint32
 	Nonce    string
-	After    int64             // what follows the marker must be newer
+	After    int64             // what follows the catch-up point must be newer
 	Barriers map[uint32]uint64 // per peer: what must have been applied
 }
 
-type markerReply struct {
+type catchUpReply struct {
 	Done       bool
 	WaitingFor string // name of a node
 }
@@ -73,7 +74,7 @@ type appliedRequest struct {
 
 type fateReply struct {
 	Known  bool
-	State  State
+	State  cluster.State
 	Leader bool // the one who answers leads: "not known" can be believed
 }
 
@@ -109,10 +110,10 @@ func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, err
 		return s.answerReach(ctx, e.Body)
 	case kindPosition:
 		return s.answerPosition(ctx)
-	case kindFarewell:
-		return s.answerFarewell(ctx)
-	case kindMarker:
-		return s.answerMarker(ctx, e.Body)
+	case kindEndOfStream:
+		return s.answerEndOfStream(ctx)
+	case kindCatchUpPoint:
+		return s.answerCatchUpPoint(ctx, e.Body)
 	case kindApplied:
 		return s.answerApplied(ctx, e.Body)
 	case kindForget:
@@ -129,7 +130,7 @@ func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, err
 
 // answerConsensus keeps parted nodes out: they do not know yet.
 func (s *Service) answerConsensus(ctx context.Context, e consensus.Envelope) ([]byte, error) {
-	if n, known := s.Cluster().Node(e.From); known && n.State == Parted {
+	if n, known := s.Cluster().Node(e.From); known && n.State == cluster.Parted {
 		return nil, pgerr.New(pgerr.WrongState, "node %q has been parted", n.Name)
 	}
 	group, err := s.consensus()
@@ -154,10 +155,10 @@ func (s *Service) answerHello(ctx context.Context) ([]byte, error) {
 // answerRegister proposes for a node that has no part in consensus yet: that
 // it joins, or that it has given up.
 func (s *Service) answerRegister(ctx context.Context, from uint32, body []byte) ([]byte, error) {
-	var cmd Command
+	var cmd cluster.Command
 	err := json.Unmarshal(body, &cmd)
-	joins := cmd.Kind == RegisterNode && cmd.Node.ID == from
-	leaves := cmd.Kind == ChangeState && cmd.To == PartStart && cmd.NodeID == from
+	joins := cmd.Kind == cluster.RegisterNode && cmd.Node.ID == from
+	leaves := cmd.Kind == cluster.ChangeState && cmd.To == cluster.PartStart && cmd.NodeID == from
 	if err != nil || !joins && !leaves {
 		return nil, pgerr.New(pgerr.ProtocolViolation, "malformed registration of a node")
 	}
@@ -209,9 +210,9 @@ func (s *Service) answerBarrier(ctx context.Context, body []byte) ([]byte, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	err := s.waitUntil(ctx, func(c Cluster) bool {
+	err := s.waitUntil(ctx, func(c cluster.Cluster) bool {
 		n, known := c.Node(request.Joiner)
-		return known && n.State >= Catchup
+		return known && n.State >= cluster.Catchup
 	})
 	if err != nil {
 		return nil, err
@@ -229,38 +230,38 @@ func (s *Service) barrier(ctx context.Context, after int64) (catalog.Barrier, er
 	return catalog.BarrierOf(results[0])
 }
 
-// answerFarewell marks the point at which all peers stop applying what this
+// answerEndOfStream marks the point at which all peers stop applying what this
 // node writes. It is only said to a node that is being parted.
-func (s *Service) answerFarewell(ctx context.Context) ([]byte, error) {
-	err := s.waitUntil(ctx, func(Cluster) bool { self, member := s.self(); return member && IsParting(self.State) })
+func (s *Service) answerEndOfStream(ctx context.Context) ([]byte, error) {
+	err := s.waitUntil(ctx, func(cluster.Cluster) bool { self, member := s.self(); return member && cluster.IsParting(self.State) })
 	if err != nil {
 		return nil, err
 	}
-	content, err := json.Marshal(map[string]uint32{"farewell": s.localID()})
+	content, err := control.EndOfStream{Node: s.localID()}.Encode()
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.deps.Host.Run(ctx, catalog.EmitMessage(string(content)), catalog.AssignTransaction())
+	_, err = s.deps.Host.Run(ctx, catalog.EmitMessage(content), catalog.AssignTransaction())
 	if err != nil {
 		return nil, err
 	}
 	return s.answerPosition(ctx)
 }
 
-// answerMarker writes a join's marker once everything before the barriers has
+// answerCatchUpPoint writes a join's catch-up point once everything before the barriers has
 // been applied here, and nothing old of our own can follow. The origins' progress is read before it is written: what
-// is applied in between comes before the marker, and is counted by the joiner.
-func (s *Service) answerMarker(ctx context.Context, body []byte) ([]byte, error) {
-	var request markerRequest
+// is applied in between comes before the catch-up point, and is counted by the joiner.
+func (s *Service) answerCatchUpPoint(ctx context.Context, body []byte) ([]byte, error) {
+	var request catchUpRequest
 	if err := consensus.Unpack(body, &request); err != nil {
 		return nil, err
 	}
-	cluster := s.Cluster()
+	agreed := s.Cluster()
 	for id, barrier := range request.Barriers {
 		if s.deps.Subscriptions.Applied(id) < lsn.LSN(barrier) {
-			n, _ := cluster.Node(id)
+			n, _ := agreed.Node(id)
 			s.hurry(id, lsn.LSN(barrier))
-			return consensus.Pack(markerReply{WaitingFor: n.Name}), nil
+			return consensus.Pack(catchUpReply{WaitingFor: n.Name}), nil
 		}
 	}
 	barrier, err := s.barrier(ctx, request.After)
@@ -269,20 +270,20 @@ func (s *Service) answerMarker(ctx context.Context, body []byte) ([]byte, error)
 	}
 	if barrier.Position == 0 {
 		self, _ := s.self()
-		return consensus.Pack(markerReply{WaitingFor: self.Name}), nil
+		return consensus.Pack(catchUpReply{WaitingFor: self.Name}), nil
 	}
 	results, err := s.deps.Host.Run(ctx, catalog.SelectOriginPositions(s.deps.DatabaseOID))
 	if err != nil {
 		return nil, err
 	}
-	content, err := s.markerContent(request, results[0])
+	content, err := s.catchUpPoint(request, results[0])
 	if err != nil {
 		return nil, err
 	}
 	if _, err := s.deps.Host.Run(ctx, catalog.EmitMessage(content), catalog.AssignTransaction()); err != nil {
 		return nil, err
 	}
-	return consensus.Pack(markerReply{Done: true}), nil
+	return consensus.Pack(catchUpReply{Done: true}), nil
 }
 
 // hurry has an idle peer tell its position now instead of now and then.
@@ -294,20 +295,19 @@ func (s *Service) hurry(origin uint32, target lsn.LSN) {
 	})
 }
 
-// markerContent is the JSON that gosrc/replicate reads in the stream.
-func (s *Service) markerContent(request markerRequest, origins hand.Result) (string, error) {
+// catchUpPoint is what a join waits for in the stream.
+func (s *Service) catchUpPoint(request catchUpRequest, origins ipc.Result) (string, error) {
 	positions, err := catalog.OriginPositions(origins)
 	if err != nil {
 		return "", err
 	}
-	progress := map[string]string{}
+	point := control.CatchUpPoint{Joiner: request.Joiner, ID: request.Nonce, Progress: map[uint32]lsn.LSN{}}
 	for _, n := range s.Cluster().Nodes {
 		if at, found := positions[stream.OriginName(s.deps.DatabaseOID, n.ID)]; found {
-			progress[strconv.FormatUint(uint64(n.ID), 10)] = at.String()
+			point.Progress[n.ID] = at
 		}
 	}
-	content, err := json.Marshal(map[string]any{"marker": request.Joiner, "id": request.Nonce, "progress": progress})
-	return string(content), err
+	return point.Encode()
 }
 
 func (s *Service) answerApplied(ctx context.Context, body []byte) ([]byte, error) {
@@ -320,7 +320,7 @@ func (s *Service) answerApplied(ctx context.Context, body []byte) ([]byte, error
 }
 
 // hasApplied says whether a node's changes up to a position are here. Nothing
-// more will come of a subscription that has ended with the node's farewell; one
+// more will come of a subscription that has ended with the node's end-of-stream message; one
 // that was never active has nothing for us. One that is paused lacks changes.
 func (s *Service) hasApplied(ctx context.Context, origin uint32, target lsn.LSN) (bool, error) {
 	if s.deps.Subscriptions.Applied(origin) >= target {
@@ -357,9 +357,9 @@ func (s *Service) answerForget(ctx context.Context, body []byte) ([]byte, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	err := s.waitUntil(ctx, func(c Cluster) bool {
+	err := s.waitUntil(ctx, func(c cluster.Cluster) bool {
 		n, known := c.Node(node)
-		return known && (n.State == Parting || n.State == PartCatchup || n.State == Parted)
+		return known && (n.State == cluster.Parting || n.State == cluster.PartCatchup || n.State == cluster.Parted)
 	})
 	if err != nil {
 		return nil, err
@@ -374,7 +374,7 @@ func (s *Service) answerParted(ctx context.Context) error {
 	if !member {
 		return nil
 	}
-	if !IsParting(self.State) && self.State != Parted {
+	if !cluster.IsParting(self.State) && self.State != cluster.Parted {
 		s.log("LOG", "a peer says that node %q has been parted", self.Name)
 	}
 	return s.believeParted(ctx)
@@ -419,8 +419,8 @@ func (s *Service) position(ctx context.Context, node uint32) (lsn.LSN, error) {
 func (s *Service) hello(ctx context.Context, dsn string) (helloReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	cluster, self := s.identity()
-	body, err := s.links.Send(ctx, dsn, consensus.Envelope{Cluster: cluster, From: self, Kind: kindHello})
+	group, self := s.identity()
+	body, err := s.links.Send(ctx, dsn, consensus.Envelope{Cluster: group, From: self, Kind: kindHello})
 	if err != nil {
 		return helloReply{}, err
 	}
@@ -439,9 +439,9 @@ func (s *Service) hello(ctx context.Context, dsn string) (helloReply, error) {
 // tell sends a message to the node that a hello found, member or not.
 func (s *Service) tell(ctx context.Context, dsn string, to helloReply, kind consensus.MessageKind, body []byte) ([]byte, error) {
 	group, _ := to.Cluster.Group()
-	cluster, err := consensus.ParseUUID(group.UUID)
+	id, err := consensus.ParseUUID(group.UUID)
 	if err != nil {
 		return nil, fmt.Errorf("cluster of the join target: %w", err)
 	}
-	return s.links.Send(ctx, dsn, consensus.Envelope{Cluster: cluster, From: s.localID(), To: to.NodeID, Kind: kind, Body: body})
+	return s.links.Send(ctx, dsn, consensus.Envelope{Cluster: id, From: s.localID(), To: to.NodeID, Kind: kind, Body: body})
 }

@@ -1,3 +1,6 @@
+// Package membership carries out, on this node, what the cluster has agreed on
+// about its members: it registers, joins and parts nodes, and keeps the Raft group
+// and what the node has of its peers equal to that.
 package membership
 
 import (
@@ -11,10 +14,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/control"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/statemachine"
 	"bdr/gosrc/stream"
 )
 
@@ -27,7 +33,7 @@ const (
 // Host is the manager's main thread.
 type Host interface {
 	catalog.Runner
-	Log(level hand.Level, message, detail, hint string)
+	Log(level ipc.Level, message, detail, hint string)
 }
 
 // Subscriptions are the running streams from the peers.
@@ -38,16 +44,10 @@ type Subscriptions interface {
 	Applied(origin uint32) lsn.LSN
 	// WaitApplied waits until everything before target is here.
 	WaitApplied(ctx context.Context, origin uint32, target lsn.LSN) error
-	// Mirror completes the copy that a join made of source.
-	Mirror(ctx context.Context, source catalog.Node, nonce string, report func(error)) (Marker, error)
+	// CatchUp completes the copy that a join made of source.
+	CatchUp(ctx context.Context, source catalog.Node, nonce string, report func(error)) (control.CatchUpPoint, error)
 	// Recheck has the subscriptions compared with the cluster again.
 	Recheck()
-}
-
-// Marker says how far a source was when it wrote the marker of a join.
-type Marker struct {
-	Progress map[uint32]lsn.LSN // per peer
-	LSN      lsn.LSN            // in the source's WAL
 }
 
 // Deps is what the manager hands down.
@@ -76,7 +76,7 @@ type Service struct {
 
 	mu      sync.Mutex
 	local   catalog.LocalNode
-	ledger  *Ledger
+	ledger  *statemachine.Ledger
 	group   *consensus.Group
 	cluster consensus.UUID // before the tables know it
 	join    *joinRun
@@ -116,7 +116,7 @@ func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
 	s.mu.Lock()
 	s.local, s.ledger, s.join, s.cluster, s.cleaned = local, ledger, nil, consensus.UUID{}, false
 	s.mu.Unlock()
-	if self, member := ledger.Cluster().Node(local.ID); member && self.State != Parted {
+	if self, member := ledger.Cluster().Node(local.ID); member && self.State != cluster.Parted {
 		if err := s.openGroup(); err != nil {
 			return err
 		}
@@ -153,8 +153,8 @@ func (s *Service) isOpen(local catalog.LocalNode) bool {
 }
 
 // load reads what the tables know about the local node.
-func (s *Service) load(ctx context.Context, id uint32) (*Ledger, catalog.Join, bool, error) {
-	ledger, err := LoadLedger(ctx, s.deps.Host, id)
+func (s *Service) load(ctx context.Context, id uint32) (*statemachine.Ledger, catalog.Join, bool, error) {
+	ledger, err := statemachine.Load(ctx, s.deps.Host, id)
 	if err != nil {
 		return nil, catalog.Join{}, false, fmt.Errorf("read cluster: %w", err)
 	}
@@ -218,20 +218,20 @@ func (s *Service) forget() {
 func (s *Service) raftDir() string { return filepath.Join(s.deps.RunDirectory, raftDirectory) }
 
 func (s *Service) logConsensus(level, message string) {
-	s.deps.Host.Log(hand.Level(level), message, "", "")
+	s.deps.Host.Log(ipc.Level(level), message, "", "")
 }
 
-func (s *Service) log(level hand.Level, format string, args ...any) {
+func (s *Service) log(level ipc.Level, format string, args ...any) {
 	s.deps.Host.Log(level, fmt.Sprintf(format, args...), "", "")
 }
 
 // Cluster returns what all nodes agree on, as far as this node knows.
-func (s *Service) Cluster() Cluster {
+func (s *Service) Cluster() cluster.Cluster {
 	s.mu.Lock()
 	ledger := s.ledger
 	s.mu.Unlock()
 	if ledger == nil {
-		return Cluster{}
+		return cluster.Cluster{}
 	}
 	return ledger.Cluster()
 }
@@ -321,22 +321,22 @@ func (s *Service) consensus() (*consensus.Group, error) {
 }
 
 // propose gets a command carried out on every node.
-func (s *Service) propose(ctx context.Context, cmd Command) (string, error) {
+func (s *Service) propose(ctx context.Context, cmd cluster.Command) (string, error) {
 	group, err := s.consensus()
 	if err != nil {
 		return "", err
 	}
-	return group.Propose(ctx, encodeCommand(cmd))
+	return group.Propose(ctx, cmd.Encode())
 }
 
 // setState moves a node on, from where it is.
-func (s *Service) setState(ctx context.Context, n catalog.Node, to State) error {
-	_, err := s.propose(ctx, Command{Kind: ChangeState, NodeID: n.ID, From: n.State, To: to})
+func (s *Service) setState(ctx context.Context, n catalog.Node, to cluster.State) error {
+	_, err := s.propose(ctx, cluster.Command{Kind: cluster.ChangeState, NodeID: n.ID, From: n.State, To: to})
 	return err
 }
 
 // waitUntil waits for a condition on the cluster.
-func (s *Service) waitUntil(ctx context.Context, met func(Cluster) bool) error {
+func (s *Service) waitUntil(ctx context.Context, met func(cluster.Cluster) bool) error {
 	for {
 		changed := s.Changed()
 		if met(s.Cluster()) {

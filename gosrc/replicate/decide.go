@@ -6,7 +6,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/conflict"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
@@ -17,13 +17,13 @@ type decider struct {
 }
 
 // answer decides and sends what was decided.
-func (d *decider) answer(ctx context.Context, question hand.Question) error {
+func (d *decider) answer(ctx context.Context, question ipc.Question) error {
 	switch q := question.(type) {
-	case hand.Conflict:
+	case ipc.Conflict:
 		return d.answerConflict(ctx, q)
-	case hand.Facts:
+	case ipc.Facts:
 		return d.answerFacts(ctx, q)
-	case hand.Fetch:
+	case ipc.Fetch:
 		return d.answerFetch(ctx, q)
 	}
 	return pgerr.New(pgerr.InternalError, "unknown question %T of a writer", question)
@@ -31,7 +31,7 @@ func (d *decider) answer(ctx context.Context, question hand.Question) error {
 
 // answerConflict reads what users have chosen each time: a writer asks once for
 // a table, and again when the choice has changed.
-func (d *decider) answerConflict(ctx context.Context, c hand.Conflict) error {
+func (d *decider) answerConflict(ctx context.Context, c ipc.Conflict) error {
 	policy, err := d.policy(ctx, true)
 	if err != nil {
 		return err
@@ -41,11 +41,11 @@ func (d *decider) answerConflict(ctx context.Context, c hand.Conflict) error {
 	if err != nil {
 		return d.failed(err)
 	}
-	return d.sent(d.pump.writer.Decide(hand.Decision{Action: uint8(decision.Action),
+	return d.sent(d.pump.writer.Decide(ipc.Decision{Action: uint8(decision.Action),
 		Resolution: string(decision.Resolution), Rule: decision.Rule}))
 }
 
-func (d *decider) answerFacts(ctx context.Context, f hand.Facts) error {
+func (d *decider) answerFacts(ctx context.Context, f ipc.Facts) error {
 	policy, err := d.policy(ctx, f.Reload)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (d *decider) answerFacts(ctx context.Context, f hand.Facts) error {
 	if err != nil {
 		return d.failed(err)
 	}
-	answer := hand.Plan{Type: uint8(plan.Type), Action: uint8(plan.Action), Resolution: string(plan.Resolution),
+	answer := ipc.Plan{Type: uint8(plan.Type), Action: uint8(plan.Action), Resolution: string(plan.Resolution),
 		Rule: plan.Rule, Decisive: plan.Decisive, Remember: plan.Remember}
 	for _, fate := range plan.Fates {
 		answer.Fates = append(answer.Fates, byte(fate))
@@ -64,7 +64,7 @@ func (d *decider) answerFacts(ctx context.Context, f hand.Facts) error {
 
 // answerFetch brings what an update left out. What goes wrong is the writer's to
 // report, with the change that it was about.
-func (d *decider) answerFetch(ctx context.Context, f hand.Fetch) error {
+func (d *decider) answerFetch(ctx context.Context, f ipc.Fetch) error {
 	answer, err := d.pump.values.fetch(ctx, f)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -110,7 +110,7 @@ func (d *decider) policy(ctx context.Context, reload bool) (*conflict.Policy, er
 	return d.chosen, nil
 }
 
-func facts(f hand.Facts) conflict.Facts {
+func facts(f ipc.Facts) conflict.Facts {
 	out := conflict.Facts{Operation: conflict.Operation(f.Operation), KeyChanged: f.KeyChanged, RowVersion: f.RowVersion,
 		Image: conflict.Image(f.Image), Remote: version(f.Remote)}
 	for _, kind := range f.Constraints {
@@ -122,6 +122,6 @@ func facts(f hand.Facts) conflict.Facts {
 	return out
 }
 
-func version(v hand.Version) conflict.Version {
+func version(v ipc.Version) conflict.Version {
 	return conflict.Version{Known: v.Known, Time: v.Time, Node: v.Node}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -34,7 +34,7 @@ type Failure struct {
 
 func newFailure(err error, now time.Time) *Failure {
 	f := &Failure{Fault: pgerr.From(err), Time: now, Began: now}
-	var failed *hand.Failed
+	var failed *ipc.Failed
 	if errors.As(err, &failed) {
 		f.XID, f.End, f.Commit, f.Change = failed.XID, failed.End, failed.CommitTime, failed.Change
 		f.Schema, f.Relation = failed.Schema, failed.Relation
@@ -119,7 +119,7 @@ func (p *Peer) recovered(position lsn.LSN) {
 	}
 	name := p.config.Subscription.Name
 	text := fmt.Sprintf("transaction %d of node %q no longer fails", f.XID, p.config.PeerName)
-	p.deps.Log(hand.Log, fmt.Sprintf("subscription %q: %s", name, text), "", "")
+	p.deps.Log(ipc.Log, fmt.Sprintf("subscription %q: %s", name, text), "", "")
 	p.deps.Spawn("event of "+name, func() {
 		p.note(context.Background(), catalog.EventResumed, text, fmt.Sprintf("It ended at %s and failed for %s.",
 			f.End, time.Since(f.Began).Round(time.Millisecond)))
@@ -131,11 +131,11 @@ func (p *Peer) recovered(position lsn.LSN) {
 func (p *Peer) note(ctx context.Context, kind, text, detail string) {
 	_, err := p.deps.Runner.Run(ctx, append(catalog.LimitEventWait(), p.event(kind, text, detail)...)...)
 	if err != nil && ctx.Err() == nil {
-		p.deps.Log(hand.Log, "could not write to bdr.event_history", err.Error(), "")
+		p.deps.Log(ipc.Log, "could not write to bdr.event_history", err.Error(), "")
 	}
 }
 
-func (p *Peer) event(kind, text, detail string) []hand.Stmt {
+func (p *Peer) event(kind, text, detail string) []ipc.Stmt {
 	return catalog.InsertEvent(catalog.Event{NodeID: p.config.Subscription.TargetID, Type: catalog.EventOfSubscription, Kind: kind,
 		Source: p.config.Subscription.Name, Text: text, Detail: detail})
 }

@@ -12,7 +12,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/conflict"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/stream"
 )
@@ -31,15 +31,15 @@ type confirmation struct {
 }
 
 type fakeStream struct {
-	config   stream.Config
-	messages chan stream.Message
-	closed   chan struct{}
-	once     sync.Once
-	mu       sync.Mutex
-	heard    []confirmation
-	lendable bool
-	patience string
-	resumed  chan []byte // what Resume was given
+	config       stream.Config
+	messages     chan stream.Message
+	closed       chan struct{}
+	once         sync.Once
+	mu           sync.Mutex
+	heard        []confirmation
+	transferable bool
+	patience     string
+	resumed      chan []byte // what Resume was given
 }
 
 func newFakeStream() *fakeStream {
@@ -71,11 +71,11 @@ func (s *fakeStream) Confirm(write, flush, apply lsn.LSN, ask bool) error {
 
 func (s *fakeStream) Close() { s.once.Do(func() { close(s.closed) }) }
 
-// Lend says no unless a test made the stream lendable.
-func (s *fakeStream) Lend() (int, bool, error) {
+// HandOff says no unless a test made the stream transferable.
+func (s *fakeStream) HandOff() (int, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return 7, s.lendable, nil
+	return 7, s.transferable, nil
 }
 
 func (s *fakeStream) Resume(unread []byte, reason string) error {
@@ -109,14 +109,14 @@ func (s *fakeStream) frame(end lsn.LSN, payload []byte) {
 }
 
 type fakeWriter struct {
-	setup     hand.Setup
-	frames    chan []byte      // what Apply was given; nobody reading it is backpressure
-	reports   chan hand.Report // what Receive returns
-	loans     chan int64       // promises of what Lend was given
-	recalls   chan struct{}
+	setup     ipc.Setup
+	frames    chan []byte     // what Apply was given; nobody reading it is backpressure
+	reports   chan ipc.Report // what Receive returns
+	handoffs  chan int64      // promises of what HandOff was given
+	reclaims  chan struct{}
 	fault     chan error // what Receive returns at the end
-	questions chan hand.Question
-	answers   chan any      // hand.Decision, hand.Plan
+	questions chan ipc.Question
+	answers   chan any      // ipc.Decision, ipc.Plan
 	broken    chan struct{} // closed: the socket is
 	closed    chan struct{}
 	once      sync.Once
@@ -124,12 +124,12 @@ type fakeWriter struct {
 }
 
 func newFakeWriter() *fakeWriter {
-	return &fakeWriter{frames: make(chan []byte), reports: make(chan hand.Report), loans: make(chan int64, 10), recalls: make(chan struct{}, 10), fault: make(chan error, 1),
-		questions: make(chan hand.Question), answers: make(chan any, 10),
+	return &fakeWriter{frames: make(chan []byte), reports: make(chan ipc.Report), handoffs: make(chan int64, 10), reclaims: make(chan struct{}, 10), fault: make(chan error, 1),
+		questions: make(chan ipc.Question), answers: make(chan any, 10),
 		broken: make(chan struct{}), closed: make(chan struct{})}
 }
 
-func (w *fakeWriter) Setup(s hand.Setup) error { w.setup = s; return nil }
+func (w *fakeWriter) Setup(s ipc.Setup) error { w.setup = s; return nil }
 
 func (w *fakeWriter) Apply(frame []byte) error {
 	select {
@@ -142,10 +142,10 @@ func (w *fakeWriter) Apply(frame []byte) error {
 	}
 }
 
-func (w *fakeWriter) Lend(_ int, promised int64) error { w.loans <- promised; return nil }
-func (w *fakeWriter) Recall() error                    { w.recalls <- struct{}{}; return nil }
+func (w *fakeWriter) HandOff(_ int, promised int64) error { w.handoffs <- promised; return nil }
+func (w *fakeWriter) Reclaim() error                      { w.reclaims <- struct{}{}; return nil }
 
-func (w *fakeWriter) Receive() (hand.Report, error) {
+func (w *fakeWriter) Receive() (ipc.Report, error) {
 	select {
 	case p := <-w.reports:
 		return p, nil
@@ -156,7 +156,7 @@ func (w *fakeWriter) Receive() (hand.Report, error) {
 	}
 }
 
-func (w *fakeWriter) ReadQuestion() (hand.Question, error) {
+func (w *fakeWriter) ReadQuestion() (ipc.Question, error) {
 	select {
 	case q := <-w.questions:
 		return q, nil
@@ -167,12 +167,12 @@ func (w *fakeWriter) ReadQuestion() (hand.Question, error) {
 	}
 }
 
-func (w *fakeWriter) Decide(d hand.Decision) error { w.answers <- d; return nil }
-func (w *fakeWriter) Answer(p hand.Plan) error     { w.answers <- p; return nil }
-func (w *fakeWriter) Fetched(f hand.Fetched) error { w.answers <- f; return nil }
-func (w *fakeWriter) Refuse(err error) error       { w.answers <- err; return nil }
-func (w *fakeWriter) PID() uint32                  { return 42 }
-func (w *fakeWriter) Close() error                 { w.once.Do(func() { close(w.closed) }); return nil }
+func (w *fakeWriter) Decide(d ipc.Decision) error { w.answers <- d; return nil }
+func (w *fakeWriter) Answer(p ipc.Plan) error     { w.answers <- p; return nil }
+func (w *fakeWriter) Fetched(f ipc.Fetched) error { w.answers <- f; return nil }
+func (w *fakeWriter) Refuse(err error) error      { w.answers <- err; return nil }
+func (w *fakeWriter) PID() uint32                 { return 42 }
+func (w *fakeWriter) Close() error                { w.once.Do(func() { close(w.closed) }); return nil }
 
 // Finish ends a writer that listens.
 func (w *fakeWriter) Finish() error {
@@ -191,7 +191,7 @@ type fakeWorld struct {
 	refuse   error // of Open
 	position lsn.LSN
 	written  lsn.LSN // by the peer
-	ran      [][]hand.Stmt
+	ran      [][]ipc.Stmt
 	streams  chan *fakeStream // the connections, for the test
 	writers  chan *fakeWriter
 }
@@ -234,14 +234,14 @@ func (f *fakeWorld) terminate(context.Context, uint32) error {
 
 // Run answers every statement with one row: the origin's position, which is all
 // that replicate reads.
-func (f *fakeWorld) Run(_ context.Context, statements ...hand.Stmt) ([]hand.Result, error) {
+func (f *fakeWorld) Run(_ context.Context, statements ...ipc.Stmt) ([]ipc.Result, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ran = append(f.ran, statements)
 	text := f.position.String()
-	var results []hand.Result
+	var results []ipc.Result
 	for _, st := range statements {
-		result := hand.Result{Processed: 1, Rows: [][]*string{{&text}}}
+		result := ipc.Result{Processed: 1, Rows: [][]*string{{&text}}}
 		if strings.Contains(st.SQL, "node_conflict_resolvers") {
 			result.Rows = nil // nobody chose anything
 		}
@@ -271,7 +271,7 @@ func (f *fakeWorld) deps() Deps {
 	return Deps{Runner: f, Launch: f.launch, Terminate: f.terminate, Open: f.open, Policy: conflict.DefaultPolicy(),
 		Written: func(context.Context, string) (lsn.LSN, error) { return f.written, nil },
 		Spawn:   func(_ string, run func()) { go run() },
-		Log:     func(hand.Level, string, string, string) {},
+		Log:     func(ipc.Level, string, string, string) {},
 		Setting: func(name string) string {
 			return map[string]string{settingBackoffMin: "1s", settingBackoffMax: "10s"}[name]
 		},

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
@@ -15,7 +15,7 @@ import (
 const (
 	fetchMax      = 5 * time.Minute      // a value may be large, and the link slow
 	fetchIdle     = 30 * time.Second     // a connection is kept that long
-	fetchClose    = time.Second          // for its farewell
+	fetchClose    = time.Second          // for its end-of-stream message
 	fetchPauseMin = 2 * time.Millisecond // until the peer shows what it has sent; doubles
 	fetchPauseMax = 250 * time.Millisecond
 )
@@ -24,7 +24,7 @@ const (
 type PeerRows interface {
 	// Read returns false while the peer does not show yet what the transaction
 	// wrote, though it has sent it.
-	Read(ctx context.Context, f hand.Fetch) (answer hand.Fetched, visible bool, err error)
+	Read(ctx context.Context, f ipc.Fetch) (answer ipc.Fetched, visible bool, err error)
 	Closed() bool
 	Close(ctx context.Context)
 }
@@ -34,7 +34,7 @@ type PeerRows interface {
 type fetcher struct {
 	peer    string
 	connect func(ctx context.Context) (PeerRows, error)
-	log     func(level hand.Level, message, detail, hint string)
+	log     func(level ipc.Level, message, detail, hint string)
 
 	mu   sync.Mutex // held during a fetch
 	rows PeerRows   // nil: not connected
@@ -52,7 +52,7 @@ func newFetcher(d Deps, c Config) *fetcher {
 var definitionGone = []string{pgerr.UndefinedTable, pgerr.UndefinedColumn, pgerr.UndefinedSchema}
 
 // fetch answers one question.
-func (f *fetcher) fetch(ctx context.Context, q hand.Fetch) (hand.Fetched, error) {
+func (f *fetcher) fetch(ctx context.Context, q ipc.Fetch) (ipc.Fetched, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, fetchMax, pgerr.New(pgerr.ConnectionFailure, "no answer came within %s", fetchMax))
@@ -64,16 +64,16 @@ func (f *fetcher) fetch(ctx context.Context, q hand.Fetch) (hand.Fetched, error)
 	}
 	fault := pgerr.From(cause(ctx, err))
 	if slices.Contains(definitionGone, fault.Code) {
-		f.log(hand.Warning, fmt.Sprintf("unchanged values of a row of table \"%s.%s\" are gone from node %q", q.Schema, q.Relation, f.peer),
+		f.log(ipc.Warning, fmt.Sprintf("unchanged values of a row of table \"%s.%s\" are gone from node %q", q.Schema, q.Relation, f.peer),
 			fault.Error(), "Define the table in the same way on all nodes.")
-		return hand.Gone(), nil
+		return ipc.Gone(), nil
 	}
 	return nil, pgerr.New(fault.Code, "could not fetch unchanged values of table \"%s.%s\" from node %q", q.Schema, q.Relation, f.peer).
 		WithDetail("%s", fault.Error()).WithHint("The change is tried again until the node answers.")
 }
 
 // visible waits until the peer shows what it has sent.
-func (f *fetcher) visible(ctx context.Context, q hand.Fetch) (hand.Fetched, error) {
+func (f *fetcher) visible(ctx context.Context, q ipc.Fetch) (ipc.Fetched, error) {
 	for pause := fetchPauseMin; ; pause = min(2*pause, fetchPauseMax) {
 		answer, visible, err := f.read(ctx, q)
 		if err != nil || visible {
@@ -87,7 +87,7 @@ func (f *fetcher) visible(ctx context.Context, q hand.Fetch) (hand.Fetched, erro
 
 // read asks once. A connection that was kept and has broken meanwhile is
 // replaced.
-func (f *fetcher) read(ctx context.Context, q hand.Fetch) (hand.Fetched, bool, error) {
+func (f *fetcher) read(ctx context.Context, q ipc.Fetch) (ipc.Fetched, bool, error) {
 	kept := f.rows != nil
 	for {
 		if f.rows == nil {

@@ -7,24 +7,24 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
 // fakeRows is a peer that answers what it was told to.
 type fakeRows struct {
-	read   func() (hand.Fetched, bool, error)
+	read   func() (ipc.Fetched, bool, error)
 	closed bool
 }
 
-func (f *fakeRows) Read(context.Context, hand.Fetch) (hand.Fetched, bool, error) { return f.read() }
-func (f *fakeRows) Closed() bool                                                 { return f.closed }
-func (f *fakeRows) Close(context.Context)                                        { f.closed = true }
+func (f *fakeRows) Read(context.Context, ipc.Fetch) (ipc.Fetched, bool, error) { return f.read() }
+func (f *fakeRows) Closed() bool                                               { return f.closed }
+func (f *fakeRows) Close(context.Context)                                      { f.closed = true }
 
 // fetcherOf hands out connections one after the other.
 func fetcherOf(connections ...*fakeRows) (f *fetcher, opened *int) {
 	opened = new(int)
-	return &fetcher{peer: "b", log: func(hand.Level, string, string, string) {}, connect: func(context.Context) (PeerRows, error) {
+	return &fetcher{peer: "b", log: func(ipc.Level, string, string, string) {}, connect: func(context.Context) (PeerRows, error) {
 		if *opened == len(connections) {
 			return nil, pgerr.New(pgerr.ConnectionFailure, "could not connect")
 		}
@@ -34,7 +34,7 @@ func fetcherOf(connections ...*fakeRows) (f *fetcher, opened *int) {
 }
 
 func answering(value string) *fakeRows {
-	return &fakeRows{read: func() (hand.Fetched, bool, error) { return hand.Present().And([]byte(value)), true, nil }}
+	return &fakeRows{read: func() (ipc.Fetched, bool, error) { return ipc.Present().And([]byte(value)), true, nil }}
 }
 
 // A transaction is sent before others see it at the peer: an answer from before
@@ -44,18 +44,18 @@ func TestFetchWaitsUntilThePeerShowsTheRow(t *testing.T) {
 		began := time.Now()
 		rows := answering("x")
 		shown := rows.read
-		rows.read = func() (hand.Fetched, bool, error) {
+		rows.read = func() (ipc.Fetched, bool, error) {
 			if time.Since(began) < 10*time.Second {
-				return hand.Gone(), false, nil
+				return ipc.Gone(), false, nil
 			}
 			return shown()
 		}
 		f, _ := fetcherOf(rows)
-		if answer, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || string(answer) != string(hand.Present().And([]byte("x"))) {
+		if answer, err := f.fetch(t.Context(), ipc.Fetch{}); err != nil || string(answer) != string(ipc.Present().And([]byte("x"))) {
 			t.Errorf("got %q, %v", answer, err)
 		}
 		began = time.Now().Add(time.Hour)
-		if _, err := f.fetch(t.Context(), hand.Fetch{}); pgerr.Code(err) != pgerr.ConnectionFailure {
+		if _, err := f.fetch(t.Context(), ipc.Fetch{}); pgerr.Code(err) != pgerr.ConnectionFailure {
 			t.Errorf("waited for ever, or: %v", err)
 		}
 	})
@@ -67,12 +67,12 @@ func TestFetchConnections(t *testing.T) {
 		broken := answering("x")
 		f, opened := fetcherOf(broken, answering("y"))
 		for range 2 {
-			if _, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || *opened != 1 {
+			if _, err := f.fetch(t.Context(), ipc.Fetch{}); err != nil || *opened != 1 {
 				t.Errorf("%d connections, %v", *opened, err)
 			}
 		}
-		broken.read = func() (hand.Fetched, bool, error) { broken.closed = true; return nil, false, errors.New("broken") }
-		if _, err := f.fetch(t.Context(), hand.Fetch{}); err != nil || *opened != 2 {
+		broken.read = func() (ipc.Fetched, bool, error) { broken.closed = true; return nil, false, errors.New("broken") }
+		if _, err := f.fetch(t.Context(), ipc.Fetch{}); err != nil || *opened != 2 {
 			t.Errorf("%d connections, %v", *opened, err)
 		}
 		f.closeIdle(time.Now())
@@ -84,7 +84,7 @@ func TestFetchConnections(t *testing.T) {
 		if f.rows != nil {
 			t.Error("kept")
 		}
-		if _, err := f.fetch(t.Context(), hand.Fetch{}); pgerr.Code(err) != pgerr.ConnectionFailure {
+		if _, err := f.fetch(t.Context(), ipc.Fetch{}); pgerr.Code(err) != pgerr.ConnectionFailure {
 			t.Errorf("no peer, but %v", err)
 		}
 	})
@@ -94,9 +94,9 @@ func TestFetchConnections(t *testing.T) {
 func TestFetchErrors(t *testing.T) {
 	for code, gone := range map[string]bool{pgerr.UndefinedTable: true, pgerr.UndefinedColumn: true, pgerr.UndefinedSchema: true,
 		pgerr.InsufficientPrivilege: false, pgerr.QueryCanceled: false, pgerr.CardinalityViolation: false} {
-		f, _ := fetcherOf(&fakeRows{read: func() (hand.Fetched, bool, error) { return nil, false, pgerr.New(code, "no") }})
-		answer, err := f.fetch(t.Context(), hand.Fetch{})
-		if gone && (err != nil || string(answer) != string(hand.Gone())) || !gone && pgerr.Code(err) != code {
+		f, _ := fetcherOf(&fakeRows{read: func() (ipc.Fetched, bool, error) { return nil, false, pgerr.New(code, "no") }})
+		answer, err := f.fetch(t.Context(), ipc.Fetch{})
+		if gone && (err != nil || string(answer) != string(ipc.Gone())) || !gone && pgerr.Code(err) != code {
 			t.Errorf("%s: got %q, %v", code, answer, err)
 		}
 	}
@@ -109,13 +109,13 @@ func TestPumpFetches(t *testing.T) {
 		defer r.stop(t)
 		f, _ := fetcherOf(answering("x"))
 		r.pump.values = f
-		r.writer.questions <- hand.Fetch{}
-		if answer, ok := (<-r.writer.answers).(hand.Fetched); !ok || answer[0] != 1 {
+		r.writer.questions <- ipc.Fetch{}
+		if answer, ok := (<-r.writer.answers).(ipc.Fetched); !ok || answer[0] != 1 {
 			t.Errorf("got %q", answer)
 		}
 		f.rows.Close(t.Context())
 		f.rows = nil
-		r.writer.questions <- hand.Fetch{}
+		r.writer.questions <- ipc.Fetch{}
 		if err, ok := (<-r.writer.answers).(error); !ok || pgerr.Code(err) != pgerr.ConnectionFailure {
 			t.Errorf("got %v", err)
 		}

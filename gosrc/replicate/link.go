@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -17,15 +17,15 @@ import (
 
 // A Mode says what a connection brings and how the writer takes it.
 type Mode struct {
-	writer  hand.Mode // of SETUP
-	origins string    // of the stream
+	writer  ipc.Mode // of SETUP
+	origins string   // of the stream
 }
 
 // The modes: the peer's own changes, whose conflicts are resolved; or
 // everything that the source has, which the writer takes as it comes.
 var (
-	ModeNormal = Mode{hand.ModeNormal, "none"}
-	ModeMirror = Mode{hand.ModeMirror, "all"}
+	ModeNormal  = Mode{ipc.ModeNormal, "none"}
+	ModeCatchUp = Mode{ipc.ModeCatchUp, "all"}
 )
 
 // connectTimeout bounds the making of the replication connection.
@@ -61,7 +61,7 @@ func (d Deps) open(ctx context.Context, c Config, mode Mode) (*pump, error) {
 		return nil, err
 	}
 	p := newPump(d, sub.Name, s, w, start)
-	p.lends = mode.writer == hand.ModeNormal // what a mirror reads ends at a marker
+	p.handsOff = mode.writer == ipc.ModeNormal // what a catch-up reads ends at its point
 	p.values = newFetcher(d, c)
 	return p, nil
 }
@@ -98,7 +98,7 @@ func (d Deps) openWriter(ctx context.Context, c Config, mode Mode, start lsn.LSN
 	if err != nil {
 		return nil, fmt.Errorf("start writer: %w", err)
 	}
-	err = w.Setup(hand.Setup{Subscription: c.Subscription.ID, PeerNode: c.Subscription.OriginID, LocalNode: c.Subscription.TargetID,
+	err = w.Setup(ipc.Setup{Subscription: c.Subscription.ID, PeerNode: c.Subscription.OriginID, LocalNode: c.Subscription.TargetID,
 		Mode: mode.writer, PeerName: c.PeerName, First: start})
 	if err != nil {
 		w.Close()
@@ -116,7 +116,7 @@ func (d Deps) again(r *retry, name string, f *Failure) time.Duration {
 	if r.passing && r.busy > 1 {
 		return delay
 	}
-	d.Log(hand.Log, fmt.Sprintf("subscription %q failed and is tried again in %s", name, delay.Round(time.Millisecond)),
+	d.Log(ipc.Log, fmt.Sprintf("subscription %q failed and is tried again in %s", name, delay.Round(time.Millisecond)),
 		f.detail(), f.hint(name))
 	return delay
 }

@@ -15,7 +15,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/conflict"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -35,7 +35,7 @@ type Deps struct {
 	Reach  func(ctx context.Context, dsn, name string) (PeerRows, error)
 	Policy conflict.Policy
 	Spawn  func(name string, f func())
-	Log    func(level hand.Level, message, detail, hint string)
+	Log    func(level ipc.Level, message, detail, hint string)
 	// Setting returns a setting as the server prints it.
 	Setting func(name string) string
 	// Values returns what the sender must know of this server: the stream
@@ -152,13 +152,13 @@ func (p *Peer) loop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errMarker) {
+		if errors.Is(err, errCaughtUp) {
 			p.retire(ctx)
 			continue
 		}
 		if errors.Is(err, errPaused) || errors.Is(err, errDrained) {
 			p.record.state(StateDisabled)
-			p.deps.Log(hand.Log, fmt.Sprintf("subscription %q is paused", p.config.Subscription.Name), "", "")
+			p.deps.Log(ipc.Log, fmt.Sprintf("subscription %q is paused", p.config.Subscription.Name), "", "")
 			continue
 		}
 		p.pause(ctx, p.fail(ctx, err))
@@ -244,7 +244,7 @@ func (p *Peer) connection(ctx context.Context) error {
 	}
 	p.adopt(pump)
 	defer p.release()
-	p.deps.Log(hand.Log, fmt.Sprintf("subscription %q is connected to node %q", p.config.Subscription.Name, p.config.PeerName),
+	p.deps.Log(ipc.Log, fmt.Sprintf("subscription %q is connected to node %q", p.config.Subscription.Name, p.config.PeerName),
 		p.startDetail(), "")
 	return pump.run(ctx)
 }
@@ -284,13 +284,13 @@ func (p *Peer) adopt(u *pump) {
 	p.record.connected(u.progress.lastCommit(), u.writer.PID(), u.progress)
 	p.recovered(u.progress.lastCommit())
 	succeeded := u.succeeded(p.retry)
-	u.onMessage = p.watchFarewell
+	u.onMessage = p.watchEndOfStream
 	u.onHeard = func(sent, received time.Time) {
 		p.record.heard(sent, received)
 		_, _, applied := u.progress.feedback()
 		p.recovered(applied)
 	}
-	u.onApplied = func(w hand.Progress) {
+	u.onApplied = func(w ipc.Progress) {
 		p.record.applied(w)
 		succeeded(w)
 		p.recovered(w.Applied)

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -37,7 +37,7 @@ func TestPeerConnects(t *testing.T) {
 		if s.config.Start != 100 || s.config.Slot != "bdr_5_1" || o["origins"] != "none" || o["node_id"] != "1" || o["server_version"] != "150020" {
 			t.Errorf("stream opened with %+v", s.config)
 		}
-		want := hand.Setup{Subscription: 7, PeerNode: 2, LocalNode: 1, Mode: hand.ModeNormal, PeerName: "b", First: 100}
+		want := ipc.Setup{Subscription: 7, PeerNode: 2, LocalNode: 1, Mode: ipc.ModeNormal, PeerName: "b", First: 100}
 		if w.setup != want {
 			t.Errorf("writer set up with %+v", w.setup)
 		}
@@ -69,7 +69,7 @@ func TestPeerRetries(t *testing.T) {
 		s, w := <-world.streams, <-world.writers
 		s.frame(200, frameOf(startup(), transaction(200)))
 		<-w.frames
-		w.reports <- hand.Progress{Applied: 200, Commits: 1}
+		w.reports <- ipc.Progress{Applied: 200, Commits: 1}
 		lost := time.Now()
 		close(s.messages)
 		<-world.streams
@@ -90,7 +90,7 @@ func TestPeerKeepsCounts(t *testing.T) {
 		defer stopPeer(t, p)
 		for range 3 {
 			s, w := <-world.streams, <-world.writers
-			w.reports <- hand.Progress{Applied: 200, Flushed: 200, Commits: 2, Inserts: 5, CommitTime: 9}
+			w.reports <- ipc.Progress{Applied: 200, Flushed: 200, Commits: 2, Inserts: 5, CommitTime: 9}
 			synctest.Wait()
 			close(s.messages)
 		}
@@ -166,7 +166,7 @@ func TestPeerDrains(t *testing.T) {
 		}
 		s.frame(200, frameOf(commit(200)))
 		<-w.frames
-		w.reports <- hand.Progress{Applied: 200, Flushed: 200}
+		w.reports <- ipc.Progress{Applied: 200, Flushed: 200}
 		if err := p.WaitPaused(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,7 @@ type progress struct {
 	position      lsn.LSN // applied up to here, keepalives included; never goes back
 	confirmable   lsn.LSN // flushed up to here, keepalives included; never goes back
 	inTransaction bool
-	lent          bool           // the writer knows what has been received
+	handedOff     bool           // the writer knows what has been received
 	promises      []promise      // that do not hold yet, oldest first
 	watermark     wire.Watermark // the last that holds
 	changed       chan struct{}  // closed at the next change, if somebody waits
@@ -73,18 +73,18 @@ func (p *progress) promise(after lsn.LSN, w wire.Watermark) {
 	p.settle()
 }
 
-// lend notes that the writer reads the stream from now on.
-func (p *progress) lend() {
+// hand off notes that the writer reads the stream from now on.
+func (p *progress) handOff() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lent = true
+	p.handedOff = true
 }
 
 // takeBack notes that it does no more; everything before has been reported.
 func (p *progress) takeBack(inTransaction bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lent, p.inTransaction = false, inTransaction
+	p.handedOff, p.inTransaction = false, inTransaction
 }
 
 // writer notes what the writer reports. What it has applied was received.
@@ -135,7 +135,7 @@ func (p *progress) feedback() (write, flush, apply lsn.LSN) {
 func (p *progress) outstanding() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lent || p.inTransaction || p.applied < p.committed
+	return p.handedOff || p.inTransaction || p.applied < p.committed
 }
 
 // lastCommit is the end of the last transaction that was received whole.

@@ -10,7 +10,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/conflict"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -30,8 +30,8 @@ const (
 
 // Ends of a run that are not failures.
 var (
-	errDrained = errors.New("subscription is drained")
-	errMarker  = errors.New("marker is applied")
+	errDrained  = errors.New("subscription is drained")
+	errCaughtUp = errors.New("everything is caught up")
 )
 
 // A Stream is one replication connection; *stream.Stream is one.
@@ -40,31 +40,31 @@ type Stream interface {
 	// Patience is the sender's wal_sender_timeout.
 	Patience() string
 	Confirm(write, flush, apply lsn.LSN, replyRequested bool) error
-	// Lend and Resume: see stream.Stream.
-	Lend() (fd int, ok bool, err error)
+	// HandOff and Resume: see stream.Stream.
+	HandOff() (fd int, ok bool, err error)
 	Resume(unread []byte, reason string) error
 	Close()
 }
 
 // An Applier takes frames and tells what became of them.
 type Applier interface {
-	Setup(hand.Setup) error
+	Setup(ipc.Setup) error
 	Apply(frame []byte) error
-	Lend(fd int, promised int64) error
-	Recall() error
-	Receive() (hand.Report, error)
+	HandOff(fd int, promised int64) error
+	Reclaim() error
+	Receive() (ipc.Report, error)
 }
 
 // A Decider asks what to do about conflicts, and for what an update left out.
 type Decider interface {
-	ReadQuestion() (hand.Question, error)
-	Decide(hand.Decision) error
-	Answer(hand.Plan) error
-	Fetched(hand.Fetched) error
+	ReadQuestion() (ipc.Question, error)
+	Decide(ipc.Decision) error
+	Answer(ipc.Plan) error
+	Fetched(ipc.Fetched) error
 	Refuse(error) error
 }
 
-// A Writer is one writer process; *hand.Writer is one.
+// A Writer is one writer process; *ipc.Writer is one.
 type Writer interface {
 	Applier
 	Decider
@@ -83,7 +83,7 @@ type Writer interface {
 // subscription is one frame (64 KB, or up to 8 MB of a large row), the read
 // buffer of the connection and the kernel's socket buffers.
 //
-// Where it can, feed lends the writer the stream: then the writer reads the
+// Where it can, feed hands the writer the stream: then the writer reads the
 // frames itself, and returns the stream when something comes that is not for it.
 type pump struct {
 	spawn     func(name string, f func())
@@ -94,16 +94,16 @@ type pump struct {
 	stream    Stream
 	writer    Writer
 	values    *fetcher
-	log       func(level hand.Level, message, detail, hint string)
+	log       func(level ipc.Level, message, detail, hint string)
 	progress  *progress
 	idle      time.Duration        // between confirmations when nothing moves
 	silence   func() time.Duration // nothing heard for so long: the connection is dead; 0: never
-	lends     bool                 // the stream may be lent
-	returned  chan hand.Returned   // it came back
+	handsOff  bool                 // the stream may be handed off
+	returned  chan ipc.Returned    // it came back
 	tracker   wire.Tracker
 	promised  int64                                     // the time of the last watermark
 	broken    bool                                      // it was said that this was not kept
-	onApplied func(hand.Progress)                       // each report of the writer
+	onApplied func(ipc.Progress)                        // each report of the writer
 	onHeard   func(sent, received time.Time)            // each message of the stream
 	onMessage func(wire.Message) (stop bool, err error) // each logical message
 	moved     chan struct{}                             // something can be confirmed
@@ -120,10 +120,10 @@ func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
 	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, log: d.Log, stream: s, writer: w, values: &fetcher{}, progress: newProgress(start),
 		idle:      idleOf(s.Patience()),
 		silence:   func() time.Duration { return settingDuration(d.Setting(settingSilence), silenceDefault) },
-		onApplied: func(hand.Progress) {},
+		onApplied: func(ipc.Progress) {},
 		onHeard:   func(sent, received time.Time) {},
 		onMessage: func(wire.Message) (bool, error) { return false, nil },
-		returned:  make(chan hand.Returned, 1),
+		returned:  make(chan ipc.Returned, 1),
 		moved:     make(chan struct{}, 1), urgent: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		drain: make(chan struct{}), done: make(chan struct{})}
 }
@@ -205,8 +205,8 @@ func (p *pump) feed(ctx context.Context) error {
 		if err := p.message(ctx, m); err != nil {
 			return err
 		}
-		if p.lends && p.tracker.AtRest() && !p.draining() {
-			if err := p.lend(ctx); err != nil {
+		if p.handsOff && p.tracker.AtRest() && !p.draining() {
+			if err := p.handOff(ctx); err != nil {
 				return err
 			}
 		}
@@ -217,15 +217,15 @@ func (p *pump) feed(ctx context.Context) error {
 	}
 }
 
-// lend lets the writer read the stream until something comes that is for us, or
+// hand off lets the writer read the stream until something comes that is for us, or
 // the stream is wanted back.
-func (p *pump) lend(ctx context.Context) error {
-	fd, ok, err := p.stream.Lend()
+func (p *pump) handOff(ctx context.Context) error {
+	fd, ok, err := p.stream.HandOff()
 	if !ok {
 		return err
 	}
-	p.progress.lend()
-	if err := p.writer.Lend(fd, p.promised); err != nil {
+	p.progress.handOff()
+	if err := p.writer.HandOff(fd, p.promised); err != nil {
 		return p.writerGone(err)
 	}
 	drain := p.drain
@@ -235,7 +235,7 @@ func (p *pump) lend(ctx context.Context) error {
 			return p.resume(back)
 		case <-drain:
 			drain = nil
-			if err := p.writer.Recall(); err != nil {
+			if err := p.writer.Reclaim(); err != nil {
 				return p.writerGone(err)
 			}
 		case <-ctx.Done():
@@ -245,7 +245,7 @@ func (p *pump) lend(ctx context.Context) error {
 }
 
 // resume goes on where the writer has stopped; it has reported all before that.
-func (p *pump) resume(back hand.Returned) error {
+func (p *pump) resume(back ipc.Returned) error {
 	p.tracker.Resume(back.InTransaction)
 	p.progress.takeBack(back.InTransaction)
 	signal(p.moved)
@@ -253,7 +253,7 @@ func (p *pump) resume(back hand.Returned) error {
 }
 
 // heard notes what the peer has told the writer.
-func (p *pump) heard(h hand.Heard) {
+func (p *pump) heard(h ipc.Heard) {
 	if h.ReplyRequested {
 		signal(p.urgent)
 	}
@@ -325,20 +325,20 @@ func (p *pump) checkPromise(b wire.Begin) {
 		return
 	}
 	p.broken = true
-	p.log(hand.Warning, fmt.Sprintf("transaction %d of subscription %q is %s older than was promised", b.XID, p.name,
+	p.log(ipc.Warning, fmt.Sprintf("transaction %d of subscription %q is %s older than was promised", b.XID, p.name,
 		time.Duration(p.promised-b.CommitTime)*time.Microsecond),
 		"A conflict of it with a row that was deleted here may not be seen, and the nodes may then differ.",
 		"The clock of a node must not be set back, and other replication systems must not commit there with older times.")
 }
 
-// awaitFlushed ends a mirror run once all that came before the marker is on
+// awaitFlushed ends a catch-up once all that came before the catch-up point is on
 // disk.
 func (p *pump) awaitFlushed(ctx context.Context) error {
 	target := p.progress.lastCommit()
 	for {
 		changed := p.progress.wait()
 		if _, flush, _ := p.progress.feedback(); flush >= target {
-			return errMarker
+			return errCaughtUp
 		}
 		select {
 		case <-changed:
@@ -363,17 +363,17 @@ func (p *pump) collect(ctx context.Context) error {
 			return err
 		}
 		switch r := report.(type) {
-		case hand.Progress:
+		case ipc.Progress:
 			p.applied(r)
-		case hand.Heard:
+		case ipc.Heard:
 			p.heard(r)
-		case hand.Returned:
+		case ipc.Returned:
 			p.returned <- r
 		}
 	}
 }
 
-func (p *pump) applied(w hand.Progress) {
+func (p *pump) applied(w ipc.Progress) {
 	p.progress.writer(w.Applied, w.Flushed)
 	p.onApplied(w)
 	p.progress.keepalive(w.Keepalive)
@@ -477,9 +477,9 @@ func (p *pump) confirmNow(ask bool) (lsn.LSN, error) {
 
 // succeeded returns an onApplied that forgets the failures of r once a
 // transaction has been applied.
-func (p *pump) succeeded(r *retry) func(hand.Progress) {
+func (p *pump) succeeded(r *retry) func(ipc.Progress) {
 	began := p.progress.lastCommit()
-	return func(w hand.Progress) {
+	return func(w ipc.Progress) {
 		if w.Applied > began {
 			r.progressed()
 		}

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 )
@@ -58,10 +58,10 @@ func TestPumpConfirmsWhatIsFlushed(t *testing.T) {
 		defer r.stop(t)
 		r.stream.frame(200, frameOf(startup(), transaction(200)))
 		<-r.writer.frames
-		r.writer.reports <- hand.Progress{Applied: 200, Flushed: 100}
+		r.writer.reports <- ipc.Progress{Applied: 200, Flushed: 100}
 		time.Sleep(confirmSpacing)
 		r.expect(t, 200, 100, 200)
-		r.writer.reports <- hand.Progress{Applied: 200, Flushed: 200}
+		r.writer.reports <- ipc.Progress{Applied: 200, Flushed: 200}
 		time.Sleep(confirmSpacing)
 		r.expect(t, 200, 200, 200)
 		r.stream.keepalive(300, false)
@@ -78,7 +78,7 @@ func TestPumpCoalesces(t *testing.T) {
 		r.stream.frame(0, frameOf(startup()))
 		<-r.writer.frames
 		for end := lsn.LSN(101); end <= 600; end++ {
-			r.writer.reports <- hand.Progress{Applied: end, Flushed: end}
+			r.writer.reports <- ipc.Progress{Applied: end, Flushed: end}
 		}
 		time.Sleep(2 * confirmSpacing)
 		r.expect(t, 600, 600, 600)
@@ -218,15 +218,15 @@ func TestPumpDecides(t *testing.T) {
 		r := startPump(t)
 		defer r.stop(t)
 		r.stream.frame(0, frameOf(startup(), begin(200)))
-		newer := hand.Version{Known: true, Time: 6, Node: 2}
-		r.writer.questions <- hand.Facts{Operation: 1, Image: 1, Remote: newer, Constraints: []byte{1, 1},
-			Found: []hand.Found{{Live: true, On: []int{1}, Version: hand.Version{Known: true, Time: 5, Node: 1}}}}
-		want := hand.Plan{Type: 1, Action: 4, Resolution: "apply_remote", Rule: "later_commit_wins", Fates: []byte{4}}
+		newer := ipc.Version{Known: true, Time: 6, Node: 2}
+		r.writer.questions <- ipc.Facts{Operation: 1, Image: 1, Remote: newer, Constraints: []byte{1, 1},
+			Found: []ipc.Found{{Live: true, On: []int{1}, Version: ipc.Version{Known: true, Time: 5, Node: 1}}}}
+		want := ipc.Plan{Type: 1, Action: 4, Resolution: "apply_remote", Rule: "later_commit_wins", Fates: []byte{4}}
 		if got := <-r.writer.answers; !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		r.writer.questions <- hand.Conflict{Type: 6, Remote: newer, Complete: true}
-		if got, want := <-r.writer.answers, (hand.Decision{Action: 1, Resolution: "apply_remote", Rule: "missing_column_is_null"}); got != want {
+		r.writer.questions <- ipc.Conflict{Type: 6, Remote: newer, Complete: true}
+		if got, want := <-r.writer.answers, (ipc.Decision{Action: 1, Resolution: "apply_remote", Rule: "missing_column_is_null"}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	})

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/control"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
@@ -81,7 +82,7 @@ func (p *Peer) checkTarget(ctx context.Context, start, target lsn.LSN) error {
 func (p *Peer) skip(ctx context.Context, target lsn.LSN, pending []wire.Begin, user string) error {
 	sub := p.config.Subscription
 	text := fmt.Sprintf("role %q skipped %d transactions of node %q up to %s", user, len(pending), p.config.PeerName, target)
-	statements := []hand.Stmt{catalog.LimitLockWait()}
+	statements := []ipc.Stmt{catalog.LimitLockWait()}
 	statements = append(statements, p.event(catalog.EventSkipped, text, describeSkipped(pending))...)
 	results, err := p.deps.Runner.Run(ctx, append(statements, catalog.AdvanceOrigin(sub.OriginName, target))...)
 	if err != nil {
@@ -91,7 +92,7 @@ func (p *Peer) skip(ctx context.Context, target lsn.LSN, pending []wire.Begin, u
 		return pgerr.New(pgerr.WrongState, "replication origin %q has moved meanwhile", sub.OriginName)
 	}
 	p.record.skipped(len(pending), target)
-	p.deps.Log(hand.Warning, fmt.Sprintf("subscription %q: %s", sub.Name, text), describeSkipped(pending),
+	p.deps.Log(ipc.Warning, fmt.Sprintf("subscription %q: %s", sub.Name, text), describeSkipped(pending),
 		"The nodes differ by what was skipped.")
 	return nil
 }
@@ -168,7 +169,7 @@ func (l *lister) message(m stream.Message) error {
 func (l *lister) event(e wire.Event) error {
 	switch e := e.(type) {
 	case wire.Message:
-		if !l.found && isFarewell(e, l.config.Subscription.OriginID) {
+		if !l.found && control.IsEndOfStream(e, l.config.Subscription.OriginID) {
 			return pgerr.New(pgerr.WrongState, "cannot skip changes of subscription %q", l.config.Subscription.Name).
 				WithDetail("Node %q is being parted; nothing that it wrote after that is applied.", l.config.PeerName)
 		}

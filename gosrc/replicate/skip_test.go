@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 )
@@ -139,7 +139,7 @@ func TestFailureIsNotedOnce(t *testing.T) {
 			s, w := <-world.streams, <-world.writers
 			s.frame(200, frameOf(startup(), transaction(200)))
 			<-w.frames
-			w.fault <- &hand.Failed{XID: 9, End: 200, Change: 3, Schema: "public", Relation: "t", Fault: pgerr.New(code, "no")}
+			w.fault <- &ipc.Failed{XID: 9, End: 200, Change: 3, Schema: "public", Relation: "t", Fault: pgerr.New(code, "no")}
 		}
 		fail(deadlockDetected)
 		fail("23514")
@@ -156,7 +156,7 @@ func TestFailureIsNotedOnce(t *testing.T) {
 		}
 		s.frame(200, frameOf(startup(), transaction(200)))
 		<-w.frames
-		w.reports <- hand.Progress{Applied: 200, Commits: 1}
+		w.reports <- ipc.Progress{Applied: 200, Commits: 1}
 		synctest.Wait()
 		if s := p.Status(); s.Failure != nil {
 			t.Errorf("status %+v", s)

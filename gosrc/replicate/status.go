@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"bdr/gosrc/hand"
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/wire"
 )
@@ -62,7 +62,7 @@ func (c Counts) plus(o Counts) Counts {
 		c.Deadlocks + o.Deadlocks, c.ApplyTime + o.ApplyTime}
 }
 
-func countsOf(w hand.Progress) Counts {
+func countsOf(w ipc.Progress) Counts {
 	return Counts{w.Commits, w.Skipped, w.Inserts, w.Updates, w.Deletes, w.Truncates, w.Conflicts, w.Aborts, w.Deadlocks, w.ApplyTime}
 }
 
@@ -143,7 +143,7 @@ func (r *record) heard(sent, received time.Time) {
 }
 
 // applied notes what the writer reports.
-func (r *record) applied(w hand.Progress) {
+func (r *record) applied(w ipc.Progress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w.CommitTime != 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"bdr/gosrc/pgerr"
-	"bdr/gosrc/quiet"
+	"bdr/gosrc/rawsocket"
 )
 
 // connectTimeoutDefault is for connection strings without connect_timeout.
@@ -157,7 +157,7 @@ func quietly(dial pgconn.DialFunc) pgconn.DialFunc {
 		if err != nil {
 			return nil, err
 		}
-		return quiet.Wrap(conn), nil
+		return rawsocket.Wrap(conn), nil
 	}
 }
 

@@ -10,20 +10,20 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"bdr/gosrc/quiet"
+	"bdr/gosrc/rawsocket"
 )
 
 // messageHeaderBytes is the kind of a server's message and its length, which
 // counts itself but not the kind.
 const messageHeaderBytes = 5
 
-// A line is the connection of a stream. It can be lent: then another process
+// A line is the connection of a stream. It can be handed off: then another process
 // reads from it, and this one only writes. Once framed, a read never goes beyond
 // the end of a message, so that nothing that comes then is here.
 type line struct {
 	net.Conn // what it was made of: the addresses
 	mu       sync.Mutex
-	now      net.Conn // what it is: a *quiet.Conn or, lent, a *quiet.Loan; under mu
+	now      net.Conn // what it is: a *rawsocket.Conn or, handed off, a *rawsocket.Handoff; under mu
 	closed   bool     // under mu
 
 	// These are the reader's.
@@ -37,7 +37,7 @@ type line struct {
 func asLines(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
-		if _, ok := conn.(*quiet.Conn); err != nil || !ok {
+		if _, ok := conn.(*rawsocket.Conn); err != nil || !ok {
 			return conn, err
 		}
 		return &line{Conn: conn, now: conn}, nil
@@ -112,9 +112,9 @@ func (l *line) SetReadDeadline(t time.Time) error { return l.current().SetReadDe
 // SetWriteDeadline is net.Conn's.
 func (l *line) SetWriteDeadline(t time.Time) error { return l.current().SetWriteDeadline(t) }
 
-// lend returns the descriptor that another process may read from; false: what
+// hand off returns the descriptor that another process may read from; false: what
 // was read here has not all been used.
-func (l *line) lend() (fd int, ok bool, err error) {
+func (l *line) handOff() (fd int, ok bool, err error) {
 	if !l.framed || len(l.unread) > 0 || len(l.head) > 0 || l.body > 0 {
 		return 0, false, nil
 	}
@@ -123,30 +123,30 @@ func (l *line) lend() (fd int, ok bool, err error) {
 	if l.closed {
 		return 0, false, net.ErrClosed
 	}
-	conn, ok := l.now.(*quiet.Conn)
+	conn, ok := l.now.(*rawsocket.Conn)
 	if !ok {
-		return 0, false, errors.New("the connection is lent")
+		return 0, false, errors.New("the connection is handed off")
 	}
-	loan, err := conn.Lend()
+	handoff, err := conn.Handoff()
 	if err != nil {
 		return 0, false, err
 	}
-	l.now = loan
-	return loan.FD(), true, nil
+	l.now = handoff
+	return handoff.FD(), true, nil
 }
 
-// resume ends the loan. unread begins with a message.
+// resume ends the handoff. unread begins with a message.
 func (l *line) resume(unread []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return net.ErrClosed
 	}
-	loan, ok := l.now.(*quiet.Loan)
+	handoff, ok := l.now.(*rawsocket.Handoff)
 	if !ok {
-		return errors.New("the connection is not lent")
+		return errors.New("the connection is not handed off")
 	}
-	conn, err := loan.Resume()
+	conn, err := handoff.Resume()
 	if err != nil {
 		l.closed = true
 		return err

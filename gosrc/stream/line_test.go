@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bdr/gosrc/pgerr"
-	"bdr/gosrc/quiet"
+	"bdr/gosrc/rawsocket"
 )
 
-// lendable is a stream over a real socket, which can be lent, and the server's
+// transferable is a stream over a real socket, which can be handed off, and the server's
 // end of its connection.
-func lendable(t *testing.T) (*Stream, net.Conn) {
+func transferable(t *testing.T) (*Stream, net.Conn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,7 +28,7 @@ func lendable(t *testing.T) (*Stream, net.Conn) {
 	defer listener.Close()
 	dial := asLines(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := net.Dial(network, address)
-		return quiet.Wrap(conn), err
+		return rawsocket.Wrap(conn), err
 	})
 	near, err := dial(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
@@ -47,11 +47,11 @@ func lendable(t *testing.T) (*Stream, net.Conn) {
 // borrowed is what the other process makes of a descriptor.
 func borrowed(t *testing.T, s *Stream) net.Conn {
 	t.Helper()
-	fd, ok, err := s.Lend()
+	fd, ok, err := s.HandOff()
 	if !ok || err != nil {
-		t.Fatalf("lent %v: %v", ok, err)
+		t.Fatalf("handed off %v: %v", ok, err)
 	}
-	conn, err := net.FileConn(os.NewFile(uintptr(fd), "lent")) // a copy, as a process that it is sent to has
+	conn, err := net.FileConn(os.NewFile(uintptr(fd), "handed off")) // a copy, as a process that it is sent to has
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func receive(t *testing.T, s *Stream, payload string) {
 // Every byte that comes must be read once, here or by who has the stream; what
 // that one has read and not used comes first when it is back.
 func TestLentStreamLosesNothing(t *testing.T) {
-	s, far := lendable(t)
+	s, far := transferable(t)
 	first, second, third, fourth := frameMessage(1, "one"), frameMessage(2, "two"), frameMessage(3, "three"), frameMessage(4, "four")
 	far.Write(append(append(first, second...), third[:7]...))
 	receive(t, s, "one")
@@ -88,9 +88,9 @@ func TestLentStreamLosesNothing(t *testing.T) {
 	receive(t, s, "four")
 }
 
-// Frames that came back are used before the stream is lent again.
+// Frames that came back are used before the stream is handed off again.
 func TestLendWaitsForWhatCameBack(t *testing.T) {
-	s, far := lendable(t)
+	s, far := transferable(t)
 	far.Write(frameMessage(1, "one"))
 	receive(t, s, "one")
 	borrowed(t, s)
@@ -98,8 +98,8 @@ func TestLendWaitsForWhatCameBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	receive(t, s, "two")
-	if _, ok, err := s.Lend(); ok || err != nil {
-		t.Fatalf("lent with a frame unread: %v", err)
+	if _, ok, err := s.HandOff(); ok || err != nil {
+		t.Fatalf("handed off with a frame unread: %v", err)
 	}
 	receive(t, s, "three")
 	borrowed(t, s)
@@ -107,7 +107,7 @@ func TestLendWaitsForWhatCameBack(t *testing.T) {
 
 // The sender must hear from us while somebody else reads.
 func TestConfirmWhileLent(t *testing.T) {
-	s, far := lendable(t)
+	s, far := transferable(t)
 	borrowed(t, s)
 	if err := s.Confirm(3, 2, 1, true); err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestConfirmWhileLent(t *testing.T) {
 // A sender that does not read must not hold a confirmation for ever, and Close
 // ends it at once.
 func TestConfirmToDeafSenderWhileLent(t *testing.T) {
-	s, _ := lendable(t)
+	s, _ := transferable(t)
 	borrowed(t, s)
 	ended := make(chan error, 1)
 	go func() {
@@ -145,7 +145,7 @@ func TestConfirmToDeafSenderWhileLent(t *testing.T) {
 
 // Close ends the reading of the other process, too.
 func TestCloseEndsALoan(t *testing.T) {
-	s, _ := lendable(t)
+	s, _ := transferable(t)
 	other := borrowed(t, s)
 	s.Close()
 	if _, err := other.Read(make([]byte, 1)); err != io.EOF {
@@ -159,8 +159,8 @@ func TestCloseEndsALoan(t *testing.T) {
 // A confirmation that comes after Close must not go to whatever has got the
 // number of the descriptor meanwhile.
 func TestConfirmAfterCloseOfALoan(t *testing.T) {
-	s, _ := lendable(t)
-	fd, ok, err := s.Lend()
+	s, _ := transferable(t)
+	fd, ok, err := s.HandOff()
 	if !ok || err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestConfirmAfterCloseOfALoan(t *testing.T) {
 }
 
 func TestResumeTellsTheReason(t *testing.T) {
-	s, _ := lendable(t)
+	s, _ := transferable(t)
 	borrowed(t, s)
 	err := s.Resume(nil, "No route to host")
 	if pgerr.From(err).Code != pgerr.ConnectionFailure || !strings.Contains(err.Error(), "No route to host") {
@@ -193,11 +193,11 @@ func TestResumeTellsTheReason(t *testing.T) {
 	}
 }
 
-// What is not a socket of ours, as TLS is not, cannot be lent, and works.
+// What is not a socket of ours, as TLS is not, cannot be handed off, and works.
 func TestOtherConnectionsAreNotLent(t *testing.T) {
 	s, far := pair(t)
-	if _, ok, err := s.Lend(); ok || err != nil {
-		t.Errorf("lent %v: %v", ok, err)
+	if _, ok, err := s.HandOff(); ok || err != nil {
+		t.Errorf("handed off %v: %v", ok, err)
 	}
 	go far.Write(frameMessage(1, "one"))
 	receive(t, s, "one")
@@ -205,7 +205,7 @@ func TestOtherConnectionsAreNotLent(t *testing.T) {
 
 // A context that ends must not cost a byte of a framed line either.
 func TestFramedReceiveContinuesAfterCancel(t *testing.T) {
-	s, far := lendable(t)
+	s, far := transferable(t)
 	whole := frameMessage(1, "payload")
 	far.Write(whole[:20])
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -213,8 +213,8 @@ func TestFramedReceiveContinuesAfterCancel(t *testing.T) {
 	if _, err := s.Receive(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	if _, ok, _ := s.Lend(); ok {
-		t.Fatal("lent in the middle of a message")
+	if _, ok, _ := s.HandOff(); ok {
+		t.Fatal("handed off in the middle of a message")
 	}
 	far.Write(whole[20:])
 	receive(t, s, "payload")

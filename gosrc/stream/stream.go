@@ -78,7 +78,7 @@ type Stream struct {
 	peer     string // connection string without its password
 	patience string // the server's wal_sender_timeout, as it shows it
 	conn     net.Conn
-	line     *line // conn, if it can be lent
+	line     *line // conn, if it can be handed off
 	frontend *pgproto3.Frontend
 	writing  sync.Mutex
 	out      []byte // the confirmation being built; under writing
@@ -96,9 +96,9 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 		return nil, err
 	}
 	// what speaks TLS is none; nothing may have been read ahead
-	lendable, _ := conn.Conn().(*line)
-	if lendable != nil && conn.Frontend().ReadBufferLen() == 0 {
-		lendable.framed = true
+	transferable, _ := conn.Conn().(*line)
+	if transferable != nil && conn.Frontend().ReadBufferLen() == 0 {
+		transferable.framed = true
 	}
 	if err := start(ctx, conn, c); err != nil {
 		conn.Close(context.WithoutCancel(ctx))
@@ -109,7 +109,7 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
 	hijacked.Frontend.SetMaxBodyLen(messageBytesMax)
-	return &Stream{peer: pgerr.MaskDSN(c.DSN), patience: patience, conn: hijacked.Conn, line: lendable, frontend: hijacked.Frontend}, nil
+	return &Stream{peer: pgerr.MaskDSN(c.DSN), patience: patience, conn: hijacked.Conn, line: transferable, frontend: hijacked.Frontend}, nil
 }
 
 // show returns a setting of the session.
@@ -223,16 +223,16 @@ func (s *Stream) decode(data []byte) (Message, error) {
 	return Message{}, pgerr.New(pgerr.ProtocolViolation, "unexpected replication message of %d bytes from %q", len(data), s.peer)
 }
 
-// Lend returns the descriptor of the connection for another process to read
+// HandOff returns the descriptor of the connection for another process to read
 // from, until Resume; this one must not Receive meanwhile. False: this
-// connection cannot be lent, or not before more has been received.
-func (s *Stream) Lend() (fd int, ok bool, err error) {
+// connection cannot be handed off, or not before more has been received.
+func (s *Stream) HandOff() (fd int, ok bool, err error) {
 	if s.line == nil {
 		return 0, false, nil
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if fd, ok, err = s.line.lend(); err != nil {
+	if fd, ok, err = s.line.handOff(); err != nil {
 		return 0, false, s.broken(err)
 	}
 	return fd, ok, nil

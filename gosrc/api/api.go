@@ -1,0 +1,51 @@
+// Package api answers the SQL functions that are about this node's
+// subscriptions and conflicts. Those of its membership are answered by
+// membership.
+package api
+
+import (
+	"context"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/ipc"
+	"bdr/gosrc/pgerr"
+	"bdr/gosrc/subscription"
+)
+
+// A Handler carries out one SQL function.
+type Handler func(ctx context.Context, r *ipc.Request) (ipc.Rows, error)
+
+// Deps is what the functions get from the manager.
+type Deps struct {
+	Main          *ipc.Main
+	Subscriptions *subscription.Set
+	Node          func() (catalog.LocalNode, *pgerr.Error)
+}
+
+// API answers.
+type API struct {
+	deps Deps
+}
+
+// New makes an API.
+func New(deps Deps) *API { return &API{deps} }
+
+// Anywhere lists the functions that are also answered before the catalog has
+// been read, and on a copy of a node.
+func (a *API) Anywhere() map[string]Handler {
+	return map[string]Handler{
+		"internal_subscription_status": a.subscriptionStatus,
+		"reset_subscription_stats":     a.resetStatistics,
+	}
+}
+
+// Handlers lists the functions that need a node that may act.
+func (a *API) Handlers() map[string]Handler {
+	return map[string]Handler{
+		"alter_subscription_enable":            a.enableSubscription,
+		"alter_subscription_disable":           a.disableSubscription,
+		"alter_subscription_skip_changes_upto": a.skipChanges,
+		"alter_node_set_log_config":            a.setLogConfig,
+		"alter_node_set_conflict_resolver":     a.setResolver,
+	}
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/conflict"
+	"bdr/gosrc/ipc"
+	"bdr/gosrc/pgerr"
+)
+
+// setResolver answers bdr.alter_node_set_conflict_resolver(node_name,
+// conflict_type, conflict_resolver). It writes in the caller's transaction; a
+// trigger on the table tells the writers.
+func (a *API) setResolver(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
+	if err := a.checkLocalNode(ctx, r); err != nil {
+		return ipc.Rows{}, err
+	}
+	chosen := catalog.Resolver{ConflictType: r.Arg(1), Name: r.Arg(2)}
+	if err := checkResolver(chosen); err != nil {
+		return ipc.Rows{}, err
+	}
+	if _, err := r.Run(ctx, catalog.SetResolver(chosen)); err != nil {
+		return ipc.Rows{}, err
+	}
+	return ipc.Value(""), nil
+}
+
+// checkLocalNode refuses every node but this one: each decides for itself.
+func (a *API) checkLocalNode(ctx context.Context, r *ipc.Request) error {
+	local, _ := a.deps.Node()
+	if local == (catalog.LocalNode{}) {
+		return pgerr.New(pgerr.WrongState, "this database is not a node").
+			WithHint("Call bdr.create_node() first.")
+	}
+	results, err := r.Run(ctx, catalog.SelectNodes())
+	if err != nil {
+		return err
+	}
+	nodes, err := catalog.Nodes(results[0])
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(nodes, func(n catalog.Node) bool { return n.ID == local.ID })
+	switch known := slices.ContainsFunc(nodes, func(n catalog.Node) bool { return n.Name == r.Arg(0) }); {
+	case i >= 0 && nodes[i].Name == r.Arg(0):
+		return nil
+	case !known:
+		return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", r.Arg(0)).
+			WithHint("bdr.node_summary lists the nodes.")
+	}
+	return pgerr.New(pgerr.FeatureNotSupported, "conflict resolvers of node %q cannot be set here", r.Arg(0)).
+		WithDetail("Each node has its own resolvers.").
+		WithHint("Call the function on that node.")
+}
+
+// checkResolver refuses what the list in gosrc/conflict does not have, and types
+// that nobody can meet yet.
+func checkResolver(chosen catalog.Resolver) error {
+	valid := conflict.ResolverNames(chosen.ConflictType)
+	switch {
+	case len(valid) == 0:
+		return pgerr.New(pgerr.InvalidParameter, "conflict type %q does not exist", chosen.ConflictType).
+			WithHint("Conflict types are %s.", list(conflict.ResolvableNames()))
+	case !slices.Contains(valid, chosen.Name):
+		return pgerr.New(pgerr.InvalidParameter, "conflict resolver %q is not valid for conflict type %q", chosen.Name, chosen.ConflictType).
+			WithHint("Valid resolvers are %s.", list(valid))
+	case len(conflict.Served(chosen.ConflictType)) == 0:
+		return pgerr.New(pgerr.FeatureNotSupported, "conflict type %q has no resolvers yet", chosen.ConflictType).
+			WithDetail("DDL is not replicated.")
+	}
+	return nil
+}
+
+func list(names []string) string { return `"` + strings.Join(names, `", "`) + `"` }

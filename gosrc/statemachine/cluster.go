@@ -1,0 +1,86 @@
+package statemachine
+
+import (
+	"encoding/json"
+	"sync"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
+	"bdr/gosrc/ipc"
+	"bdr/gosrc/pgerr"
+)
+
+// clusterMachine holds the group and its nodes: bdr.node_group and bdr.node.
+type clusterMachine struct {
+	mu     sync.Mutex
+	agreed cluster.Cluster
+}
+
+func (m *clusterMachine) get() cluster.Cluster {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.agreed
+}
+
+func (m *clusterMachine) set(c cluster.Cluster) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agreed = c
+}
+
+// Apply is part of Machine.
+func (m *clusterMachine) Apply(entry []byte) (Step, *pgerr.Error) {
+	var cmd cluster.Command
+	if err := json.Unmarshal(entry, &cmd); err != nil {
+		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry cannot be read: %w", err)
+	}
+	next, changes, answer, fault := cluster.Apply(m.get(), cmd)
+	return Step{Statements: statements(changes), Commit: func() { m.set(next) }, Answer: answer}, fault
+}
+
+// Snapshot is part of Machine.
+func (m *clusterMachine) Snapshot() (json.RawMessage, error) { return json.Marshal(m.get()) }
+
+// Restore is part of Machine.
+func (m *clusterMachine) Restore(snapshot json.RawMessage) (Step, error) {
+	var c cluster.Cluster
+	if snapshot != nil {
+		if err := json.Unmarshal(snapshot, &c); err != nil {
+			return Step{}, err
+		}
+	}
+	replace := append([]ipc.Stmt{catalog.DeleteGroupedNodes(), catalog.DeleteGroups()},
+		statements(cluster.Changes{Groups: c.Groups, Nodes: c.Nodes})...)
+	return Step{Statements: replace, Commit: func() { m.set(c) }}, nil
+}
+
+// clusterOf decodes groups and nodes.
+func clusterOf(groups, nodes ipc.Result) (cluster.Cluster, error) {
+	var c cluster.Cluster
+	var err error
+	if c.Groups, err = catalog.Groups(groups); err != nil {
+		return c, err
+	}
+	all, err := catalog.Nodes(nodes)
+	for _, n := range all {
+		if n.GroupID != 0 {
+			c.Nodes = append(c.Nodes, n)
+		}
+	}
+	return c, err
+}
+
+// statements writes changes: what goes makes room first.
+func statements(c cluster.Changes) []ipc.Stmt {
+	var list []ipc.Stmt
+	for _, id := range c.Removed {
+		list = append(list, catalog.DeleteNode(id))
+	}
+	for _, g := range c.Groups {
+		list = append(list, catalog.UpsertGroup(g))
+	}
+	for _, n := range c.Nodes {
+		list = append(list, catalog.UpsertNode(n)...)
+	}
+	return list
+}
