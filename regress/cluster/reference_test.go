@@ -30,6 +30,15 @@ func TestReference(t *testing.T) {
 	}
 }
 
+// TestMonitoringQueries exists because whoever types them has no time to mend
+// them.
+func TestMonitoringQueries(t *testing.T) {
+	n := pgtest.NewCluster(t, 1).Nodes[0]
+	for _, block := range regexp.MustCompile("(?ms)^```sql\n(.*?)^```").FindAllStringSubmatch(readDoc(t, "monitoring.md"), -1) {
+		n.Exec(block[1])
+	}
+}
+
 func readDoc(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(docsDir, name))
