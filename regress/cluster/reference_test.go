@@ -30,14 +30,18 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// TestMonitoringQueries exists because whoever types them has no time to mend
-// them.
-func TestMonitoringQueries(t *testing.T) {
+// TestQueriesOfDocuments exists because whoever types them at night has no time
+// to mend them.
+func TestQueriesOfDocuments(t *testing.T) {
 	n := pgtest.NewCluster(t, 1).Nodes[0]
-	for _, block := range regexp.MustCompile("(?ms)^```sql\n(.*?)^```").FindAllStringSubmatch(readDoc(t, "monitoring.md"), -1) {
-		n.Exec(block[1])
+	for _, file := range []string{"monitoring.md", "upgrade.md"} {
+		for _, block := range queryBlock.FindAllStringSubmatch(readDoc(t, file), -1) {
+			n.Exec(block[1])
+		}
 	}
 }
+
+var queryBlock = regexp.MustCompile("(?ms)^```sql\n(.*?)^```")
 
 func readDoc(t *testing.T, name string) string {
 	t.Helper()
