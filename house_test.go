@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // arrows are the imports that a package has inside this module, from the top
@@ -393,6 +394,24 @@ func recordedLengths(t *testing.T) map[string]int {
 		out[fields[0]+" "+fields[1]] = lines
 	}
 	return out
+}
+
+// Prose of documents is read side by side with its changes. Tables, code and what
+// a program wrote are left alone.
+func TestDocumentsAreWrapped(t *testing.T) {
+	const columnsMax = 120
+	for _, path := range paths(t, ".md") {
+		code := false
+		for i, line := range strings.Split(read(t, path), "\n") {
+			if strings.HasPrefix(strings.TrimSpace(line), "```") {
+				code = !code
+			}
+			generated := strings.HasSuffix(path, "performance.md") || strings.HasSuffix(path, "conflict-matrix.md")
+			if !code && !generated && utf8.RuneCountInString(line) > columnsMax && !strings.HasPrefix(strings.TrimSpace(line), "|") {
+				t.Errorf("%s:%d has more than %d columns", path, i+1, columnsMax)
+			}
+		}
+	}
 }
 
 var link = regexp.MustCompile(`\]\(([^)#: ]+)(#[^)]*)?\)`)

@@ -32,6 +32,7 @@
 #include "access/tupdesc_details.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -49,12 +50,13 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "base/bdr.h"
 #include "base/tables.h"
 #include "base/user_context.h"
 #include "conflict/detect.h"
 #include "conflict/resolve.h"
 #include "conflict/tombstone.h"
-#include "rebuild/table.h"
+#include "rebuild/dead_rows.h"
 #include "version/retention_slot.h"
 #include "bdr_compat.h"
 
@@ -142,6 +144,15 @@ static void take_version(BdrGraves *graves, TransactionId xid, BdrVersion *newes
 static void keep(BdrGraves *graves, BdrConstraint *constraint, const BdrVersion *version);
 static void write_one(BdrGraves *graves, const BdrKept *kept);
 static void write_all(BdrGraves *graves);
+
+bool
+bdr_dead_rows_matter(Relation table)
+{
+	return table->rd_rel->relkind == RELKIND_RELATION &&
+		table->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+		table->rd_tableam == GetHeapamTableAmRoutine() &&
+		RelationGetNamespace(table) != get_namespace_oid(BDR_SCHEMA, true);
+}
 
 BdrGraves *
 bdr_dead_rows_open(Relation table, CommandId first, uint32 local_node)

@@ -35,37 +35,29 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "base/bdr.h"
+#include "base/hooks.h"
 #include "base/membership.h"
+#include "rebuild/dead_rows.h"
 #include "rebuild/index.h"
-#include "rebuild/table.h"
-
-static ProcessUtility_hook_type previous_utility_hook = NULL;
-static object_access_hook_type previous_access_hook = NULL;
 
 /* Of the statement that runs: the indexes that are not valid yet. */
 static bool watching = false;
 static List *made = NIL;
 
-static void process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-					ProcessUtilityContext context, ParamListInfo params,
-					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc);
+static void process(const BdrUtility *statement);
 static void watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg);
 static void at_commit(XactEvent event, void *arg);
 static void keep_versions(void);
 static List *tables_with_new_index(void);
 static bool read_index(Oid index, Oid *table, bool *is_constraint);
 static void remember_dead(Oid relid, Oid local_node);
-static bool is_covered(Relation table);
 static void bury_dead(Relation table, BdrGraves *graves);
 
 void
 bdr_rebuild_index_init(void)
 {
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = process;
-	previous_access_hook = object_access_hook;
-	object_access_hook = watch;
+	bdr_hooks_on_utility(process);
+	bdr_hooks_on_access(watch);
 	RegisterXactCallback(at_commit, NULL);
 }
 
@@ -73,22 +65,20 @@ bdr_rebuild_index_init(void)
  * A plain CREATE INDEX has ended when its transaction commits.
  */
 static void
-process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-		ProcessUtilityContext context, ParamListInfo params,
-		QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+process(const BdrUtility *statement)
 {
-	ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
+	Node	   *node = statement->pstmt->utilityStmt;
 
-	if (watching || !(IsA(pstmt->utilityStmt, IndexStmt) || IsA(pstmt->utilityStmt, ReindexStmt)))
+	if (watching || !(IsA(node, IndexStmt) || IsA(node, ReindexStmt)))
 	{
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		bdr_hooks_run_utility(statement);
 		return;
 	}
 	watching = true;
 	PG_TRY();
 	{
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
-		if (IsA(pstmt->utilityStmt, IndexStmt) && ((IndexStmt *) pstmt->utilityStmt)->concurrent)
+		bdr_hooks_run_utility(statement);
+		if (IsA(node, IndexStmt) && ((IndexStmt *) node)->concurrent)
 			keep_versions();
 	}
 	PG_FINALLY();
@@ -103,8 +93,6 @@ process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 static void
 watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
-	if (previous_access_hook)
-		previous_access_hook(access, classId, objectId, subId, arg);
 	if (watching && access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
@@ -186,7 +174,7 @@ remember_dead(Oid relid, Oid local_node)
 {
 	Relation	table = table_open(relid, AccessShareLock);
 
-	if (is_covered(table))
+	if (bdr_dead_rows_matter(table))
 	{
 		BdrGraves  *graves = bdr_dead_rows_open(table, GetCurrentCommandId(false), local_node);
 
@@ -194,15 +182,6 @@ remember_dead(Oid relid, Oid local_node)
 		bdr_dead_rows_close(graves);
 	}
 	table_close(table, NoLock);
-}
-
-static bool
-is_covered(Relation table)
-{
-	return table->rd_rel->relkind == RELKIND_RELATION &&
-		table->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
-		table->rd_tableam == GetHeapamTableAmRoutine() &&
-		RelationGetNamespace(table) != get_namespace_oid(BDR_SCHEMA, true);
 }
 
 static void

@@ -39,8 +39,9 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "base/bdr.h"
+#include "base/hooks.h"
 #include "base/membership.h"
+#include "rebuild/dead_rows.h"
 #include "rebuild/table.h"
 
 /* The utility statement that runs innermost. */
@@ -69,16 +70,11 @@ typedef struct Birth
 	uint16		infomask;
 } Birth;
 
-static ProcessUtility_hook_type previous_utility_hook = NULL;
-static object_access_hook_type previous_access_hook = NULL;
 static Statement *current = NULL;
 
-static void process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-					ProcessUtilityContext context, ParamListInfo params,
-					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc);
+static void process(const BdrUtility *statement);
 static void watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg);
 static void begin(Oid relid);
-static bool is_covered(Relation table, Relation transient);
 static bool belongs_to_transient(Oid relid);
 static void keep_versions(Oid relid, Oid transient);
 static TransactionId give_back(Relation table, OldRows *rows);
@@ -94,10 +90,8 @@ static void bad_order(Relation table) pg_attribute_noreturn();
 void
 bdr_rebuild_table_init(void)
 {
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = process;
-	previous_access_hook = object_access_hook;
-	object_access_hook = watch;
+	bdr_hooks_on_utility(process);
+	bdr_hooks_on_access(watch);
 }
 
 /* ---------------------------------------------------------------------
@@ -110,26 +104,23 @@ bdr_rebuild_table_init(void)
  * there writes rows in another order, and keeps who wrote them.
  */
 static void
-process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-		ProcessUtilityContext context, ParamListInfo params,
-		QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+process(const BdrUtility *statement)
 {
-	ProcessUtility_hook_type next = previous_utility_hook ? previous_utility_hook : standard_ProcessUtility;
-	bool		alters = IsA(pstmt->utilityStmt, AlterTableStmt);
+	bool		alters = IsA(statement->pstmt->utilityStmt, AlterTableStmt);
 	Statement  *outer = current;
 	bool		synchronize = synchronize_seqscans;
 	Statement	here = {alters};
 
 	if (!alters && current == NULL)
 	{
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		bdr_hooks_run_utility(statement);
 		return;
 	}
 	here.first = GetCurrentCommandId(false);
 	current = &here;
 	PG_TRY();
 	{
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		bdr_hooks_run_utility(statement);
 	}
 	PG_FINALLY();
 	{
@@ -147,8 +138,6 @@ process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 static void
 watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
-	if (previous_access_hook)
-		previous_access_hook(access, classId, objectId, subId, arg);
 	if (current == NULL || !current->alters || classId != RelationRelationId || subId != 0)
 		return;
 	if (access == OAT_POST_CREATE)
@@ -177,7 +166,7 @@ begin(Oid relid)
 	{
 		Relation	old = table_open(table, NoLock);
 
-		if (is_covered(old, transient) && bdr_is_member(&current->local_node))
+		if (bdr_dead_rows_matter(old) && transient->rd_tableam == GetHeapamTableAmRoutine() && bdr_is_member(&current->local_node))
 		{
 			current->table = table;
 			current->transient = relid;
@@ -188,16 +177,6 @@ begin(Oid relid)
 	}
 	if (RelationIsValid(transient))
 		RelationClose(transient);
-}
-
-static bool
-is_covered(Relation table, Relation transient)
-{
-	return table->rd_rel->relkind == RELKIND_RELATION &&
-		transient->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
-		table->rd_tableam == GetHeapamTableAmRoutine() &&
-		transient->rd_tableam == GetHeapamTableAmRoutine() &&
-		RelationGetNamespace(table) != get_namespace_oid(BDR_SCHEMA, true);
 }
 
 static bool

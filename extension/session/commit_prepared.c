@@ -11,42 +11,34 @@
 #include "tcop/utility.h"
 #include "utils/timestamp.h"
 
+#include "base/hooks.h"
 #include "session/commit_prepared.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
 
-static ProcessUtility_hook_type previous_hook = NULL;
-
-static void process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-					ProcessUtilityContext context, ParamListInfo params,
-					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc);
+static void process(const BdrUtility *statement);
 static bool is_commit_prepared(PlannedStmt *pstmt);
 static void committed(void);
 
 void
 bdr_commit_prepared_init(void)
 {
-	previous_hook = ProcessUtility_hook;
-	ProcessUtility_hook = process;
+	bdr_hooks_on_utility(process);
 }
 
 static void
-process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-		ProcessUtilityContext context, ParamListInfo params,
-		QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+process(const BdrUtility *statement)
 {
-	ProcessUtility_hook_type next = previous_hook ? previous_hook : standard_ProcessUtility;
-
-	if (!is_commit_prepared(pstmt))
+	if (!is_commit_prepared(statement->pstmt))
 	{
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		bdr_hooks_run_utility(statement);
 		return;
 	}
 	bdr_clock_wait();
 	bdr_key_removal_server_begin();
 	PG_TRY();
 	{
-		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		bdr_hooks_run_utility(statement);
 	}
 	PG_FINALLY();
 	{

@@ -27,11 +27,10 @@
 #include "utils/builtins.h"
 
 #include "base/bdr.h"
+#include "base/hooks.h"
 #include "base/shmem.h"
 #include "base/tables.h"
 #include "session/drop_guard.h"
-
-static object_access_hook_type previous_hook = NULL;
 
 /* What to do when the transaction commits. */
 static bool stop_manager = false;
@@ -47,8 +46,7 @@ static void at_transaction_end(XactEvent event, void *arg);
 void
 bdr_drop_guard_init(void)
 {
-	previous_hook = object_access_hook;
-	object_access_hook = guard;
+	bdr_hooks_on_access(guard);
 	register_label_provider(BDR_LABEL_PROVIDER, check_label);
 	RegisterXactCallback(at_transaction_end, NULL);
 }
@@ -56,8 +54,6 @@ bdr_drop_guard_init(void)
 static void
 guard(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
-	if (previous_hook)
-		previous_hook(access, classId, objectId, subId, arg);
 	if (access != OAT_DROP || subId != 0)
 		return;
 	if (classId == RelationRelationId)

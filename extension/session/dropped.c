@@ -28,11 +28,10 @@
 #include "utils/timestamp.h"
 
 #include "base/bdr.h"
+#include "base/hooks.h"
 #include "base/tables.h"
 #include "base/user_context.h"
 #include "session/dropped.h"
-
-static object_access_hook_type previous_hook = NULL;
 
 static void watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg);
 static bool is_worth_noting(Oid relid);
@@ -41,8 +40,7 @@ static void note(Oid relid);
 void
 bdr_dropped_init(void)
 {
-	previous_hook = object_access_hook;
-	object_access_hook = watch;
+	bdr_hooks_on_access(watch);
 }
 
 /*
@@ -52,8 +50,6 @@ bdr_dropped_init(void)
 static void
 watch(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
-	if (previous_hook)
-		previous_hook(access, classId, objectId, subId, arg);
 	if (access == OAT_DROP && classId == RelationRelationId && subId == 0 && !IsBinaryUpgrade &&
 		(((ObjectAccessDrop *) arg)->dropflags & PERFORM_DELETION_INTERNAL) == 0 && is_worth_noting(objectId))
 		note(objectId);

@@ -51,22 +51,10 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "base/hooks.h"
 #include "base/user_context.h"
 #include "session/restore.h"
 #include "bdr_compat.h"
-
-/* One utility statement, as ProcessUtility got it. */
-typedef struct Statement
-{
-	PlannedStmt *pstmt;
-	const char *query;
-	bool		read_only_tree;
-	ProcessUtilityContext context;
-	ParamListInfo params;
-	QueryEnvironment *environment;
-	DestReceiver *dest;
-	QueryCompletion *completion;
-} Statement;
 
 /* Who we were before we acted as somebody. */
 typedef struct Self
@@ -84,61 +72,54 @@ typedef struct Quiet
 
 bool		bdr_internal_restore = false;
 
-static ProcessUtility_hook_type next_utility_hook = NULL;
+static bool is_hooked = false;
 
-static void process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-					ProcessUtilityContext context, ParamListInfo params,
-					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc);
-static void next(const Statement *s);
-static void outermost(const Statement *s);
+static void process(const BdrUtility *s);
+static void outermost(const BdrUtility *s);
 static bool keeps_settings(Node *stmt);
-static void dispatch(const Statement *s);
+static void dispatch(const BdrUtility *s);
 static Self act_as(Oid owner);
 static Self act_for(Relation rel);
 static bool has_trusted_types(TupleDesc desc);
 static bool is_trusted_type(Oid typid);
 static void act_back(const Self *self);
-static void copy_in(const Statement *s, CopyStmt *stmt);
+static void copy_in(const BdrUtility *s, CopyStmt *stmt);
 static void check_target(Relation rel);
-static uint64 fill(const Statement *s, CopyStmt *stmt, Relation rel);
+static uint64 fill(const BdrUtility *s, CopyStmt *stmt, Relation rel);
 static Quiet silence(Relation rel);
 static void speak(Quiet *quiet);
-static void alter_table(const Statement *s, AlterTableStmt *stmt);
+static void alter_table(const BdrUtility *s, AlterTableStmt *stmt);
 static List *delay_checks(AlterTableStmt *stmt);
 static void validate_checks(RangeVar *name, List *checks);
 static Oid	owner_of_both(RangeVar *parent, RangeVar *partition);
 static bool may_look_up(Oid owner, Oid schema);
-static void alter_domain(const Statement *s, AlterDomainStmt *stmt);
-static void truncate_quietly(const Statement *s, TruncateStmt *stmt);
+static void alter_domain(const BdrUtility *s, AlterDomainStmt *stmt);
+static void truncate_quietly(const BdrUtility *s, TruncateStmt *stmt);
 
 /* The start of a session; the hooks stay in it. */
 void
 bdr_restore_assign(bool newval, void *extra)
 {
-	if (!newval || next_utility_hook == process || ProcessUtility_hook == process)
+	if (!newval || is_hooked)
 		return;
-	next_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = process;
+	is_hooked = true;
+	bdr_hooks_on_utility(process);
 	bdr_restore_code_init();
 }
 
 static void
-process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-		ProcessUtilityContext context, ParamListInfo params,
-		QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+process(const BdrUtility *s)
 {
-	Statement	s = {pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc};
-
-	if (context != PROCESS_UTILITY_TOPLEVEL || bdr_restore_code.statements > 0)
+	if (s->context != PROCESS_UTILITY_TOPLEVEL || bdr_restore_code.statements > 0)
 	{
-		next(&s);
+		bdr_hooks_run_utility(s);
 		return;
 	}
 	bdr_restore_code_forget();
 	bdr_restore_code.statements = 1;
 	PG_TRY();
 	{
-		outermost(&s);
+		outermost(s);
 	}
 	PG_FINALLY();
 	{
@@ -149,15 +130,7 @@ process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 }
 
 static void
-next(const Statement *s)
-{
-	ProcessUtility_hook_type hook = next_utility_hook ? next_utility_hook : standard_ProcessUtility;
-
-	hook(s->pstmt, s->query, s->read_only_tree, s->context, s->params, s->environment, s->dest, s->completion);
-}
-
-static void
-outermost(const Statement *s)
+outermost(const BdrUtility *s)
 {
 	if (keeps_settings(s->pstmt->utilityStmt) || !IsTransactionBlock())
 	{
@@ -176,7 +149,7 @@ keeps_settings(Node *stmt)
 }
 
 static void
-dispatch(const Statement *s)
+dispatch(const BdrUtility *s)
 {
 	Node	   *stmt = s->pstmt->utilityStmt;
 
@@ -197,10 +170,10 @@ dispatch(const Statement *s)
 		case T_RefreshMatViewStmt:
 			/* as its owner */
 			bdr_restore_code.trusted = true;
-			next(s);
+			bdr_hooks_run_utility(s);
 			break;
 		default:
-			next(s);
+			bdr_hooks_run_utility(s);
 			break;
 	}
 }
@@ -298,7 +271,7 @@ act_back(const Self *self)
  * COPY of a query reads what an extension says of its own tables.
  */
 static void
-copy_in(const Statement *s, CopyStmt *stmt)
+copy_in(const BdrUtility *s, CopyStmt *stmt)
 {
 	Relation	rel;
 	uint64		processed;
@@ -306,7 +279,7 @@ copy_in(const Statement *s, CopyStmt *stmt)
 	if (!stmt->is_from || stmt->relation == NULL || stmt->filename != NULL || stmt->whereClause != NULL)
 	{
 		bdr_restore_code.trusted = stmt->query != NULL;
-		next(s);
+		bdr_hooks_run_utility(s);
 		return;
 	}
 	if (XactReadOnly)
@@ -331,7 +304,7 @@ check_target(Relation rel)
 }
 
 static uint64
-fill(const Statement *s, CopyStmt *stmt, Relation rel)
+fill(const BdrUtility *s, CopyStmt *stmt, Relation rel)
 {
 	ParseState *pstate = make_parsestate(NULL);
 	Self		self = act_for(rel);
@@ -382,7 +355,7 @@ speak(Quiet *quiet)
 }
 
 static void
-alter_table(const Statement *s, AlterTableStmt *stmt)
+alter_table(const BdrUtility *s, AlterTableStmt *stmt)
 {
 	List	   *checks = NIL;
 	AlterTableCmd *first = linitial_node(AlterTableCmd, stmt->cmds);
@@ -395,14 +368,14 @@ alter_table(const Statement *s, AlterTableStmt *stmt)
 		if (OidIsValid(owner))
 		{
 			self = act_as(owner);
-			next(s);
+			bdr_hooks_run_utility(s);
 			act_back(&self);
 			return;
 		}
 	}
 	if (stmt->objtype == OBJECT_TABLE && !s->read_only_tree)
 		checks = delay_checks(stmt);
-	next(s);
+	bdr_hooks_run_utility(s);
 	if (checks != NIL)
 		validate_checks(stmt->relation, checks);
 }
@@ -481,7 +454,7 @@ may_look_up(Oid owner, Oid schema)
  * A domain's CHECK is validated over the columns of its type, whoever owns them.
  */
 static void
-alter_domain(const Statement *s, AlterDomainStmt *stmt)
+alter_domain(const BdrUtility *s, AlterDomainStmt *stmt)
 {
 	Constraint *constraint = (Constraint *) stmt->def;
 	Form_pg_type type;
@@ -493,12 +466,12 @@ alter_domain(const Statement *s, AlterDomainStmt *stmt)
 	if (stmt->subtype != 'C' || s->read_only_tree || constraint->contype != CONSTR_CHECK ||
 		constraint->skip_validation || constraint->conname == NULL)
 	{
-		next(s);
+		bdr_hooks_run_utility(s);
 		return;
 	}
 	constraint->skip_validation = true;
 	constraint->initially_valid = false;
-	next(s);
+	bdr_hooks_run_utility(s);
 	tuple = typenameType(NULL, makeTypeNameFromNameList(stmt->typeName), NULL);
 	type = (Form_pg_type) GETSTRUCT(tuple);
 	owner = type->typowner;
@@ -518,7 +491,7 @@ alter_domain(const Statement *s, AlterDomainStmt *stmt)
  * the triggers here, and are built again when the transaction ends, whichever way.
  */
 static void
-truncate_quietly(const Statement *s, TruncateStmt *stmt)
+truncate_quietly(const BdrUtility *s, TruncateStmt *stmt)
 {
 	ListCell   *cell;
 
@@ -539,5 +512,5 @@ truncate_quietly(const Statement *s, TruncateStmt *stmt)
 		rel->trigdesc = NULL;
 		table_close(rel, NoLock);
 	}
-	next(s);
+	bdr_hooks_run_utility(s);
 }

@@ -39,6 +39,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/hooks.h"
 #include "session/restore.h"
 
 /* A function that is running; PostgreSQL ends them in reverse order. */
@@ -65,7 +66,6 @@ BdrRestoreCode bdr_restore_code;
 
 static needs_fmgr_hook_type next_needs_fmgr_hook = NULL;
 static fmgr_hook_type next_fmgr_hook = NULL;
-static object_access_hook_type next_access_hook = NULL;
 static Running *running = NULL;
 static int	trusted_functions = 0;	/* of running */
 
@@ -87,8 +87,7 @@ bdr_restore_code_init(void)
 	needs_fmgr_hook = needs_hook;
 	next_fmgr_hook = fmgr_hook;
 	fmgr_hook = hook;
-	next_access_hook = object_access_hook;
-	object_access_hook = accessed;
+	bdr_hooks_on_access(accessed);
 }
 
 /* A new statement begins: nothing runs. */
@@ -250,8 +249,6 @@ revert_settings(void)
 static void
 accessed(ObjectAccessType type, Oid classid, Oid object, int sub, void *arg)
 {
-	if (next_access_hook)
-		next_access_hook(type, classid, object, sub, arg);
 	if (type == OAT_FUNCTION_EXECUTE && is_refused(object))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
