@@ -1,4 +1,4 @@
--- Names of node states; gosrc/membership/state.go and its test hold the same list.
+-- Names of node states; gosrc/cluster/state.go and its test hold the same list.
 CREATE TABLE bdr.peer_state (
     state oid NOT NULL PRIMARY KEY,
     state_name text NOT NULL UNIQUE

@@ -7,7 +7,7 @@
  *		bdr.node_log_config says what is told.  It is read once in each local
  *		transaction that meets a conflict, and so is the part of the history
  *		that is written to; the manager empties parts that are too old
- *		(gosrc/manager/retention.go).
+ *		(gosrc/retention/history.go).
  *
  *		A history row commits and rolls back with the change that it is about.
  *		A line of the server log does not: a transaction that is applied once

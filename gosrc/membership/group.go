@@ -8,6 +8,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/join"
 	"bdr/gosrc/pgerr"
 )
 
@@ -31,7 +32,7 @@ func checkGroupArguments(r *ipc.Request) error {
 	if r.Null(0) {
 		return pgerr.New(pgerr.InvalidParameter, "node_group_name must not be NULL")
 	}
-	if err := CheckGroupName(r.Arg(0)); err != nil {
+	if err := join.CheckGroupName(r.Arg(0)); err != nil {
 		return err
 	}
 	if !r.Null(1) {

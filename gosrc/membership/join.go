@@ -12,6 +12,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/join"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -42,7 +43,7 @@ func (s *Service) JoinNodeGroup(ctx context.Context, r *ipc.Request) (ipc.Rows, 
 	if err != nil {
 		return ipc.Rows{}, err
 	}
-	run, err := s.beginJoin(ctx, catalog.Join{Step: stepRegister, TargetDSN: r.Arg(0), SourceID: source, SyncStructure: structure})
+	run, err := s.beginJoin(ctx, catalog.Join{Step: join.StepRegister, TargetDSN: r.Arg(0), SourceID: source, SyncStructure: structure})
 	if err != nil || !r.Bool(2, true) {
 		return void(err)
 	}
@@ -77,13 +78,13 @@ func errJoinUnderWay(local catalog.Node) *pgerr.Error {
 }
 
 // beginJoin records the join and starts it.
-func (s *Service) beginJoin(ctx context.Context, join catalog.Join) (*joinRun, error) {
+func (s *Service) beginJoin(ctx context.Context, begun catalog.Join) (*joinRun, error) {
 	s.moving.Lock()
 	defer s.moving.Unlock()
-	if _, err := s.deps.Host.Run(ctx, catalog.DeleteJoin(), catalog.InsertJoin(join)); err != nil {
+	if _, err := s.deps.Host.Run(ctx, catalog.DeleteJoin(), catalog.InsertJoin(begun)); err != nil {
 		return nil, err
 	}
-	return s.startJoin(join), nil
+	return s.startJoin(begun), nil
 }
 
 // WaitForJoin is bdr.wait_for_join_completion(verbose_progress).
@@ -119,7 +120,7 @@ func (s *Service) settled(c cluster.Cluster) bool {
 // preflight looks at both sides and refuses before anything is changed. It
 // returns the id of the source.
 func (s *Service) preflight(ctx context.Context, local catalog.Node, dsn, groupName, structure string) (uint32, error) {
-	here, err := factsOf(ctx, s.deps.Host)
+	here, err := join.FactsOf(ctx, s.deps.Host)
 	if err != nil {
 		return 0, err
 	}
@@ -127,16 +128,16 @@ func (s *Service) preflight(ctx context.Context, local catalog.Node, dsn, groupN
 	if err != nil {
 		return 0, hintTarget(err)
 	}
-	defer hangUp(conn)
+	defer stream.HangUp(conn)
 	source := catalog.Over(conn)
-	there, err := factsOf(ctx, source)
+	there, err := join.FactsOf(ctx, source)
 	if err != nil {
 		return 0, err
 	}
-	if err := checkPair(here, there); err != nil {
+	if err := join.CheckPair(here, there); err != nil {
 		return 0, err
 	}
-	if err := checkRole(there, dsn); err != nil {
+	if err := join.CheckRole(there, dsn); err != nil {
 		return 0, err
 	}
 	hello, err := s.hello(ctx, dsn)
@@ -191,7 +192,7 @@ func (s *Service) checkContent(ctx context.Context, source catalog.Runner, struc
 	if err != nil {
 		return err
 	}
-	if err := checkEmpty(catalog.Texts(results[0])); err != nil {
+	if err := join.CheckEmpty(catalog.Texts(results[0])); err != nil {
 		return err
 	}
 	theirs, err := source.Run(ctx, catalog.SelectOwners(), catalog.SelectExtensions())
@@ -203,10 +204,10 @@ func (s *Service) checkContent(ctx context.Context, source catalog.Runner, struc
 	if err != nil {
 		return err
 	}
-	if err := checkMissing("roles", "Create them first.", catalog.Texts(ours[0])); err != nil {
+	if err := join.CheckMissing("roles", "Create them first.", catalog.Texts(ours[0])); err != nil {
 		return err
 	}
-	if err := checkMissing("extensions", "Install their packages on this server.", catalog.Texts(ours[1])); err != nil {
+	if err := join.CheckMissing("extensions", "Install their packages on this server.", catalog.Texts(ours[1])); err != nil {
 		return err
 	}
 	return s.checkTools()
@@ -243,7 +244,7 @@ func (s *Service) checkPrepared(ctx context.Context, source catalog.Runner) erro
 	if err != nil {
 		return err
 	}
-	if err := checkMissing("tables", "Create them, or join with synchronize_structure := 'all'.", catalog.Texts(results[0])); err != nil {
+	if err := join.CheckMissing("tables", "Create them, or join with synchronize_structure := 'all'.", catalog.Texts(results[0])); err != nil {
 		return err
 	}
 	return s.checkPlaces(ctx, tables)
@@ -259,17 +260,17 @@ func (s *Service) checkPlaces(ctx context.Context, tables []catalog.Table) error
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer stream.HangUp(conn)
 	if _, err := conn.Exec(ctx, "BEGIN").ReadAll(); err != nil {
 		return err
 	}
 	here := catalog.Over(conn)
 	for _, t := range tables {
-		place, err := lockPlace(ctx, here, t, "ACCESS SHARE")
+		place, err := join.LockPlace(ctx, here, t, "ACCESS SHARE")
 		if err != nil {
 			return err
 		}
-		if fault := checkPlace(place, t); fault != nil {
+		if fault := join.CheckPlace(place, t); fault != nil {
 			return fault
 		}
 		results, err := here.Run(ctx, t.SelectHasRows())
@@ -290,7 +291,7 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 	members := hello.Cluster.Peers(local.ID, cluster.IsActive)
 	n := len(members)
 	purpose := fmt.Sprintf("Joining a group of %d", n)
-	if err := checkServer(here, need{slots: n + holdSlots, senders: n, origins: n + 1, workers: n, purpose: purpose}, ""); err != nil {
+	if err := join.CheckServer(here, join.Need{Slots: n + join.HoldSlots, Senders: n, Origins: n + 1, Workers: n, Purpose: purpose}, ""); err != nil {
 		return err
 	}
 	for _, m := range members {
@@ -299,7 +300,7 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 			return fmt.Errorf("node %q: %w", m.Name, err)
 		}
 		where := fmt.Sprintf(" on node %q", m.Name)
-		if err := checkServer(there, need{slots: 1 + holdSlots, senders: 1, origins: 1, workers: 1, purpose: "A new peer"}, where); err != nil {
+		if err := join.CheckServer(there, join.Need{Slots: 1 + join.HoldSlots, Senders: 1, Origins: 1, Workers: 1, Purpose: "A new peer"}, where); err != nil {
 			return err
 		}
 		if err := s.checkReach(ctx, local, m, hello); err != nil {
@@ -380,7 +381,7 @@ func (v *joinView) show(r *ipc.Request, now joinView) {
 	*v = now
 	v.percentAt = last.percentAt
 	if now.Step != last.Step {
-		_ = r.Notice(ipc.Notice, "%s", stepText[now.Step]) // a backend that is gone ends the watch
+		_ = r.Notice(ipc.Notice, "%s", join.StepText[now.Step]) // a backend that is gone ends the watch
 	}
 	if now.WaitingFor != "" && now.WaitingFor != last.WaitingFor {
 		_ = r.Notice(ipc.Notice, "%s", now.WaitingFor)
@@ -388,7 +389,7 @@ func (v *joinView) show(r *ipc.Request, now joinView) {
 	if now.LastError != "" && now.LastError != last.LastError {
 		_ = r.Notice(ipc.Warning, "the join met a problem and will try again: %s", now.LastError)
 	}
-	if now.Step == stepCopyData && now.bytesAll > 0 && time.Since(v.percentAt) > noticePeriod && now.BytesCopied != last.BytesCopied {
+	if now.Step == join.StepCopyData && now.bytesAll > 0 && time.Since(v.percentAt) > noticePeriod && now.BytesCopied != last.BytesCopied {
 		v.percentAt = time.Now()
 		_ = r.Notice(ipc.Notice, "copied %d of %d tables, %s, about %d%%", now.TablesCopied, now.TablesTotal,
 			sizeText(now.BytesCopied), min(100*now.BytesCopied/now.bytesAll, 99))

@@ -10,6 +10,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/join"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -21,10 +22,10 @@ func (s *Service) CreateNode(ctx context.Context, r *ipc.Request) (ipc.Rows, err
 	if r.Null(0) || r.Null(1) {
 		return ipc.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name and local_dsn must not be NULL")
 	}
-	if err := CheckNodeName(name); err != nil {
+	if err := join.CheckNodeName(name); err != nil {
 		return ipc.Rows{}, err
 	}
-	if err := CheckNodeKind(r.Arg(2)); err != nil {
+	if err := join.CheckNodeKind(r.Arg(2)); err != nil {
 		return ipc.Rows{}, err
 	}
 	if err := refuseSecondNode(ctx, r); err != nil {
@@ -68,29 +69,29 @@ func refuseSecondNode(ctx context.Context, r *ipc.Request) error {
 // checkLocal looks at this server, and at it again through the DSN that the
 // peers will use.
 func (s *Service) checkLocal(ctx context.Context, r *ipc.Request, dsn string) error {
-	here, err := factsOf(ctx, r)
+	here, err := join.FactsOf(ctx, r)
 	if err != nil {
 		return err
 	}
-	minimum := need{slots: 1 + holdSlots, senders: 1, origins: 1, workers: 1, purpose: "A node with one peer"}
-	if err := checkServer(here, minimum, ""); err != nil {
+	minimum := join.Need{Slots: 1 + join.HoldSlots, Senders: 1, Origins: 1, Workers: 1, Purpose: "A node with one peer"}
+	if err := join.CheckServer(here, minimum, ""); err != nil {
 		return err
 	}
 	there, err := s.remoteFacts(ctx, dsn)
 	if err != nil {
 		return hintDSN(err)
 	}
-	if err := checkSameDatabase(here, there, dsn); err != nil {
+	if err := join.CheckSameDatabase(here, there, dsn); err != nil {
 		return err
 	}
-	if err := checkRole(there, dsn); err != nil {
+	if err := join.CheckRole(there, dsn); err != nil {
 		return err
 	}
 	conn, err := s.connect(ctx, dsn, stream.Replication)
 	if err != nil {
 		return hintDSN(err)
 	}
-	hangUp(conn)
+	stream.HangUp(conn)
 	return nil
 }
 
@@ -103,22 +104,13 @@ func hintDSN(err error) error {
 	return e.WithHint("Check host, port, database, user and password of local_dsn, pg_hba.conf, and that the server listens there.")
 }
 
-// factsOf reads the facts of the database that a runner reaches.
-func factsOf(ctx context.Context, runner catalog.Runner) (catalog.Facts, error) {
-	results, err := runner.Run(ctx, catalog.SelectFacts())
-	if err != nil {
-		return catalog.Facts{}, err
-	}
-	return catalog.FactsOf(results[0])
-}
-
 func (s *Service) remoteFacts(ctx context.Context, dsn string) (catalog.Facts, error) {
 	conn, err := s.connect(ctx, dsn, stream.Command)
 	if err != nil {
 		return catalog.Facts{}, err
 	}
-	defer hangUp(conn)
-	return factsOf(ctx, catalog.Over(conn))
+	defer stream.HangUp(conn)
+	return join.FactsOf(ctx, catalog.Over(conn))
 }
 
 // newNode makes the record of a node that is not in a group yet.

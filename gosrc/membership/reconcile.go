@@ -13,6 +13,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/join"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -278,7 +279,7 @@ func (s *Service) closeParted(ctx context.Context) error {
 // dropTraces drops every slot and origin of this database that is ours, and
 // what is left of a copy. The origin of messages goes with the node.
 func (s *Service) dropTraces(ctx context.Context) error {
-	if err := s.removeDump(); err != nil {
+	if err := join.RemoveDump(s.deps.RunDirectory); err != nil {
 		return err
 	}
 	if err := s.awaitNoSubscriptions(ctx); err != nil {

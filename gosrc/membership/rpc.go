@@ -182,7 +182,7 @@ func (s *Service) answerReach(ctx context.Context, body []byte) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	hangUp(conn)
+	stream.HangUp(conn)
 	return nil, nil
 }
 

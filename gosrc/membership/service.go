@@ -18,6 +18,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/control"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/join"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/statemachine"
@@ -109,7 +110,7 @@ func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
 	if s.isOpen(local) {
 		return nil
 	}
-	ledger, join, joining, err := s.load(ctx, local.ID)
+	ledger, recorded, joining, err := s.load(ctx, local.ID)
 	if err != nil {
 		return err
 	}
@@ -121,8 +122,8 @@ func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
 			return err
 		}
 	}
-	if joining && join.Step != stepDone {
-		s.startJoin(join)
+	if joining && recorded.Step != join.StepDone {
+		s.startJoin(recorded)
 	}
 	s.notify()
 	return nil
@@ -162,8 +163,8 @@ func (s *Service) load(ctx context.Context, id uint32) (*statemachine.Ledger, ca
 	if err != nil {
 		return nil, catalog.Join{}, false, fmt.Errorf("read join: %w", err)
 	}
-	join, joining, err := catalog.JoinOf(results[0])
-	return ledger, join, joining, err
+	recorded, joining, err := catalog.JoinOf(results[0])
+	return ledger, recorded, joining, err
 }
 
 // openGroup starts consensus; the caller holds moving.
@@ -353,13 +354,6 @@ func (s *Service) waitUntil(ctx context.Context, met func(cluster.Cluster) bool)
 // connect opens an ordinary or replication connection.
 func (s *Service) connect(ctx context.Context, dsn string, purpose stream.Purpose) (*pgconn.PgConn, error) {
 	return s.deps.Connect(ctx, dsn, purpose, applicationName)
-}
-
-// hangUp closes a connection, whatever state it is in.
-func hangUp(conn *pgconn.PgConn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // a connection that cannot say good-bye is closed as well
 }
 
 // pause waits; false: the context ended first.

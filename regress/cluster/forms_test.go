@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"bdr/gosrc/pgtest"
-
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"bdr/gosrc/pgtest"
 )
 
 // internalTypes are the types that are taken in internal form, as this test

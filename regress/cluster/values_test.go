@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"bdr/gosrc/pgtest"
-
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"bdr/gosrc/pgtest"
 )
 
 // How many values are made by hand of each value of each type.

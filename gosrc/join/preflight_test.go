@@ -1,4 +1,4 @@
-package membership
+package join
 
 import (
 	"strings"
@@ -18,7 +18,7 @@ func goodFacts() catalog.Facts {
 
 // Each refusal must say what is wrong and what to do, with the figures.
 func TestCheckServer(t *testing.T) {
-	n := need{slots: 2, senders: 2, origins: 2, workers: 2, purpose: "A test"}
+	n := Need{Slots: 2, Senders: 2, Origins: 2, Workers: 2, Purpose: "A test"}
 	tests := []struct {
 		name, code, message, hint string
 		change                    func(*catalog.Facts)
@@ -36,7 +36,7 @@ func TestCheckServer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			facts := goodFacts()
 			tt.change(&facts)
-			err := checkServer(facts, n, ` on node "b"`)
+			err := CheckServer(facts, n, ` on node "b"`)
 			if tt.code == "" {
 				if err != nil {
 					t.Fatalf("got %v", err)
@@ -73,7 +73,7 @@ func TestCheckPair(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := checkPair(goodFacts(), tt.source)
+			err := CheckPair(goodFacts(), tt.source)
 			if (err == nil) != (tt.message == "") || err != nil && !strings.Contains(err.Message, tt.message) {
 				t.Errorf("got %v", err)
 			}
@@ -91,12 +91,12 @@ func TestCheckSameDatabase(t *testing.T) {
 	} {
 		there := goodFacts()
 		change(&there)
-		err := checkSameDatabase(here, there, "host=h password=secret")
+		err := CheckSameDatabase(here, there, "host=h password=secret")
 		if err == nil || !strings.Contains(err.Detail, name) || strings.Contains(err.Message, "secret") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if err := checkSameDatabase(here, here, ""); err != nil {
+	if err := CheckSameDatabase(here, here, ""); err != nil {
 		t.Error(err)
 	}
 }

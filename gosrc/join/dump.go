@@ -1,4 +1,4 @@
-package membership
+package join
 
 import (
 	"bytes"
@@ -23,15 +23,15 @@ const (
 
 // dump writes the source's schema, as of the snapshot, into a directory.
 // Publications, subscriptions and large objects are not part of the group.
-func (c *copySession) dump(ctx context.Context) error {
-	c.dir = c.j.s.dumpDir()
-	if err := c.j.s.removeDump(); err != nil {
+func (c *Copy) dump(ctx context.Context) error {
+	c.dir = dumpDir(c.Deps.RunDirectory)
+	if err := RemoveDump(c.Deps.RunDirectory); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return fmt.Errorf("make a directory for the schema: %w", err)
 	}
-	dsn, password, err := c.programDSN(ctx, c.source.DSN, stream.Reading)
+	dsn, password, err := c.programDSN(ctx, c.Source.DSN, stream.Reading)
 	if err != nil {
 		return err
 	}
@@ -41,11 +41,11 @@ func (c *copySession) dump(ctx context.Context) error {
 		"--no-publications", "--no-subscriptions", "--no-blobs", "--no-password")
 }
 
-func (s *Service) dumpDir() string { return filepath.Join(s.deps.RunDirectory, dumpDirectory) }
+func dumpDir(runDirectory string) string { return filepath.Join(runDirectory, dumpDirectory) }
 
-// removeDump removes what a copy that was interrupted has left.
-func (s *Service) removeDump() error {
-	if err := os.RemoveAll(s.dumpDir()); err != nil {
+// RemoveDump removes what a copy that was interrupted has left.
+func RemoveDump(runDirectory string) error {
+	if err := os.RemoveAll(dumpDir(runDirectory)); err != nil {
 		return fmt.Errorf("remove an earlier dump: %w", err)
 	}
 	return nil
@@ -53,17 +53,17 @@ func (s *Service) removeDump() error {
 
 // restore carries out one section of the dump in one transaction. After an
 // interrupted copy, what it had made is replaced.
-func (c *copySession) restore(ctx context.Context, section string, again bool) error {
-	list, err := c.selectEntries(ctx, again)
+func (c *Copy) restore(ctx context.Context, section string) error {
+	list, err := c.selectEntries(ctx)
 	if err != nil {
 		return err
 	}
-	dsn, password, err := c.programDSN(ctx, c.local.DSN, stream.Restoring)
+	dsn, password, err := c.programDSN(ctx, c.Local.DSN, stream.Restoring)
 	if err != nil {
 		return err
 	}
 	args := []string{"--dbname=" + dsn, "--section=" + section, "--use-list=" + list, "--single-transaction", "--exit-on-error", "--no-password"}
-	if again {
+	if c.Again {
 		args = append(args, "--clean", "--if-exists")
 	}
 	return c.program(ctx, password, nil, "pg_restore", append(args, filepath.Join(c.dir, "schema"))...)
@@ -71,12 +71,12 @@ func (c *copySession) restore(ctx context.Context, section string, again bool) e
 
 // programDSN is a node's connection string for one of the programs: its options
 // pin what our own connections pin.
-func (c *copySession) programDSN(ctx context.Context, dsn string, purpose stream.Purpose) (rest, password string, err error) {
-	conn, err := c.j.s.connect(ctx, dsn, stream.Command)
+func (c *Copy) programDSN(ctx context.Context, dsn string, purpose stream.Purpose) (rest, password string, err error) {
+	conn, err := c.Deps.Connect(ctx, dsn, stream.Command)
 	if err != nil {
 		return "", "", err
 	}
-	defer hangUp(conn)
+	defer stream.HangUp(conn)
 	options, err := stream.ProgramOptions(dsn, purpose, stream.VersionOf(conn))
 	if err != nil {
 		return "", "", err
@@ -87,14 +87,14 @@ func (c *copySession) programDSN(ctx context.Context, dsn string, purpose stream
 
 // selectEntries writes the list of entries to restore: all but our own
 // extension, and on a second try but the extensions that are there.
-func (c *copySession) selectEntries(ctx context.Context, again bool) (string, error) {
+func (c *Copy) selectEntries(ctx context.Context) (string, error) {
 	var out bytes.Buffer
 	if err := c.program(ctx, "", &out, "pg_restore", "--list", filepath.Join(c.dir, "schema")); err != nil {
 		return "", err
 	}
 	skip := map[string]bool{"bdr": true}
-	if again {
-		results, err := c.j.s.deps.Host.Run(ctx, catalog.SelectExtensions())
+	if c.Again {
+		results, err := c.Deps.Host.Run(ctx, catalog.SelectExtensions())
 		if err != nil {
 			return "", err
 		}
@@ -135,10 +135,10 @@ func isExtensionEntry(line string, names map[string]bool) bool {
 // program runs one of PostgreSQL's client programs. It dies with the thread
 // that started it, so that none is left behind by a manager that was killed;
 // a password travels in its environment only.
-func (c *copySession) program(ctx context.Context, password string, out *bytes.Buffer, name string, args ...string) error {
+func (c *Copy) program(ctx context.Context, password string, out *bytes.Buffer, name string, args ...string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, filepath.Join(c.j.s.deps.BinDirectory, name), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(c.Deps.BinDirectory, name), args...)
 	cmd.Env = c.environment(password)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	messages := &tail{}
@@ -157,10 +157,10 @@ func (c *copySession) program(ctx context.Context, password string, out *bytes.B
 		WithDetail("%s", strings.TrimSpace(messages.String()))
 }
 
-func (c *copySession) environment(password string) []string {
-	env := []string{"LC_ALL=C", "PGAPPNAME=bdr join", "PGCONNECT_TIMEOUT=10", "HOME=" + c.j.s.deps.HomeDirectory}
-	if c.j.s.deps.PassFile != "" {
-		env = append(env, "PGPASSFILE="+c.j.s.deps.PassFile)
+func (c *Copy) environment(password string) []string {
+	env := []string{"LC_ALL=C", "PGAPPNAME=bdr join", "PGCONNECT_TIMEOUT=10", "HOME=" + c.Deps.HomeDirectory}
+	if c.Deps.PassFile != "" {
+		env = append(env, "PGPASSFILE="+c.Deps.PassFile)
 	}
 	if password != "" {
 		env = append(env, "PGPASSWORD="+password)

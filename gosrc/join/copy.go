@@ -1,4 +1,7 @@
-package membership
+// Package join copies schema and data of the source of a join, and says before whether
+// the two servers can do that. What the node is to the group meanwhile is
+// membership's.
+package join
 
 import (
 	"context"
@@ -9,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -21,56 +25,69 @@ import (
 
 const (
 	copyWorkersMax = 4
+	originTimeMax  = 15 * time.Second
+	originRetry    = 200 * time.Millisecond
 
 	// copiedRowTime is the commit time of copied rows: older than any change
 	// that may be on its way, so that it wins.
 	copiedRowTime = "2000-01-01 00:00:01+00"
 )
 
-// A copySession is one attempt to copy the source: the slot and its snapshot
-// live as long as the replication connection does.
-type copySession struct {
-	j        *joinRun
-	source   catalog.Node
-	local    catalog.Node
+// Deps is what a copy gets from membership.
+type Deps struct {
+	Host          catalog.Runner
+	Connect       func(ctx context.Context, dsn string, purpose stream.Purpose) (*pgconn.PgConn, error)
+	Spawn         func(name string, f func())
+	Log           func(level ipc.Level, format string, args ...any)
+	DatabaseOID   uint32
+	RunDirectory  string
+	BinDirectory  string
+	HomeDirectory string
+	PassFile      string
+}
+
+// Progress hears how far a copy is.
+type Progress interface {
+	// Begin records that a step begins; the steps before it are done for good.
+	Begin(ctx context.Context, step string) error
+	// Found says what there is to be copied, Copied what more of it has been.
+	Found(tables int, bytes int64)
+	Copied(ctx context.Context, tables int, bytes int64)
+	// Note says what the copy waits for.
+	Note(text string)
+}
+
+// A Copy is one attempt to copy the source: the slot and its snapshot live as
+// long as the replication connection does.
+type Copy struct {
+	Deps     Deps
+	Progress Progress
+	Source   catalog.Node
+	Local    catalog.Node
+	Prepared bool // the user made the schema
+	Again    bool // an attempt before may have left something here
+
 	holder   *pgconn.PgConn // exports the snapshot
 	snapshot string
 	dir      string // of the dump
 	tables   []catalog.Table
 }
 
-// copyAll copies schema and data of the source as of one snapshot. A repeated
-// copy starts from nothing.
-func (j *joinRun) copyAll(ctx context.Context) error {
-	source, err := j.source()
-	if err != nil {
-		return err
-	}
-	local, err := j.s.record(ctx)
-	if err != nil {
-		return err
-	}
-	c := &copySession{j: j, source: source, local: local}
+// Run copies schema and data of the source as of one snapshot. A repeated copy
+// starts from nothing.
+func (c *Copy) Run(ctx context.Context) error {
 	defer c.close()
-	again := j.current() != stepCopySchema
-	if err := c.open(ctx); err != nil {
-		return err
+	for _, part := range []func(context.Context) error{c.open, c.listTables, c.restoreSchema, c.copyTables, c.complete} {
+		if err := part(ctx); err != nil {
+			return err
+		}
 	}
-	if err := c.listTables(ctx); err != nil {
-		return err
-	}
-	if err := c.restoreSchema(ctx, again); err != nil {
-		return err
-	}
-	if err := c.copyTables(ctx); err != nil {
-		return err
-	}
-	return c.complete(ctx, again)
+	return nil
 }
 
-func (c *copySession) close() {
+func (c *Copy) close() {
 	if c.holder != nil {
-		hangUp(c.holder)
+		stream.HangUp(c.holder)
 	}
 	if c.dir != "" {
 		_ = os.RemoveAll(c.dir) // what is left goes before the catch-up
@@ -79,15 +96,15 @@ func (c *copySession) close() {
 
 // open makes the slot on the source from which the catch-up will read; its
 // snapshot is what the copy sees.
-func (c *copySession) open(ctx context.Context) (err error) {
-	if c.holder, err = c.j.s.connect(ctx, c.source.DSN, stream.Replication); err != nil {
+func (c *Copy) open(ctx context.Context) (err error) {
+	if c.holder, err = c.Deps.Connect(ctx, c.Source.DSN, stream.Replication); err != nil {
 		return err
 	}
-	name := stream.SlotName(c.source.DBOID, c.local.ID)
+	name := stream.SlotName(c.Source.DBOID, c.Local.ID)
 	if err := c.dropOldSlot(ctx, name); err != nil {
 		return err
 	}
-	watched, stop := c.j.watchSlot(ctx, c.source)
+	watched, stop := WatchSlot(ctx, c.Deps, c.Source, c.Progress.Note)
 	defer stop()
 	slot, err := stream.CreateSlot(watched, c.holder, name, true)
 	if err != nil {
@@ -98,12 +115,12 @@ func (c *copySession) open(ctx context.Context) (err error) {
 }
 
 // dropOldSlot drops the slot of an earlier copy.
-func (c *copySession) dropOldSlot(ctx context.Context, name string) error {
-	conn, err := c.j.s.connect(ctx, c.source.DSN, stream.Command)
+func (c *Copy) dropOldSlot(ctx context.Context, name string) error {
+	conn, err := c.Deps.Connect(ctx, c.Source.DSN, stream.Command)
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer stream.HangUp(conn)
 	results, err := catalog.Over(conn).Run(ctx, catalog.SelectSlotExists(name))
 	if err != nil || !slices.Contains(catalog.Texts(results[0]), "t") {
 		return err
@@ -112,15 +129,15 @@ func (c *copySession) dropOldSlot(ctx context.Context, name string) error {
 }
 
 // reader opens a connection to the source that sees the snapshot.
-func (c *copySession) reader(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := c.j.s.connect(ctx, c.source.DSN, stream.Reading)
+func (c *Copy) reader(ctx context.Context) (*pgconn.PgConn, error) {
+	conn, err := c.Deps.Connect(ctx, c.Source.DSN, stream.Reading)
 	if err != nil {
 		return nil, err
 	}
 	for _, script := range []string{matchEncoding, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		"SET TRANSACTION SNAPSHOT " + catalog.QuoteLiteral(c.snapshot)} {
 		if _, err := conn.Exec(ctx, script).ReadAll(); err != nil {
-			hangUp(conn)
+			stream.HangUp(conn)
 			return nil, fmt.Errorf("use snapshot of the source: %w", pgerr.From(err))
 		}
 	}
@@ -131,24 +148,24 @@ func (c *copySession) reader(ctx context.Context) (*pgconn.PgConn, error) {
 const matchEncoding = "SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('server_encoding'), false)"
 
 // writer opens a connection to this database that works as a replica does.
-func (c *copySession) writer(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := c.j.s.connect(ctx, c.local.DSN, stream.Restoring)
+func (c *Copy) writer(ctx context.Context) (*pgconn.PgConn, error) {
+	conn, err := c.Deps.Connect(ctx, c.Local.DSN, stream.Restoring)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := conn.Exec(ctx, matchEncoding).ReadAll(); err != nil {
-		hangUp(conn)
+		stream.HangUp(conn)
 		return nil, pgerr.From(err)
 	}
 	return conn, nil
 }
 
-func (c *copySession) listTables(ctx context.Context) error {
+func (c *Copy) listTables(ctx context.Context) error {
 	conn, err := c.reader(ctx)
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer stream.HangUp(conn)
 	results, err := catalog.Over(conn).Run(ctx, catalog.SelectTables())
 	if err != nil {
 		return err
@@ -158,17 +175,15 @@ func (c *copySession) listTables(ctx context.Context) error {
 	for _, t := range c.tables {
 		bytes += t.Bytes
 	}
-	c.j.update(func(v *joinView) {
-		v.TablesTotal, v.TablesCopied, v.BytesCopied, v.bytesAll = len(c.tables), 0, 0, bytes
-	})
+	c.Progress.Found(len(c.tables), bytes)
 	return err
 }
 
 // restoreSchema brings the tables here, without indexes and constraints. A
 // schema that the user prepared is only emptied before a second copy.
-func (c *copySession) restoreSchema(ctx context.Context, again bool) error {
-	if c.j.prepared() {
-		if err := c.j.advance(ctx, stepRestore); err != nil || !again {
+func (c *Copy) restoreSchema(ctx context.Context) error {
+	if c.Prepared {
+		if err := c.Progress.Begin(ctx, StepRestore); err != nil || !c.Again {
 			return err
 		}
 		return c.emptyTables(ctx)
@@ -176,20 +191,20 @@ func (c *copySession) restoreSchema(ctx context.Context, again bool) error {
 	if err := c.dump(ctx); err != nil {
 		return err
 	}
-	if again {
+	if c.Again {
 		if err := c.runHere(ctx, catalog.DropUserRelations()); err != nil {
 			return err
 		}
 	}
-	if err := c.j.advance(ctx, stepRestore); err != nil {
+	if err := c.Progress.Begin(ctx, StepRestore); err != nil {
 		return err
 	}
-	return c.restore(ctx, "pre-data", again)
+	return c.restore(ctx, "pre-data")
 }
 
 // emptyTables is for a second copy into a schema that the user made. Tables of
 // extensions are cleared one by one.
-func (c *copySession) emptyTables(ctx context.Context) error {
+func (c *Copy) emptyTables(ctx context.Context) error {
 	var tables []catalog.Table
 	for _, t := range c.tables {
 		if t.Extension == "" {
@@ -202,26 +217,20 @@ func (c *copySession) emptyTables(ctx context.Context) error {
 	return c.runHere(ctx, catalog.Truncate(tables))
 }
 
-// prepared says whether the user made the schema.
-func (j *joinRun) prepared() bool {
-	view, _ := j.look()
-	return view.SyncStructure == "none"
-}
-
 // runHere runs one statement on a connection of its own: it may take long.
-func (c *copySession) runHere(ctx context.Context, statement ipc.Stmt) error {
+func (c *Copy) runHere(ctx context.Context, statement ipc.Stmt) error {
 	conn, err := c.writer(ctx)
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer stream.HangUp(conn)
 	_, err = catalog.Over(conn).Run(ctx, statement)
 	return err
 }
 
 // copyTables copies several tables at a time, biggest first.
-func (c *copySession) copyTables(ctx context.Context) error {
-	if err := c.j.advance(ctx, stepCopyData); err != nil {
+func (c *Copy) copyTables(ctx context.Context) error {
+	if err := c.Progress.Begin(ctx, StepCopyData); err != nil {
 		return err
 	}
 	workers, err := c.workers(ctx)
@@ -237,7 +246,7 @@ func (c *copySession) copyTables(ctx context.Context) error {
 	close(queue)
 	results := make(chan error, workers)
 	for k := range workers {
-		c.j.s.deps.Spawn("copy", func() {
+		c.Deps.Spawn("copy", func() {
 			err := c.copyQueue(ctx, k, queue)
 			if err != nil {
 				cancel() // the others cannot finish the copy any more
@@ -251,36 +260,41 @@ func (c *copySession) copyTables(ctx context.Context) error {
 			failure = err
 		}
 	}
-	return errors.Join(failure, c.dropOrigins())
+	return errors.Join(failure, c.dropOrigins(ctx))
 }
 
 // workers says how many may copy at a time: each needs a table and an origin.
-func (c *copySession) workers(ctx context.Context) (int, error) {
-	if err := c.dropOrigins(); err != nil {
+func (c *Copy) workers(ctx context.Context) (int, error) {
+	if err := c.dropOrigins(ctx); err != nil {
 		return 0, err
 	}
-	facts, err := factsOf(ctx, c.j.s.deps.Host)
+	facts, err := FactsOf(ctx, c.Deps.Host)
 	if err != nil {
 		return 0, err
 	}
 	return max(1, min(copyWorkersMax, len(c.tables), facts.Origins.Free())), nil
 }
 
-func (c *copySession) originName(k int) string {
-	return fmt.Sprintf("bdr_%d_copy_%d", c.j.s.deps.DatabaseOID, k)
+func (c *Copy) originName(k int) string {
+	return fmt.Sprintf("bdr_%d_copy_%d", c.Deps.DatabaseOID, k)
 }
 
 // dropOrigins removes the origins of this or an earlier copy.
-func (c *copySession) dropOrigins() error {
-	ctx, cancel := context.WithTimeout(c.j.s.ctx, advanceTimeMax)
+func (c *Copy) dropOrigins(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), originTimeMax)
 	defer cancel()
 	for k := range copyWorkersMax {
 		for {
-			_, err := c.j.s.deps.Host.Run(ctx, catalog.DropOrigin(c.originName(k)))
+			_, err := c.Deps.Host.Run(ctx, catalog.DropOrigin(c.originName(k)))
 			if err == nil {
 				break
 			}
-			if !isCode(err, pgerr.ObjectInUse) || !pause(ctx, askPeriod) {
+			if pgerr.Code(err) != pgerr.ObjectInUse {
+				return err
+			}
+			select { // whoever used it is about to end
+			case <-time.After(originRetry):
+			case <-ctx.Done():
 				return err
 			}
 		}
@@ -289,17 +303,17 @@ func (c *copySession) dropOrigins() error {
 }
 
 // copyQueue is one worker: two connections and an origin session.
-func (c *copySession) copyQueue(ctx context.Context, k int, queue <-chan catalog.Table) error {
+func (c *Copy) copyQueue(ctx context.Context, k int, queue <-chan catalog.Table) error {
 	from, err := c.reader(ctx)
 	if err != nil {
 		return err
 	}
-	defer hangUp(from)
+	defer stream.HangUp(from)
 	to, err := c.writer(ctx)
 	if err != nil {
 		return err
 	}
-	defer hangUp(to)
+	defer stream.HangUp(to)
 	origin := c.originName(k)
 	if _, err := catalog.Over(to).Run(ctx, catalog.CreateOrigin(origin)); err != nil {
 		return err
@@ -317,7 +331,7 @@ func (c *copySession) copyQueue(ctx context.Context, k int, queue <-chan catalog
 
 // copyTable moves one table in one transaction here, which looks old and is
 // not sent on.
-func (c *copySession) copyTable(ctx context.Context, from, to *pgconn.PgConn, t catalog.Table) error {
+func (c *Copy) copyTable(ctx context.Context, from, to *pgconn.PgConn, t catalog.Table) error {
 	local := catalog.Over(to)
 	if _, err := local.Run(ctx, ipc.Stmt{SQL: "BEGIN"}); err != nil {
 		return err
@@ -339,7 +353,7 @@ func (c *copySession) copyTable(ctx context.Context, from, to *pgconn.PgConn, t 
 	if _, err := local.Run(ctx, ipc.Stmt{SQL: "COMMIT"}); err != nil {
 		return err
 	}
-	c.j.progress(ctx, 1, 0)
+	c.Progress.Copied(ctx, 1, 0)
 	return nil
 }
 
@@ -347,24 +361,24 @@ func (c *copySession) copyTable(ctx context.Context, from, to *pgconn.PgConn, t 
 // the source it must be what was listed, here a table of the same owner. Whoever
 // owns a schema can have put something else there.
 func checkBothEnds(ctx context.Context, source, local catalog.Runner, t catalog.Table) error {
-	there, err := lockPlace(ctx, source, t, "ACCESS SHARE")
+	there, err := LockPlace(ctx, source, t, "ACCESS SHARE")
 	if err != nil {
 		return err
 	}
 	if there.OID != t.OID || !there.Ordinary {
 		return pgerr.New(pgerr.WrongState, "the table has been replaced on the source of the join")
 	}
-	here, err := lockPlace(ctx, local, t, "ROW EXCLUSIVE")
+	here, err := LockPlace(ctx, local, t, "ROW EXCLUSIVE")
 	if err != nil {
 		return err
 	}
-	if fault := checkPlace(here, t); fault != nil {
+	if fault := CheckPlace(here, t); fault != nil {
 		return fault
 	}
 	return nil
 }
 
-func lockPlace(ctx context.Context, runner catalog.Runner, t catalog.Table, mode string) (catalog.Place, error) {
+func LockPlace(ctx context.Context, runner catalog.Runner, t catalog.Table, mode string) (catalog.Place, error) {
 	if _, err := runner.Run(ctx, t.Lock(mode)); err != nil {
 		return catalog.Place{}, err
 	}
@@ -376,14 +390,14 @@ func lockPlace(ctx context.Context, runner catalog.Runner, t catalog.Table, mode
 }
 
 // pipe connects the two COPYs. The error of the side that failed first counts.
-func (c *copySession) pipe(ctx context.Context, from, to *pgconn.PgConn, t catalog.Table) error {
+func (c *Copy) pipe(ctx context.Context, from, to *pgconn.PgConn, t catalog.Table) error {
 	out, in := io.Pipe()
 	var reading error
 	var done sync.WaitGroup
 	done.Add(1)
-	c.j.s.deps.Spawn("copy reader", func() {
+	c.Deps.Spawn("copy reader", func() {
 		defer done.Done()
-		_, reading = from.CopyTo(ctx, &counter{w: in, count: func(n int) { c.j.progress(ctx, 0, int64(n)) }}, t.CopyOut())
+		_, reading = from.CopyTo(ctx, &counter{w: in, count: func(n int) { c.Progress.Copied(ctx, 0, int64(n)) }}, t.CopyOut())
 		in.CloseWithError(reading)
 	})
 	_, writing := to.CopyFrom(ctx, out, t.CopyIn())
@@ -420,30 +434,30 @@ func (c *counter) Write(b []byte) (int, error) {
 
 // complete builds what was left out for the copy, and gives sequences their
 // positions.
-func (c *copySession) complete(ctx context.Context, again bool) error {
-	if err := c.j.advance(ctx, stepIndexes); err != nil {
+func (c *Copy) complete(ctx context.Context) error {
+	if err := c.Progress.Begin(ctx, StepIndexes); err != nil {
 		return err
 	}
-	if !c.j.prepared() {
-		if err := c.restore(ctx, "post-data", again); err != nil {
+	if !c.Prepared {
+		if err := c.restore(ctx, "post-data"); err != nil {
 			return err
 		}
 	}
-	if err := c.j.advance(ctx, stepSequences); err != nil {
+	if err := c.Progress.Begin(ctx, StepSequences); err != nil {
 		return err
 	}
 	if err := c.copySequences(ctx); err != nil {
 		return err
 	}
-	return c.j.advance(ctx, stepCatchup)
+	return c.Progress.Begin(ctx, StepCatchup)
 }
 
-func (c *copySession) copySequences(ctx context.Context) error {
-	conn, err := c.j.s.connect(ctx, c.source.DSN, stream.Command)
+func (c *Copy) copySequences(ctx context.Context) error {
+	conn, err := c.Deps.Connect(ctx, c.Source.DSN, stream.Command)
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer stream.HangUp(conn)
 	var sequences []catalog.Sequence
 	err = catalog.Transaction(ctx, conn, "READ ONLY", func() error {
 		results, err := catalog.Over(conn).Run(ctx, catalog.SelectSequences())
@@ -457,12 +471,12 @@ func (c *copySession) copySequences(ctx context.Context) error {
 		return err
 	}
 	for _, sequence := range sequences {
-		set, err := c.j.s.deps.Host.Run(ctx, catalog.SetSequence(sequence))
+		set, err := c.Deps.Host.Run(ctx, catalog.SetSequence(sequence))
 		if err != nil {
 			return err
 		}
 		if len(set[0].Rows) == 0 {
-			c.j.s.log(ipc.Warning, "join: there is no sequence %s of role %q here; its position was not copied", sequence.Name, sequence.Owner)
+			c.Deps.Log(ipc.Warning, "join: there is no sequence %s of role %q here; its position was not copied", sequence.Name, sequence.Owner)
 		}
 	}
 	return nil

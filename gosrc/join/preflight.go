@@ -1,6 +1,7 @@
-package membership
+package join
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -54,17 +55,17 @@ func CheckNodeKind(kind string) *pgerr.Error {
 	}
 }
 
-// need is how much of the server's limits a step takes.
-type need struct {
-	slots, senders, origins, workers int
-	purpose                          string
+// Need is how much of the server's limits a step takes.
+type Need struct {
+	Slots, Senders, Origins, Workers int
+	Purpose                          string
 }
 
-// holdSlots is what keeps dead rows, once in each database that has peers.
-const holdSlots = 1
+// HoldSlots is what keeps dead rows, once in each database that has peers.
+const HoldSlots = 1
 
-// checkServer refuses a server whose configuration cannot serve a node.
-func checkServer(f catalog.Facts, n need, where string) *pgerr.Error {
+// CheckServer refuses a server whose configuration cannot serve a node.
+func CheckServer(f catalog.Facts, n Need, where string) *pgerr.Error {
 	if f.WALLevel != "logical" {
 		return pgerr.New(pgerr.WrongState, "wal_level must be \"logical\"%s", where).
 			WithDetail("It is %q.", f.WALLevel).
@@ -83,7 +84,7 @@ func checkServer(f catalog.Facts, n need, where string) *pgerr.Error {
 	return checkQuotas(f, n, where)
 }
 
-func checkQuotas(f catalog.Facts, n need, where string) *pgerr.Error {
+func checkQuotas(f catalog.Facts, n Need, where string) *pgerr.Error {
 	originSetting := "max_replication_slots"
 	if f.VersionNum >= 180000 {
 		originSetting = "max_active_replication_origins"
@@ -93,14 +94,14 @@ func checkQuotas(f catalog.Facts, n need, where string) *pgerr.Error {
 		quota         catalog.Quota
 		needed        int
 	}{
-		{"max_replication_slots", "replication slots", f.Slots, n.slots},
-		{"max_wal_senders", "WAL senders", f.Senders, n.senders},
-		{originSetting, "replication origins", f.Origins, n.origins},
-		{"max_worker_processes", "background workers", f.Workers, n.workers},
+		{"max_replication_slots", "replication slots", f.Slots, n.Slots},
+		{"max_wal_senders", "WAL senders", f.Senders, n.Senders},
+		{originSetting, "replication origins", f.Origins, n.Origins},
+		{"max_worker_processes", "background workers", f.Workers, n.Workers},
 	} {
 		if missing := q.needed - q.quota.Free(); missing > 0 {
 			return pgerr.New(pgerr.ConfigLimit, "%s is too small%s", q.setting, where).
-				WithDetail("%s needs %d %s; %d of %d are in use.", n.purpose, q.needed, q.what, q.quota.Used, q.quota.Max).
+				WithDetail("%s needs %d %s; %d of %d are in use.", n.Purpose, q.needed, q.what, q.quota.Used, q.quota.Max).
 				WithHint("Set %s to at least %d in postgresql.conf and restart the server.", q.setting, q.quota.Max+missing)
 		}
 	}
@@ -131,8 +132,8 @@ func withPlugin(value string) string {
 	return strings.Join(append(pluginList(value), outputPlugin), ", ")
 }
 
-// checkSameDatabase refuses a DSN that leads to another database than this.
-func checkSameDatabase(here, there catalog.Facts, dsn string) *pgerr.Error {
+// CheckSameDatabase refuses a DSN that leads to another database than this.
+func CheckSameDatabase(here, there catalog.Facts, dsn string) *pgerr.Error {
 	var reason string
 	switch {
 	case here.SystemIdentifier != there.SystemIdentifier:
@@ -149,8 +150,8 @@ func checkSameDatabase(here, there catalog.Facts, dsn string) *pgerr.Error {
 		WithHint("Give the connection string by which the other nodes reach database %q of this server.", here.Database)
 }
 
-// checkRole refuses a connection string whose role cannot do what peers must.
-func checkRole(f catalog.Facts, dsn string) *pgerr.Error {
+// CheckRole refuses a connection string whose role cannot do what peers must.
+func CheckRole(f catalog.Facts, dsn string) *pgerr.Error {
 	if f.Superuser {
 		return nil
 	}
@@ -159,8 +160,8 @@ func checkRole(f catalog.Facts, dsn string) *pgerr.Error {
 		WithHint("Name a superuser in the connection string.")
 }
 
-// checkPair refuses to join two databases that cannot hold the same data.
-func checkPair(joiner, source catalog.Facts) *pgerr.Error {
+// CheckPair refuses to join two databases that cannot hold the same data.
+func CheckPair(joiner, source catalog.Facts) *pgerr.Error {
 	if joiner.SystemIdentifier == source.SystemIdentifier && joiner.DatabaseOID == source.DatabaseOID &&
 		joiner.PostmasterStart == source.PostmasterStart {
 		return pgerr.New(pgerr.InvalidParameter, "cannot join the local node to itself").
@@ -202,8 +203,8 @@ func checkText(joiner, source catalog.Facts) *pgerr.Error {
 	return nil
 }
 
-// checkEmpty refuses to copy a schema on top of another.
-func checkEmpty(relations []string) *pgerr.Error {
+// CheckEmpty refuses to copy a schema on top of another.
+func CheckEmpty(relations []string) *pgerr.Error {
 	if len(relations) == 0 {
 		return nil
 	}
@@ -212,8 +213,8 @@ func checkEmpty(relations []string) *pgerr.Error {
 		WithHint("Join with an empty database, or with synchronize_structure := 'none' if it has the schema of the group but no rows.")
 }
 
-// checkPlace refuses what is here in a table's place.
-func checkPlace(p catalog.Place, t catalog.Table) *pgerr.Error {
+// CheckPlace refuses what is here in a table's place.
+func CheckPlace(p catalog.Place, t catalog.Table) *pgerr.Error {
 	if !p.Ordinary {
 		return pgerr.New(pgerr.WrongState, "%s is not an ordinary permanent table here", t.Name).
 			WithDetail("It is one on the source of the join.").
@@ -227,12 +228,21 @@ func checkPlace(p catalog.Place, t catalog.Table) *pgerr.Error {
 	return nil
 }
 
-// checkMissing refuses when the source refers to things that are not here.
-func checkMissing(what, hint string, names []string) *pgerr.Error {
+// CheckMissing refuses when the source refers to things that are not here.
+func CheckMissing(what, hint string, names []string) *pgerr.Error {
 	if len(names) == 0 {
 		return nil
 	}
 	return pgerr.New(pgerr.UndefinedObject, "the schema of the join target needs %s that are missing here", what).
 		WithDetail("Missing: %s.", strings.Join(names, ", ")).
 		WithHint("%s", hint)
+}
+
+// FactsOf reads the facts of the database that a runner reaches.
+func FactsOf(ctx context.Context, runner catalog.Runner) (catalog.Facts, error) {
+	results, err := runner.Run(ctx, catalog.SelectFacts())
+	if err != nil {
+		return catalog.Facts{}, err
+	}
+	return catalog.FactsOf(results[0])
 }
