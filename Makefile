@@ -22,6 +22,8 @@ LAYER_HEADERS = $(wildcard include/*.h extension/*/*.h)
 DATA_built = bdr--$(BDR_VERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/include -I$(srcdir)/extension
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# What a file calls is ours, whatever other modules of the server are named.
+SHLIB_LINK = -Wl,-Bsymbolic-functions
 EXTRA_CLEAN = $(OUTPUT_OBJS) bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
 
 PG_CONFIG ?= pg_config
@@ -51,7 +53,7 @@ all: bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX)
 $(OBJS) $(OUTPUT_OBJS): $(LAYER_HEADERS)
 
 bdr_output$(DLSUFFIX): $(OUTPUT_OBJS) $(SHARED_OBJS)
-	$(CC) $(CFLAGS) $(OUTPUT_OBJS) $(SHARED_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
+	$(CC) $(CFLAGS) $(OUTPUT_OBJS) $(SHARED_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK) -shared -o $@
 
 # cgo writes a header beside the library; nothing of ours reads it.
 bdr_go$(DLSUFFIX): $(GO_SOURCES)

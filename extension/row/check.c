@@ -59,6 +59,9 @@
 /* Longer texts are left to PostgreSQL, which looks at many bytes at once. */
 #define SHORT_TEXT_BYTES		64
 
+#define BYTES_OF_ONE			UINT64CONST(0x0101010101010101)
+#define HIGH_BITS				UINT64CONST(0x8080808080808080)
+
 /* A number taken apart. */
 typedef struct Number
 {
@@ -92,6 +95,8 @@ static bool timetz_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool timestamp_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool text_is_sound(const BdrCheck *check, const char *data, Size size);
 static inline bool is_short_ascii(const char *data, Size size);
+static inline bool is_ascii_word(uint64 word);
+static inline uint64 short_word(const char *data, Size size);
 static bool json_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool xml_is_sound(const BdrCheck *check, const char *data, Size size);
 static bool numeric_is_sound(const BdrCheck *check, const char *data, Size size);
@@ -295,16 +300,46 @@ is_short_ascii(const char *data, Size size)
 {
 	uint64		bad = 0;
 
-	if (size < sizeof(uint64) || size > SHORT_TEXT_BYTES)
+	if (size > SHORT_TEXT_BYTES)
 		return false;
+	if (size < sizeof(uint64))
+		return is_ascii_word(short_word(data, size));
 	for (Size i = 0; i < size; i += sizeof(uint64))
 	{
 		uint64		word;
 
 		memcpy(&word, data + Min(i, size - sizeof(word)), sizeof(word));
-		bad |= word | (word - UINT64CONST(0x0101010101010101));
+		bad |= word | (word - BYTES_OF_ONE);
 	}
-	return (bad & UINT64CONST(0x8080808080808080)) == 0;
+	return (bad & HIGH_BITS) == 0;
+}
+
+static inline bool
+is_ascii_word(uint64 word)
+{
+	return ((word | (word - BYTES_OF_ONE)) & HIGH_BITS) == 0;
+}
+
+/*
+ * Fewer bytes than a word has, in any order and some of them twice.
+ */
+static inline uint64
+short_word(const char *data, Size size)
+{
+	uint64		word = BYTES_OF_ONE;
+
+	if (size >= sizeof(uint32))
+	{
+		memcpy(&word, data, sizeof(uint32));
+		memcpy((char *) &word + sizeof(uint32), data + size - sizeof(uint32), sizeof(uint32));
+	}
+	else if (size > 0)
+	{
+		((char *) &word)[0] = data[0];
+		((char *) &word)[1] = data[size / 2];
+		((char *) &word)[2] = data[size - 1];
+	}
+	return word;
 }
 
 static bool

@@ -49,3 +49,34 @@ func (a *API) Handlers() map[string]Handler {
 		"alter_node_set_conflict_resolver":     a.setResolver,
 	}
 }
+
+// requireLocal refuses a first argument that is not the name of this node.
+func requireLocal(ctx context.Context, r *ipc.Request) error {
+	results, err := r.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
+	if err != nil {
+		return err
+	}
+	local, exists, err := catalog.Local(results[0])
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return pgerr.New(pgerr.WrongState, "this database is not a node").WithHint("Call bdr.create_node() first.")
+	}
+	nodes, err := catalog.Nodes(results[1])
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		switch {
+		case n.Name != r.Arg(0):
+		case n.ID == local.ID:
+			return nil
+		default:
+			return pgerr.New(pgerr.WrongState, "node %q is not the local node", n.Name).
+				WithDetail("%s changes the node that it is called on.", r.Function).
+				WithHint("Connect to node %q.", n.Name)
+		}
+	}
+	return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", r.Arg(0)).WithHint("bdr.node_summary lists the nodes.")
+}

@@ -17,7 +17,7 @@ func (a *API) setLogConfig(ctx context.Context, r *ipc.Request) (ipc.Rows, error
 	if r.Null(0) || r.Null(1) || r.Null(2) {
 		return ipc.Rows{}, pgerr.New(pgerr.InvalidParameter, "node_name, log_to_file and log_to_table must not be NULL")
 	}
-	if err := a.requireLocal(ctx, r); err != nil {
+	if err := requireLocal(ctx, r); err != nil {
 		return ipc.Rows{}, err
 	}
 	if err := requireNames(ctx, r, 3, "conflict type", conflict.TypeNames()); err != nil {
@@ -32,37 +32,6 @@ func (a *API) setLogConfig(ctx context.Context, r *ipc.Request) (ipc.Rows, error
 		return ipc.Rows{}, err
 	}
 	return ipc.Value(""), nil
-}
-
-// requireLocal refuses a first argument that is not the name of this node.
-func (a *API) requireLocal(ctx context.Context, r *ipc.Request) error {
-	results, err := r.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
-	if err != nil {
-		return err
-	}
-	local, exists, err := catalog.Local(results[0])
-	if err != nil {
-		return err
-	}
-	if !exists {
-		return pgerr.New(pgerr.WrongState, "this database is not a node").WithHint("Call bdr.create_node() first.")
-	}
-	nodes, err := catalog.Nodes(results[1])
-	if err != nil {
-		return err
-	}
-	for _, n := range nodes {
-		switch {
-		case n.Name != r.Arg(0):
-		case n.ID == local.ID:
-			return nil
-		default:
-			return pgerr.New(pgerr.WrongState, "node %q is not the local node", n.Name).
-				WithDetail("%s changes the node that it is called on.", r.Function).
-				WithHint("Connect to node %q.", n.Name)
-		}
-	}
-	return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", r.Arg(0)).WithHint("bdr.node_summary lists the nodes.")
 }
 
 // requireNames refuses an argument, an array, with other names than the known.

@@ -15,7 +15,7 @@ import (
 // conflict_type, conflict_resolver). It writes in the caller's transaction; a
 // trigger on the table tells the writers.
 func (a *API) setResolver(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
-	if err := a.checkLocalNode(ctx, r); err != nil {
+	if err := requireLocal(ctx, r); err != nil {
 		return ipc.Rows{}, err
 	}
 	chosen := catalog.Resolver{ConflictType: r.Arg(1), Name: r.Arg(2)}
@@ -26,34 +26,6 @@ func (a *API) setResolver(ctx context.Context, r *ipc.Request) (ipc.Rows, error)
 		return ipc.Rows{}, err
 	}
 	return ipc.Value(""), nil
-}
-
-// checkLocalNode refuses every node but this one: each decides for itself.
-func (a *API) checkLocalNode(ctx context.Context, r *ipc.Request) error {
-	local, _ := a.deps.Node()
-	if local == (catalog.LocalNode{}) {
-		return pgerr.New(pgerr.WrongState, "this database is not a node").
-			WithHint("Call bdr.create_node() first.")
-	}
-	results, err := r.Run(ctx, catalog.SelectNodes())
-	if err != nil {
-		return err
-	}
-	nodes, err := catalog.Nodes(results[0])
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(nodes, func(n catalog.Node) bool { return n.ID == local.ID })
-	switch known := slices.ContainsFunc(nodes, func(n catalog.Node) bool { return n.Name == r.Arg(0) }); {
-	case i >= 0 && nodes[i].Name == r.Arg(0):
-		return nil
-	case !known:
-		return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", r.Arg(0)).
-			WithHint("bdr.node_summary lists the nodes.")
-	}
-	return pgerr.New(pgerr.FeatureNotSupported, "conflict resolvers of node %q cannot be set here", r.Arg(0)).
-		WithDetail("Each node has its own resolvers.").
-		WithHint("Call the function on that node.")
 }
 
 // checkResolver refuses what the list in gosrc/conflict does not have, and types
