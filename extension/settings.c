@@ -153,7 +153,7 @@ define_retention_settings(void)
 {
 	DefineCustomIntVariable("bdr.conflict_history_retention",
 							"How long rows of bdr.conflict_history are kept.",
-							"They go up to a seventh of that time later. -1 keeps them for ever.",
+							"They go up to a hundredth of that time later. -1 keeps them for ever.",
 							&bdr_conflict_history_retention,
 							30 * 24 * 60 * 60, -1, INT_MAX,
 							PGC_SIGHUP,

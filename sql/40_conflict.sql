@@ -1,5 +1,4 @@
--- The rows are in the parts, which inherit from it and are emptied in turn
--- (docs/conflicts.md); the columns are those of extension/conflict/log.c.
+-- The columns are those of extension/conflict/log.c.
 CREATE TABLE bdr.conflict_history (
     sub_id oid,
     origin_node_id oid,
@@ -29,27 +28,8 @@ CREATE TABLE bdr.conflict_history (
 ALTER TABLE bdr.conflict_history REPLICA IDENTITY FULL; -- a publication for all tables must not keep us from deleting
 COMMENT ON TABLE bdr.conflict_history IS 'conflicts that this node met while applying changes of its peers, and what it did';
 
-CREATE TABLE bdr.conflict_history_part (
-    part regclass NOT NULL PRIMARY KEY,
-    began timestamptz
-);
-COMMENT ON TABLE bdr.conflict_history_part IS 'parts of the conflict history: since when each holds rows; the newest one is written to';
-
-DO $do$
-DECLARE
-    part text;
-BEGIN
-    FOR i IN 1..8 LOOP
-        part := 'bdr.conflict_history_' || i;
-        EXECUTE pg_catalog.format('CREATE TABLE %s () INHERITS (bdr.conflict_history)', part);
-        EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', part);
-        EXECUTE pg_catalog.format('CREATE INDEX ON %s USING brin (local_time)', part);
-        EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', part, 'part of the conflict history');
-        INSERT INTO bdr.conflict_history_part (part, began)
-        VALUES (part::pg_catalog.regclass, CASE WHEN i = 1 THEN pg_catalog.clock_timestamp() END);
-    END LOOP;
-END
-$do$;
+-- By which old rows are found.
+CREATE INDEX conflict_history_local_time_idx ON bdr.conflict_history (local_time);
 
 -- Whether the current user may read the whole of a table; false when it is gone, or
 -- when row security restricts him.  A partition may be read through what it is a part of.

@@ -5,16 +5,8 @@
  *
  * NOTES
  *		bdr.node_log_config says what is told.  It is read once in each local
- *		transaction that meets a conflict, and so is the part of the history
- *		that is written to; the manager empties parts that are too old
- *		(gosrc/retention/history.go).
- *
- *		A history row commits and rolls back with the change that it is about.
- *		A line of the server log does not: a transaction that is applied once
- *		more says it once more.
- *
- *		Making text or json of a row may call functions that users wrote, so
- *		that is done with the rights of the owner of the table.
+ *		transaction that meets a conflict.  The manager takes rows away that are
+ *		too old (gosrc/retention/history.go).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -42,7 +34,6 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "base/bdr.h"
 #include "base/tables.h"
 #include "base/user_context.h"
 #include "conflict/log.h"
@@ -95,11 +86,6 @@ enum
 };
 enum
 {
-	PART_RELATION = 1,
-	PART_BEGAN
-};
-enum
-{
 	NODE_ID = 1,
 	NODE_NAME
 };
@@ -114,7 +100,6 @@ typedef struct LogConfig
 	bool		all_resolutions;
 	List	   *types;
 	List	   *resolutions;
-	Oid			part;			/* of the history */
 } LogConfig;
 
 /* The values of a history row. */
@@ -129,7 +114,6 @@ static LogConfig config;
 static void read_config(void);
 static void read_node_config(void);
 static bool read_names(Relation rel, HeapTuple tuple, int column, List **names);
-static Oid	current_part(void);
 static bool is_chosen(const BdrConflict *conflict);
 static bool names_contain(const List *names, const char *name);
 static void write_line(BdrConflict *conflict);
@@ -177,7 +161,6 @@ read_config(void)
 
 	memset(&config, 0, sizeof(config));
 	read_node_config();
-	config.part = current_part();
 	config.lxid = bdr_local_xid();
 	MemoryContextSwitchTo(old);
 }
@@ -229,39 +212,6 @@ read_names(Relation rel, HeapTuple tuple, int column, List **names)
 	}
 	return true;
 }
-
-/*
- * The part of the history that began last.
- */
-static Oid
-current_part(void)
-{
-	Relation	rel = bdr_catalog_open("conflict_history_part", AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	TimestampTz newest = DT_NOBEGIN;
-	Oid			part = InvalidOid;
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		began = heap_getattr(tuple, PART_BEGAN, RelationGetDescr(rel), &isnull);
-
-		if (isnull || (OidIsValid(part) && DatumGetTimestampTz(began) <= newest))
-			continue;
-		newest = DatumGetTimestampTz(began);
-		part = DatumGetObjectId(heap_getattr(tuple, PART_RELATION, RelationGetDescr(rel), &isnull));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	if (!OidIsValid(part))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no part of \"%s.conflict_history\" is in use", BDR_SCHEMA),
-				 errdetail("The table \"%s.conflict_history_part\" has been changed by hand.", BDR_SCHEMA)));
-	return part;
-}
-
 
 static bool
 is_chosen(const BdrConflict *conflict)
@@ -568,22 +518,22 @@ store_row(HistoryRow *row)
 {
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
-	Relation	part = table_open(config.part, RowExclusiveLock);
+	Relation	history = bdr_catalog_open("conflict_history", RowExclusiveLock);
 	TupleTableSlot *slot;
 
-	if (RelationGetDescr(part)->natts != HISTORY_COLUMNS)
-		elog(ERROR, "table \"%s\" has %d columns", RelationGetRelationName(part), RelationGetDescr(part)->natts);
-	InitResultRelInfo(result, part, 0, NULL, 0);
+	if (RelationGetDescr(history)->natts != HISTORY_COLUMNS)
+		elog(ERROR, "table \"%s\" has %d columns", RelationGetRelationName(history), RelationGetDescr(history)->natts);
+	InitResultRelInfo(result, history, 0, NULL, 0);
 	ExecOpenIndices(result, false);
-	slot = MakeSingleTupleTableSlot(RelationGetDescr(part), &TTSOpsVirtual);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(history), &TTSOpsVirtual);
 	memcpy(slot->tts_values, row->values, sizeof(row->values));
 	memcpy(slot->tts_isnull, row->nulls, sizeof(row->nulls));
 	ExecStoreVirtualTuple(slot);
-	slot->tts_tableOid = config.part;
-	table_tuple_insert(part, slot, GetCurrentCommandId(true), 0, NULL);
+	slot->tts_tableOid = RelationGetRelid(history);
+	table_tuple_insert(history, slot, GetCurrentCommandId(true), 0, NULL);
 	list_free(bdr_insert_new_index_tuples(result, slot, estate));
 	ExecCloseIndices(result);
 	ExecDropSingleTupleTableSlot(slot);
 	FreeExecutorState(estate);
-	table_close(part, NoLock);
+	table_close(history, NoLock);
 }

@@ -1,10 +1,6 @@
 package catalog
 
-import (
-	"time"
-
-	"bdr/gosrc/ipc"
-)
+import "bdr/gosrc/ipc"
 
 // SelectOtherNames reads which elements of a text array, given in its text
 // form, are not among the known names; NULL elements are not.
@@ -34,46 +30,12 @@ func SetLogConfig(c LogConfig) []ipc.Stmt {
 	}
 }
 
-// HistoryPart is a row of bdr.conflict_history_part.
-type HistoryPart struct {
-	Name string // quoted as needed
-	Used bool
-	Age  time.Duration // since it began
-}
-
-// SelectHistoryParts reads the parts of the conflict history.
-func SelectHistoryParts() ipc.Stmt {
-	return ipc.Stmt{SQL: `SELECT part::text, began IS NOT NULL,
- COALESCE(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - began) * 1000000, 0)::bigint
-FROM bdr.conflict_history_part ORDER BY part`}
-}
-
-// HistoryParts decodes what SelectHistoryParts returned.
-func HistoryParts(r ipc.Result) ([]HistoryPart, error) {
-	parts := make([]HistoryPart, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		p := HistoryPart{Name: c.text(), Used: c.boolean(), Age: time.Duration(c.integer()) * time.Microsecond}
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-		parts = append(parts, p)
-	}
-	return parts, nil
-}
-
-// EmptyHistoryPart removes the rows of a part that nobody uses at the moment.
-func EmptyHistoryPart(name string) []ipc.Stmt {
-	return []ipc.Stmt{
-		{SQL: `LOCK TABLE ONLY ` + name + ` IN ACCESS EXCLUSIVE MODE NOWAIT`},
-		{SQL: `TRUNCATE ONLY ` + name},
-		{SQL: `UPDATE bdr.conflict_history_part SET began = NULL WHERE part = $1::regclass`, Args: []any{name}},
-	}
-}
-
-// BeginHistoryPart has rows go into a part from now on.
-func BeginHistoryPart(name string) ipc.Stmt {
-	return ipc.Stmt{SQL: `UPDATE bdr.conflict_history_part SET began = pg_catalog.clock_timestamp() WHERE part = $1::regclass`, Args: []any{name}}
+// DeleteHistory removes conflicts that are older than so many seconds, the oldest
+// first, and not more than limit.
+func DeleteHistory(seconds int64, limit int) ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.conflict_history WHERE ctid = ANY (ARRAY(SELECT h.ctid FROM bdr.conflict_history h
+ WHERE h.local_time < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1::double precision)
+ ORDER BY h.local_time LIMIT $2::bigint))`, Args: []any{seconds, limit}}
 }
 
 // ForgetDroppedTables takes away the notes that no resolver reads any more.

@@ -376,14 +376,14 @@ func (k *DeadRows) clean(ctx context.Context, safe int64, xid uint64) error {
 		if safe != conflict.Never {
 			before = *ipc.CommitTime(safe)
 		}
-		if err := k.delete(ctx, catalog.DeleteRemembered(before, deleteMax)); err != nil {
+		if err := k.deps.deleteAll(ctx, catalog.DeleteRemembered(before, deleteMax)); err != nil {
 			return err
 		}
 		k.cleaned = safe
 	}
 	if xid > k.unmarked {
 		for _, statement := range []ipc.Stmt{catalog.DeleteEvicted(xid, deleteMax), catalog.DeleteRewritten(xid, deleteMax)} {
-			if err := k.delete(ctx, statement); err != nil {
+			if err := k.deps.deleteAll(ctx, statement); err != nil {
 				return err
 			}
 		}
@@ -392,10 +392,10 @@ func (k *DeadRows) clean(ctx context.Context, safe int64, xid uint64) error {
 	return nil
 }
 
-// delete repeats a statement until it finds less than it might delete.
-func (k *DeadRows) delete(ctx context.Context, statement ipc.Stmt) error {
+// deleteAll repeats a statement until it finds less than it might delete.
+func (d Deps) deleteAll(ctx context.Context, statement ipc.Stmt) error {
 	for {
-		results, err := k.deps.Main.Run(ctx, catalog.LimitLockWait(), statement)
+		results, err := d.Main.Run(ctx, catalog.LimitLockWait(), statement)
 		if err != nil {
 			return err
 		}
