@@ -78,9 +78,13 @@ func binDirectory() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// runVariable names the folder of a run of several test processes, where all of
+// them have their servers. It is removed with the run.
+const runVariable = "BDR_TEST_DIR"
+
 // ScratchDirectory makes a new directory that the servers' user may enter.
 func ScratchDirectory() (string, error) {
-	dir, err := os.MkdirTemp("", "bdr-test-")
+	dir, err := os.MkdirTemp(os.Getenv(runVariable), "bdr-test-")
 	if err != nil {
 		return "", err
 	}

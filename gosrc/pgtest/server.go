@@ -81,10 +81,8 @@ func (s *Server) DSN(database string) string {
 }
 
 func (s *Server) initialise(settings map[string]string) error {
-	cmd := s.account.command(s.Dir, filepath.Join(s.bin, "initdb"), "-D", s.DataDirectory(), "-U", "postgres",
-		"-E", "UTF8", "--locale=C", "-A", "trust", "--no-sync", "--no-instructions")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w: %s", err, out)
+	if err := s.makeData(); err != nil {
+		return err
 	}
 	if err := s.writeOwned("pg_hba.conf", hostBasedAuthentication); err != nil {
 		return err
