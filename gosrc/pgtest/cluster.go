@@ -42,22 +42,18 @@ const (
 )
 
 // NewCluster starts n servers, creates the extension and makes them one
-// cluster. All of it is gone after the test; a test that failed keeps its
-// directories and says where they are.
+// cluster. All of it is gone after the test; a test that failed shows the last
+// seconds of the logs, keeps its directories and says where they are.
 func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 	t.Helper()
 	p := plan{members: n}
 	for _, o := range options {
 		o(&p)
 	}
-	dir, err := ScratchDirectory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &Cluster{Dir: dir, t: t}
-	t.Cleanup(c.tearDown)
+	c := newCluster(t)
 	if p.tls {
-		if p.settings, err = offerTLS(dir, p.settings); err != nil {
+		var err error
+		if p.settings, err = offerTLS(c.Dir, p.settings); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,22 +69,47 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 	return c
 }
 
-func (c *Cluster) addNode(name string, p plan) {
+// StartPlain starts one server as initdb and the settings make it: no database
+// and no extension of ours. It is the database postgres, and it is gone after
+// the test as a cluster is.
+func StartPlain(t testing.TB, name string, settings map[string]string) *Node {
+	t.Helper()
+	return newCluster(t).start(name, settings, "postgres")
+}
+
+func newCluster(t testing.TB) *Cluster {
+	t.Helper()
+	dir, err := ScratchDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Cluster{Dir: dir, t: t}
+	t.Cleanup(c.tearDown)
+	return c
+}
+
+func (c *Cluster) start(name string, settings map[string]string, database string) *Node {
 	c.t.Helper()
-	s, err := NewServer(c.Dir, name, p.settings)
+	s, err := NewServer(c.Dir, name, settings)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	n := &Node{Server: s, Database: database, NodeDSN: s.DSN(database), t: c.t}
 	c.Nodes = append(c.Nodes, n)
 	n.Must(s.Start())
+	return n
+}
+
+func (c *Cluster) addNode(name string, p plan) {
+	c.t.Helper()
+	n := c.start(name, p.settings, database)
 	if p.proxies {
-		proxy, err := newProxy(s.Port, c.serverOfPort)
+		proxy, err := newProxy(n.Port, c.serverOfPort)
 		n.Must(err)
 		c.proxies = append(c.proxies, proxy)
 		n.NodeDSN = fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=postgres", proxy.Port, database)
 	}
-	if _, err := s.Run("postgres", "CREATE DATABASE "+database); err != nil {
+	if _, err := n.Run("postgres", "CREATE DATABASE "+database); err != nil {
 		c.t.Fatal(err)
 	}
 	n.Exec("CREATE EXTENSION bdr CASCADE")
@@ -183,8 +204,12 @@ func (c *Cluster) serverOfPort(port int) string {
 
 func (c *Cluster) tearDown() {
 	for _, n := range c.Nodes {
+		n.showLog(c.t)
+	}
+	for _, n := range c.Nodes {
 		if _, err := n.Stop(Immediate); err != nil {
 			c.t.Errorf("%s: %v", n.Name, err)
+			n.showLog(c.t)
 		}
 	}
 	for _, p := range c.proxies {
@@ -192,9 +217,6 @@ func (c *Cluster) tearDown() {
 	}
 	if c.t.Failed() {
 		c.t.Logf("data and logs are kept in %s", c.Dir)
-		for _, n := range c.Nodes {
-			c.t.Logf("end of the log of %s:\n%s", n.Name, n.LogTail(25))
-		}
 		return
 	}
 	_ = os.RemoveAll(c.Dir)

@@ -21,8 +21,13 @@ type Node struct {
 	t        testing.TB
 }
 
-// For returns the node with failures going to a subtest.
+// For returns the node with failures going to a subtest, which shows the log
+// when it has failed: the test around it may end much later.
 func (n *Node) For(t testing.TB) *Node {
+	t.Cleanup(func() {
+		t.Helper()
+		n.showLog(t)
+	})
 	copied := *n
 	copied.t = t
 	return &copied

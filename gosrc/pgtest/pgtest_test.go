@@ -1,7 +1,6 @@
 package pgtest
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,22 +14,7 @@ var plain = map[string]string{"shared_preload_libraries": "", "output_plugin_lib
 
 func plainServer(t *testing.T) *Node {
 	t.Helper()
-	dir, err := ScratchDirectory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := NewServer(dir, "plain", plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &Node{Server: s, Database: "postgres", NodeDSN: s.DSN("postgres"), t: t}
-	n.Must(s.Start())
-	t.Cleanup(func() {
-		_, err := s.Stop(Immediate)
-		n.Must(err)
-		_ = os.RemoveAll(dir)
-	})
-	return n
+	return StartPlain(t, "plain", plain)
 }
 
 func TestServerLifeCycle(t *testing.T) {

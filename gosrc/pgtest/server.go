@@ -31,6 +31,7 @@ type Server struct {
 	process *exec.Cmd
 	exited  chan struct{}
 	conns   map[string]*pgconn.PgConn // by database, for statements in turn
+	shown   int64                     // of the log, by tests that failed
 }
 
 // startTimeout bounds initdb, a start with recovery, and an orderly stop.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,24 +36,9 @@ const goldenDirectory = "../wire"
 // publisher starts a server with only the output plugin.
 func publisher(t *testing.T, settings map[string]string) *pgtest.Node {
 	t.Helper()
-	dir, err := pgtest.ScratchDirectory()
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := map[string]string{"shared_preload_libraries": "", "autovacuum": "off", "wal_sender_timeout": "60s"}
-	for name, value := range settings {
-		all[name] = value
-	}
-	s, err := pgtest.NewServer(dir, "publisher", all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_, _ = s.Stop(pgtest.Immediate)
-		_ = os.RemoveAll(dir)
-	})
-	n := (&pgtest.Node{Server: s, Database: "postgres", NodeDSN: s.DSN("postgres")}).For(t)
-	n.Must(s.Start())
+	maps.Copy(all, settings)
+	n := pgtest.StartPlain(t, "publisher", all)
 	n.Exec("SELECT pg_replication_origin_create('" + messageOrigin(n) + "')")
 	return n
 }
