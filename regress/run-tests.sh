@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run-tests.sh [installcheck | check-cluster | check-assert | soak]: all tests, or
-# one kind.
+# run-tests.sh [installcheck | check-cluster | check-assert | soak | STAGE]: all
+# tests, or one kind, or one stage; "stages" lists those of all tests.
 #
 # check-assert is what applies rows, and the attacks, on a server with assertions
 # (assert-server.sh): freed memory is overwritten there.
@@ -8,24 +8,62 @@
 # soak is the kind that "all" leaves out. SOAK chooses from it: "model", millions
 # of schedules of conflicts (SCHEDULES of each kind), and "cluster", a large
 # transaction, chaos, conflicts and storms (BDR_SOAK_ROWS, BDR_SOAK_MINUTES,
-# BDR_SOAK_SEED, BDR_SOAK_SCHEDULES and BDR_SOAK_STORMS of each kind).
+# BDR_SEED, BDR_SOAK_SCHEDULES and BDR_SOAK_STORMS of each kind).
 #
-# Counts single tests, prints what a failing one said, names the failing ones
-# at the end, and ends with "N passed, N failed" alone on a line.
+# TESTS='Chaos|Storm' picks tests of the stages cluster, load and assert.
+#
+# Counts single tests, prints what a failing one said as soon as it ends, then a
+# line for each stage with its time and one for each test that failed, and ends
+# with "N passed, N failed" alone on a line.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
+
+declare -A kinds=(
+    [all]="build unit fuzz regress cluster load"
+    [installcheck]="build regress"
+    [check-cluster]="build cluster load"
+    [check-assert]="build assert"
+    [soak]="build soak"
+)
+declare -A stages=(
+    [build]="packages; build with warnings as errors; install"
+    [unit]="Go: layout, vet, house rules, unit tests with the race detector"
+    [fuzz]="Go: short fuzz runs"
+    [regress]="regression and isolation tests on one server"
+    [cluster]="clusters of real servers, and attacks on them"
+    [load]="clusters that measure, or load the machine, one at a time"
+    [assert]="clusters on a server with assertions"
+    [soak]="what takes hours"
+)
+without_build="build unit fuzz"
 
 passed=0
 failed=0
 failures=()
+results=()
+built=
 work=
+binaries=
+memory=/dev/shm
+[ -z "${TMPDIR:-}" ] || memory=$TMPDIR
 export TMPDIR=${TMPDIR:-/tmp}
 
 pass() { passed=$((passed + $1)); }
 fail() { failed=$((failed + 1)); failures+=("$1"); }
-heading() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
-# check NAME COMMAND...: one test that is a command.
+# stage NAME: run stage_NAME between a heading and a line with its result. One
+# with a server is left out without a build: it would load what was there before.
+stage() {
+    local name=$1 began=$SECONDS passed_before=$passed failed_before=$failed
+    [ -n "$built" ] || [[ " $without_build " == *" $name "* ]] || return
+    printf '\n== %s: %s\n' "$name" "${stages[$name]}"
+    "stage_$name"
+    results+=("$(printf '%-8s %5d passed %3d failed %5d s' "$name" \
+        $((passed - passed_before)) $((failed - failed_before)) $((SECONDS - began)))")
+    echo "== ${results[-1]}"
+}
+
+# check NAME COMMAND...: one test that is a command; its status is whether it passed.
 check() {
     local name=$1 out
     shift
@@ -35,40 +73,33 @@ check() {
     else
         fail "$name"
         printf 'FAILED  %s\n%s\n' "$name" "$out"
+        return 1
     fi
 }
 
-# go_run LOG ARGUMENTS...: go test -v into a file, with its status beside it.
-go_run() {
-    local log=$1 status=0
-    shift
-    "$GO" test -v -count=1 "$@" > "$log" 2>&1 || status=$?
-    echo "$status" > "$log.status"
-}
-
-# go_count NAME LOG: every test and subtest of a go_run.
+# go_count NAME LOG STATUS SHOWN: every test and subtest of a run with -v. SHOWN
+# is a pattern of the lines to print where nothing failed.
 go_count() {
-    local name=$1 log=$2 before=$failed line
+    local name=$1 log=$2 status=$3 shown=$4 before=$failed line
     pass "$(grep -cE '^ *--- PASS: ' "$log")"
     while read -r line; do
         fail "$name: $line"
     done < <(sed -nE 's/^ *--- FAIL: ([^ ]+).*/\1/p' "$log")
-    if [ "$(cat "$log.status")" -ne 0 ]; then
+    if [ "$status" -ne 0 ]; then
         [ "$failed" -gt "$before" ] || fail "$name: did not build or did not end"
-        grep -vE '^ *(=== |--- PASS)|no test files' "$log"
+        grep -vE '^ *(=== |--- PASS)|^PASS|no test files' "$log"
     else
-        grep -E '^(ok|FAIL|panic)' "$log"
-        [ "$name" != soak ] || grep -E '^ *(--- |[a-z_]+_test.go)' "$log"
+        grep -E "$shown" "$log"
     fi
 }
 
-# go_tests NAME ARGUMENTS...: both.
+# go_tests NAME SHOWN ARGUMENTS...: packages that go test runs.
 go_tests() {
-    local name=$1 log
-    shift
+    local name=$1 shown=$2 log status=0
+    shift 2
     log=$(mktemp "$work/go.XXXXXX")
-    go_run "$log" "$@"
-    go_count "$name" "$log"
+    "$GO" test -v -count=1 "$@" > "$log" 2>&1 || status=$?
+    go_count "$name" "$log" "$status" "$shown"
 }
 
 # Lines of pg_regress: "test a ... ok" up to 15, "ok 1 - a" from 16 on.
@@ -100,11 +131,45 @@ regress_run() {
 
 names() { find "$root/regress/$1" -name "*.$2" -printf '%f\n' | sed "s/\.$2\$//" | sort; }
 
+stage_build() {
+    "$root/regress/setup.sh" || { fail "set-up"; return; }
+    check "build with warnings as errors, install" build_and_install
+    [ "$failed" -ne 0 ] || built=yes
+}
+
+formatted() {
+    local files
+    files=$(cd "$root" && gofmt -l gosrc regress ./*.go)
+    [ -z "$files" ] || { echo "$files"; return 1; }
+}
+
+# The race detector needs cgo; packages that start servers go without it.
+pure_packages() { "$GO" list ./gosrc/... ./regress/bench | grep -vE '/(pgtest|bdrgo)$'; }
+
+stage_unit() {
+    check "gofmt" formatted
+    check "go vet" "$GO" vet ./...
+    # shellcheck disable=SC2046
+    go_tests "race" '^ok' -race $(pure_packages)
+    go_tests "unit" '^ok' . ./gosrc/pgtest ./gosrc/bdrgo
+}
+
+# A few seconds per target: enough to find what a change broke; the seeds run
+# in the unit tests already.  By number and not by time: a run that reaches its
+# time now and then fails with "context deadline exceeded".
+stage_fuzz() {
+    local package target
+    for package in $(pure_packages); do
+        for target in $("$GO" test -list '^Fuzz' "$package" 2> /dev/null | grep '^Fuzz'); do
+            check "$target" "$GO" test -run '^$' -fuzz "^$target\$" -fuzztime 50000x "$package"
+        done
+    done
+}
+
 # A server with bdr's settings, and one as initdb makes it: refusals need both.
-one_server_tests() {
+stage_regress() {
     local tools port plain_port
     tools=$("$PG_CONFIG" --pkglibdir)/pgxs/src/test
-    heading "regression and isolation tests on one server"
     port=$(free_port 15432)
     new_server "$work/ready" "$port" && start_server "$work/ready" || { fail "start the test server"; return; }
     plain_port=$(free_port $((port + 1)))
@@ -138,127 +203,146 @@ prepare_isolation() {
     run_sql "$port" iso_a "CREATE EXTENSION dblink" || return 1
 }
 
-formatted() {
-    local files
-    files=$(cd "$root" && gofmt -l gosrc regress ./*.go)
-    [ -z "$files" ] || { echo "$files"; return 1; }
+# The packages whose tests start servers, as folders of regress/.
+cluster_packages() {
+    (cd "$root/regress" && find . -name '*_test.go' -printf '%P\n') | sed 's,/[^/]*$,,' | sort -u | grep -vx bench
 }
 
-go_unit_tests() {
-    local pure=() others=() package
-    heading "Go: layout, vet, unit tests"
-    check "gofmt" formatted
-    check "go vet" "$GO" vet ./...
-    # The race detector needs cgo; packages that start servers go without it.
-    while read -r package; do
-        case $package in
-            */pgtest | */bdrgo | bdr) others+=("$package") ;;
-            *) pure+=("$package") ;;
-        esac
-    done < <("$GO" list . ./gosrc/... ./regress/bench)
-    go_tests "race" -race "${pure[@]}"
-    go_tests "unit" "${others[@]}"
-    fuzz_all "${pure[@]}"
-}
-
-# A few seconds per target: enough to find what a change broke; the seeds run
-# in the unit tests already.  By number and not by time: a run that reaches its
-# time now and then fails with "context deadline exceeded".
-fuzz_all() {
-    local package target
-    heading "Go: short fuzz runs"
-    for package in "$@"; do
-        for target in $("$GO" test -list '^Fuzz' "$package" 2> /dev/null | grep '^Fuzz'); do
-            check "$target" "$GO" test -run '^$' -fuzz "^$target\$" -fuzztime 50000x "$package"
-        done
+# cluster_tests NAME WORKERS GREP-OPTIONS...: the tests that grep picks, each a
+# process of its own, so many at a time; the longest start first, so that none of
+# them runs alone at the end. What a test says is printed when it ends.
+cluster_tests() {
+    local name=$1 workers=$2 package test program
+    shift 2
+    for package in $(cluster_packages); do
+        program=$(program_of "$package")
+        [ -x "$program" ] || check "build the tests in $package" "$GO" test -c -o "$program" "./regress/$package" || return
     done
+    local -A running=()
+    while read -r package test; do
+        [ "${#running[@]}" -lt "$workers" ] || reap "$name"
+        (cd "$root/regress/$package" && exec "$(program_of "$package")" -test.v -test.timeout 25m -test.run "^$test\$") \
+            < /dev/null > "$work/$test.out" 2>&1 &
+        running[$!]=$test
+    done < <(cluster_list "$@")
+    while [ "${#running[@]}" -gt 0 ]; do reap "$name"; done
 }
 
-# Tests that measure, or load the machine, have it for themselves.
+program_of() { echo "$binaries/${1//\//.}"; }
+
+# reap NAME: wait for one of the running tests.
+reap() {
+    local pid status=0
+    wait -n -p pid "${!running[@]}" || status=$?
+    go_count "$1" "$work/${running[$pid]}.out" "$status" '^--- '
+    unset "running[$pid]"
+}
+
+cluster_list() {
+    local package
+    for package in $(cluster_packages); do
+        "$(program_of "$package")" -test.list "${TESTS:-.}" | grep '^Test' | grep -E "$@" | sed "s,^,$package ,"
+    done | awk -v long="^($longest)\$" '{ print ($2 !~ long), $0 }' | sort -s -n -k 1,1 | cut -d ' ' -f 2-
+}
+
+# Tests that take half a minute and more.
+longest='TestUnchangedValues|TestRewrite|TestStopWhilePeerWaits|TestSlowApply|TestSchedules|TestDeadRows'
+
+# Tests that measure, or load the machine, have it for themselves. The others
+# mostly wait for servers.
 alone='TestStorm|TestSettleCost|TestChaos|TestConflictChaos|TestJoinUnderLoad|TestLatchStress|TestWALWriterIsNotWokenForEachTransaction|TestLargeTransactionNeedsLittleMemory|TestLargeRows|TestShutdownIsQuick'
 
-# The others mostly wait for servers, so half of them run beside the other half.
-cluster_tests() {
-    local tests half=([0]= [1]=) i=0 test
-    heading "cluster tests on real servers"
-    mapfile -t tests < <("$GO" test -list '^Test' ./regress/cluster | grep '^Test' | grep -vxE "$alone")
-    for test in "${tests[@]}"; do
-        half[i]+="${half[i]:+|}$test"
-        i=$((1 - i))
-    done
-    go_run "$work/cluster.0" -timeout 20m -run "^(${half[0]})\$" ./regress/cluster &
-    {
-        go_run "$work/cluster.1" -timeout 20m -run "^(${half[1]})\$" ./regress/cluster
-        go_run "$work/security" -timeout 20m ./regress/security
-    } &
-    wait
-    go_run "$work/cluster.alone" -timeout 20m -run "^($alone)\$" ./regress/cluster
-    for i in cluster.0 cluster.1 security cluster.alone; do
-        go_count "${i%%.*}" "$work/$i"
-    done
-}
+stage_cluster() { cluster_tests cluster 2 -vx "$alone"; }
+
+stage_load() { cluster_tests load 1 -x "$alone"; }
 
 # The modules are built anew for that server, beside the tree.
-assert_tests() {
+stage_assert() {
     local tree=$work/tree
-    heading "server with assertions"
     PG_CONFIG=$("$root/regress/assert-server.sh") || { fail "build a server with assertions"; return; }
     mkdir -p "$tree"
     (cd "$root" && tar cf - Makefile META.json bdr.control extension include sql gosrc go.mod go.sum) | tar xf - -C "$tree"
     make -s -C "$tree" clean PG_CONFIG="$PG_CONFIG" > /dev/null
     check "build for the server with assertions" make -s -C "$tree" -j2 all PG_CONFIG="$PG_CONFIG"
     check "install into it" make -s -C "$tree" install PG_CONFIG="$PG_CONFIG"
-    [ "$failed" -eq 0 ] || return
-    heading "cluster tests on a server with assertions"
-    go_tests "assert" -p 2 -timeout 25m -run "$assert_run" ./regress/cluster ./regress/security
+    [ "$failed" -ne 0 ] || cluster_tests assert 2 "$assert_run"
 }
 
 # Not those that are about the manager, time or load, nor the very long ones.
 assert_run='Apply|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
 
-soak_tests() {
+stage_soak() {
+    local shown='^(ok| *--- | *[a-z_]+_test.go)'
     case " ${SOAK:=model cluster} " in *" model "*)
-        heading "soak: the conflict model"
-        BDR_SCHEDULES=${SCHEDULES:-100000} go_tests "soak" -timeout 0 ./gosrc/conflict/model
+        BDR_SCHEDULES=${SCHEDULES:-100000} go_tests "soak" "$shown" -timeout 0 ./gosrc/conflict/model
         ;;
     esac
-    case " $SOAK " in *" cluster "*) ;; *) return ;; esac
-    heading "soak: real servers"
-    go_tests "soak" -tags soak -timeout 12h -run '^TestSoak' ./regress/cluster
+    case " $SOAK " in *" cluster "*)
+        go_tests "soak" "$shown" -tags soak -timeout 12h -run '^TestSoak' ./regress/cluster
+        ;;
+    esac
+}
+
+# Servers of tests live in memory where there is much of it: they create and
+# remove some hundred thousand files, which takes more time on some disks than
+# the tests themselves. A run needs 2 GB of it, but soak any amount. A TMPDIR that
+# is set is the place.
+run_folder() {
+    local free
+    free=$({ df --output=avail -k "$memory" && awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo; } 2> /dev/null \
+        | grep -oE '[0-9]+' | sort -n | head -n 1)
+    if [ "$1" != soak ] && [ -w "$memory" ] && [ "${free:-0}" -gt $((8 << 20)) ]; then
+        echo "$memory"
+    else
+        echo "$TMPDIR"
+    fi
 }
 
 end() {
-    local dir
+    local dir job
+    for job in $(jobs -p); do kill "$job"; done # they ignore an interrupt from the keyboard
+    wait
     for dir in "$work/ready" "$work/plain"; do
         server_runs "$dir" && stop_server "$dir" immediate
     done
+    rm -rf "$binaries"
     [ "$failed" -ne 0 ] || rm -rf "$work"
 }
 
-work=$(mktemp -d "$TMPDIR/bdr-run.XXXXXX")
-chmod 755 "$work"
-trap end EXIT
-cd "$root" || exit 1
+# What is left of a run with failures, out of memory.
+keep_work() {
+    local kept=$TMPDIR/${work##*/}
+    rm -rf "$work/prepared"
+    if [ "$work" != "$kept" ] && mv -n "$work" "$kept"; then
+        echo "$work has moved"
+        work=$kept
+    fi
+    echo "logs are kept in $work"
+}
 
 what=${1:-all}
-heading "set-up and build"
-"$root/regress/setup.sh" || { echo '0 passed, 1 failed'; exit 1; }
-check "build with warnings as errors, install" build_and_install
-installed=$((failed == 0)) # otherwise servers would load what was there before
-[ "$what" != all ] || go_unit_tests
-if [ "$installed" -eq 1 ]; then
-    case $what in
-        all) one_server_tests; cluster_tests ;;
-        installcheck) one_server_tests ;;
-        check-cluster) cluster_tests ;;
-        check-assert) assert_tests ;;
-        soak) soak_tests ;;
-        *) echo "usage: run-tests.sh [installcheck | check-cluster | check-assert | soak]" >&2; exit 2 ;;
-    esac
+if [ "$what" = stages ]; then
+    echo "${kinds[all]}"
+    exit
+fi
+run=${kinds[$what]:-}
+[ -n "$run" ] || [ -z "${stages[$what]:-}" ] || run="build $what"
+if [ -z "$run" ]; then
+    echo "usage: run-tests.sh [installcheck | check-cluster | check-assert | soak | STAGE], a STAGE of ${!stages[*]}" >&2
+    exit 2
 fi
 
-heading "result"
+work=$(mktemp -d "$(run_folder "$what")/bdr-run.XXXXXX")
+binaries=$(mktemp -d "$TMPDIR/bdr-binaries.XXXXXX")
+chmod 755 "$work"
+export BDR_TEST_DIR=$work
+trap end EXIT
+cd "$root" || exit 1
+for name in $(tr ' ' '\n' <<< "$run" | awk '!seen[$0]++'); do stage "$name"; done
+
+printf '\n== result\n'
+printf '%s\n' "${results[@]}"
 for name in "${failures[@]}"; do echo "FAILED: $name"; done
-[ "$failed" -eq 0 ] || echo "logs are kept in $work"
+[ "$failed" -eq 0 ] || keep_work
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
