@@ -141,6 +141,12 @@ func (n *Node) Join(target *Node) {
 		"SELECT bdr.wait_for_join_completion(verbose_progress := true)")
 }
 
+// StartJoin begins to join through another node.
+func (n *Node) StartJoin(target *Node) {
+	n.t.Helper()
+	n.Exec(fmt.Sprintf("SELECT bdr.join_node_group(join_target_dsn := '%s', wait_for_completion := false)", target.NodeDSN))
+}
+
 // WaitMesh returns when every node sees all of them active and streams from
 // every other.
 func (c *Cluster) WaitMesh(nodes ...*Node) {

@@ -19,7 +19,7 @@ const subscriptionTo = "SELECT subscription_status || ': ' || COALESCE(last_erro
 // skipped nor lost, the other peers go on, and it is applied once when the
 // cause is gone.
 func TestAnErrorStopsOneSubscription(t *testing.T) {
-	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(map[string]string{"bdr.max_worker_backoff_delay": "1s"}))
+	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(impatient))
 	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, n int)", "CREATE TABLE u (id int PRIMARY KEY)")
 	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
 	for i, cause := range []struct{ name, make, change, complaint, end string }{

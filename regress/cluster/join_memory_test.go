@@ -32,7 +32,7 @@ func TestJoinCarriesUnseenVersions(t *testing.T) {
 	source.Wait(resumeLimit, "SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted", "1")
 
 	joining.CreateNode()
-	joining.Exec(fmt.Sprintf("SELECT bdr.join_node_group(join_target_dsn := '%s', wait_for_completion := false)", source.NodeDSN))
+	joining.StartJoin(source)
 	reads := fmt.Sprintf(`SELECT count(*) FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid
 		WHERE r.state = 'streaming' AND s.slot_name LIKE '%%\_%s'`, joining.Value("SELECT node_id FROM bdr.local_node"))
 	source.Wait(resumeLimit, reads, "1")

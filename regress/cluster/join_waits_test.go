@@ -11,15 +11,21 @@ import (
 // joinLimit is for a join of a small database, and for what follows it.
 const joinLimit = 60 * time.Second
 
+// beforeJoin is a member and a server that is no node yet.
+func beforeJoin(t *testing.T) (c *pgtest.Cluster, source, joiner *pgtest.Node) {
+	t.Helper()
+	c = pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(quickRetries))
+	return c, c.Nodes[0], c.Nodes[1]
+}
+
 // A slot waits for every transaction that was there before it, also for one that
 // somebody has prepared and forgotten, in whichever database.
 func TestJoinSaysWhatItWaitsFor(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(quickRetries))
-	a, b := c.Nodes[0], c.Nodes[1]
+	_, a, b := beforeJoin(t)
 	a.Exec("CREATE TABLE t (id int PRIMARY KEY)", "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'for''gotten'")
 	b.Must(runIn(b, "postgres", "BEGIN; CREATE TABLE t (id int); PREPARE TRANSACTION 'here'"))
 	b.CreateNode()
-	b.Exec("SELECT bdr.join_node_group(join_target_dsn := '" + a.NodeDSN + "', wait_for_completion := false)")
+	b.StartJoin(a)
 	waits := func(words ...string) {
 		t.Helper()
 		pgtest.Eventually(t, joinLimit, "join_progress names "+strings.Join(words, ", "), func() (bool, string) {
@@ -43,8 +49,7 @@ func TestJoinSaysWhatItWaitsFor(t *testing.T) {
 // Databases may be read only by default, and the session that joins too. What
 // writes in the caller's transaction, as create_node does, needs one that may.
 func TestJoinOfReadOnlyDatabases(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(quickRetries))
-	a, b := c.Nodes[0], c.Nodes[1]
+	c, a, b := beforeJoin(t)
 	a.Exec("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 	for _, n := range c.Nodes {
 		n.Exec("ALTER DATABASE app SET default_transaction_read_only = on")
@@ -61,8 +66,7 @@ func TestJoinOfReadOnlyDatabases(t *testing.T) {
 // An extension names the tables of its own in which users have rows: these rows
 // are copied, as pg_dump does, and not those that the extension brings itself.
 func TestJoinCopiesConfigurationOfExtensions(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(quickRetries))
-	a, b := c.Nodes[0], c.Nodes[1]
+	c, a, b := beforeJoin(t)
 	for _, n := range c.Nodes { // as if the extension's script had done it
 		n.Exec("CREATE TABLE options (name text PRIMARY KEY, value text, own boolean)", "CREATE SEQUENCE numbers",
 			"INSERT INTO options VALUES ('brought', '"+n.Name+"', false)",

@@ -12,7 +12,7 @@ import (
 // tables: what writes rows of its own must not do so twice, what checks them
 // must not be skipped, and what belongs to one node must stay there.
 func TestSchemaObjects(t *testing.T) {
-	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(map[string]string{"bdr.max_worker_backoff_delay": "1s"}))
+	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(impatient))
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *pgtest.Cluster)

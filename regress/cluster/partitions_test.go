@@ -11,7 +11,7 @@ import (
 // partitions, and nodes may have cut a table into other ones: each row must
 // find its place everywhere.
 func TestPartitionedTables(t *testing.T) {
-	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(map[string]string{"bdr.max_worker_backoff_delay": "1s"}))
+	c := pgtest.NewCluster(t, 3, pgtest.WithSettings(impatient))
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *pgtest.Cluster)

@@ -95,8 +95,7 @@ func setResolvers(n *pgtest.Node, resolver string, except map[string]string) {
 // TestResolvers exists because a resolver is a promise about data: each type of
 // conflict must be met as what it is, do what the resolver says, and be told of.
 func TestResolvers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(map[string]string{
-		"bdr.min_worker_backoff_delay": "100ms", "bdr.max_worker_backoff_delay": "300ms"}))
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(quickRetries))
 	t.Run("default", func(t *testing.T) {
 		requireMets(t, c.For(t), "older", false, func(*pgtest.Node) {}, func(m met) outcome { return m.older })
 	})

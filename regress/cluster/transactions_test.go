@@ -13,7 +13,7 @@ import (
 // many ways, and its rows must arrive whole, in order and once in all of them;
 // one that has nothing for others must not hold the stream up.
 func TestTransactionShapes(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(map[string]string{"bdr.max_worker_backoff_delay": "1s"}))
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *pgtest.Cluster)

@@ -29,9 +29,7 @@ const enableAlways = `DO $$ DECLARE t record; BEGIN
 // open. Memory that goes with each change is not good enough for that: a SET
 // clause or SECURITY DEFINER crashed every peer, again and again.
 func TestTriggersThatPostgresRemembers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		u := n.As(user, "")
 		u.Exec("CREATE TABLE u.t (id int PRIMARY KEY, v text, n int)", "CREATE TABLE u.seen (what text)",
@@ -78,9 +76,7 @@ func TestTriggersThatPostgresRemembers(t *testing.T) {
 // and PostgreSQL looks for the row's next version in ways that a writer is not
 // made for. A slow trigger gave everybody the time to make one: the server crashed.
 func TestTriggersWaitForRows(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		n.As(user, "").Exec("CREATE TABLE u.t (id int PRIMARY KEY, x int UNIQUE, y int UNIQUE, n int)")
 	}
@@ -142,9 +138,7 @@ const armed = `
 // makes for a user's table is the administrator's, and so is a table of his that
 // inherits from it; their triggers, checks and columns are the user's code.
 func TestTablesBelowThoseOfUsers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		u := n.As(user, "")
 		u.Exec(attack, "CREATE DOMAIN u.positive AS int CHECK (u.grab('domain') = 1)",
@@ -182,9 +176,7 @@ func TestTablesBelowThoseOfUsers(t *testing.T) {
 // TestDomainsOfUsers exists because a table may use a domain of somebody else, who
 // may give it checks and a default later, for rows of whoever writes that table.
 func TestDomainsOfUsers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	c.ExecAll("GRANT USAGE ON SCHEMA u TO PUBLIC", "CREATE ROLE other")
 	for _, n := range c.Nodes {
 		u := n.As(user, "")
@@ -211,9 +203,7 @@ func TestDomainsOfUsers(t *testing.T) {
 // TestTablesOfSeveralUsers exists because code of two users meets where a table
 // of one is below a table of the other, and neither may get the other's rights.
 func TestTablesOfSeveralUsers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		n.Exec("CREATE ROLE team", "CREATE ROLE other", "GRANT team TO other")
 		n.As(user, "").Exec(attack, "CREATE TABLE u.p (id int PRIMARY KEY, v int CHECK (u.grab('check') = 1)) PARTITION BY RANGE (id)",

@@ -1,18 +1,12 @@
 package security
 
-import (
-	"testing"
-
-	"bdr/gosrc/pgtest"
-)
+import "testing"
 
 // TestHistoryOfADroppedTable exists because oids are used again, and whoever
 // drops and creates tables, or stores large values, uses them up. The conflicts of
 // a table that is gone must not be shown to who owns the next one of its oid.
 func TestHistoryOfADroppedTable(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, _, b := pairWithUser(t)
 	c.ExecAll("GRANT USAGE ON SCHEMA bdr TO u", "CREATE TABLE secret (id int PRIMARY KEY, v text)")
 	for _, n := range c.Nodes {
 		n.As(user, "").Exec("CREATE TABLE u.mine (id int PRIMARY KEY, v text)")

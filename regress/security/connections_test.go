@@ -1,10 +1,6 @@
 package security
 
-import (
-	"testing"
-
-	"bdr/gosrc/pgtest"
-)
+import "testing"
 
 // evil is what the owner of a database puts before pg_catalog: what our
 // statements call without a schema, with a payload in it.
@@ -34,10 +30,7 @@ var movable = map[string]string{
 // TestSearchPathOfTheDatabase has the owner of the source's database lay names
 // over those of pg_catalog, for everybody who connects: a join calls them.
 func TestSearchPathOfTheDatabase(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a)
-	b.Exec("CREATE ROLE u LOGIN")
+	c, a, b := sourceAndJoiner(t)
 	a.Exec("ALTER DATABASE app OWNER TO u")
 	owner := a.As(user, "")
 	owner.Exec(evil...)
@@ -51,10 +44,7 @@ func TestSearchPathOfTheDatabase(t *testing.T) {
 // TestSettingsOfTheDatabase has the owner of a database set whatever may be set
 // for it: nothing of ours is moved by that, neither a join nor the streams.
 func TestSettingsOfTheDatabase(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a)
-	b.Exec("CREATE ROLE u LOGIN")
+	c, a, b := sourceAndJoiner(t)
 	a.Exec("CREATE TABLE u.t (id int PRIMARY KEY, v text)", "ALTER TABLE u.t OWNER TO u", "INSERT INTO u.t VALUES (1, 'é')")
 	for _, n := range c.Nodes {
 		n.Exec("ALTER DATABASE app OWNER TO u")

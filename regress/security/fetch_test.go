@@ -10,9 +10,7 @@ import (
 // at its origin over a superuser's connection. Whatever the row's table is by
 // then, and whatever code hangs on it, none of it may run with such rights.
 func TestFetchRunsNoCode(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		n.As(user, "").Exec(attack, "CREATE DOMAIN u.key AS int CHECK (u.grab('domain') = 1)", "CREATE TYPE u.pair AS (k u.key, l int)",
 			"CREATE TABLE u.t (id int PRIMARY KEY, n int, v text)", "ALTER TABLE u.t ALTER v SET STORAGE EXTERNAL",

@@ -10,9 +10,7 @@ import (
 // keys whole read and write other tables than the one that changed: those of
 // whoever refers to it, or is referred to, with all the code that he put on them.
 func TestForeignKeyTriggersActAsOwners(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		u := n.As(user, "")
 		n.Exec("CREATE TABLE ours (id int PRIMARY KEY)", "GRANT REFERENCES, SELECT ON ours TO u")

@@ -97,10 +97,7 @@ func requireNoPayload(t *testing.T, nodes ...*pgtest.Node) {
 // TestJoinRunsNobodysCode joins from a source whose ordinary role has payloads
 // wherever a schema can hold an expression.
 func TestJoinRunsNobodysCode(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a)
-	b.Exec("CREATE ROLE u LOGIN")
+	c, a, b := sourceAndJoiner(t)
 	role := a.As(user, "")
 	role.Exec(payloads...)
 	role.Exec(places...)
@@ -122,10 +119,7 @@ func TestJoinRunsNobodysCode(t *testing.T) {
 // superuser ends the restore with an error that says which, and nothing has run.
 // When it is gone, the join goes on.
 func TestJoinNamesWhatItRefuses(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a)
-	b.Exec("CREATE ROLE u LOGIN")
+	_, a, b := sourceAndJoiner(t)
 	role := a.As(user, "")
 	role.Exec(payloads...)
 	role.Exec("CREATE FUNCTION u.add(u.direct, int) RETURNS u.direct LANGUAGE sql AS $$ SELECT 1::u.direct $$",
@@ -134,7 +128,7 @@ func TestJoinNamesWhatItRefuses(t *testing.T) {
 	a.Exec("CREATE TABLE public.admins (id int PRIMARY KEY, v u.direct)", "INSERT INTO public.admins VALUES (1)",
 		"SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
 	b.CreateNode()
-	b.Exec("SELECT bdr.join_node_group(join_target_dsn := '" + a.NodeDSN + "', wait_for_completion := false)")
+	b.StartJoin(a)
 	refuses := func(where string) {
 		t.Helper()
 		pgtest.Eventually(t, replicated, "the join names the function in "+where, func() (bool, string) {
@@ -156,10 +150,7 @@ func TestJoinNamesWhatItRefuses(t *testing.T) {
 // reads to the function of a user that it is an argument of: table_to_xml, called
 // by a domain's CHECK while a superuser's session restored the domain's use.
 func TestJoinTellsNoSecrets(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a)
-	b.Exec("CREATE ROLE u LOGIN")
+	_, a, b := sourceAndJoiner(t)
 	a.Exec("CREATE TABLE public.secret (id int PRIMARY KEY, v text)", "INSERT INTO public.secret VALUES (1, 'the secret')",
 		"CREATE FUNCTION public.read_secret() RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT max(v) FROM public.secret); END $$")
 	role := a.As(user, "")
@@ -167,7 +158,7 @@ func TestJoinTellsNoSecrets(t *testing.T) {
 	reads := map[string]string{"table_to_xml": "pg_catalog.table_to_xml('public.secret', true, true, '')::text", "read_secret": "public.read_secret()",
 		"current_setting": "pg_catalog.current_setting('data_directory')"}
 	b.CreateNode()
-	b.Exec("SELECT bdr.join_node_group(join_target_dsn := '" + a.NodeDSN + "', wait_for_completion := false)")
+	b.StartJoin(a)
 	for name, read := range reads {
 		role.Exec("CREATE DOMAIN u.leaky AS int CHECK (CASE WHEN has_table_privilege('pg_catalog.pg_authid', 'SELECT') THEN u.tell("+read+") ELSE true END)",
 			"CREATE FUNCTION u.add(u.leaky, int) RETURNS u.leaky LANGUAGE sql AS $$ SELECT 1::u.leaky $$",
@@ -204,21 +195,18 @@ func TestRestoreSettingIsNotForUsers(t *testing.T) {
 // TestSequenceBecomesAView renames a sequence of the source when a join is about
 // to read where sequences stand, and puts a view in its place.
 func TestSequenceBecomesAView(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a)
-	b.Exec("CREATE ROLE u LOGIN")
+	_, a, b := sourceAndJoiner(t)
 	role := a.As(user, "")
 	role.Exec(payloads...)
 	role.Exec("CREATE SEQUENCE u.s", "SELECT setval('u.s', 42, false)",
 		"CREATE FUNCTION u.waits() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN true; END $$",
 		"CREATE TABLE u.t (id int PRIMARY KEY CHECK (u.waits()))", "INSERT INTO u.t VALUES (1)")
-	b.CreateNode()
 	holder := b.Session()
 	if _, err := pgtest.RunOn(holder, "SELECT pg_advisory_lock(1)", replicated); err != nil {
 		t.Fatal(err)
 	}
-	b.Exec("SELECT bdr.join_node_group(join_target_dsn := '" + a.NodeDSN + "', wait_for_completion := false)")
+	b.CreateNode()
+	b.StartJoin(a)
 	b.Wait(replicated, "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'", "1")
 	role.Exec("BEGIN", "ALTER SEQUENCE u.s RENAME TO old",
 		"CREATE VIEW u.s AS SELECT u.i(7)::bigint AS last_value, true AS is_called")

@@ -13,12 +13,13 @@ import (
 // The other role of these tests, which u wants something of.
 const victim = "w"
 
-// addUserAndVictim makes both roles, who may create tables in public.
-func addUserAndVictim(nodes ...*pgtest.Node) {
-	addUser(nodes...)
-	for _, n := range nodes {
-		n.Exec("CREATE ROLE "+victim+" LOGIN", "GRANT CREATE ON SCHEMA public TO u, w")
-	}
+// pairWithVictim is a cluster of two with both roles, who may create tables in
+// public.
+func pairWithVictim(t *testing.T) (c *pgtest.Cluster, a, b *pgtest.Node) {
+	t.Helper()
+	c, a, b = pairWithUser(t)
+	c.ExecAll("CREATE ROLE "+victim+" LOGIN", "GRANT CREATE ON SCHEMA public TO u, w")
+	return c, a, b
 }
 
 // refused waits until a subscription of the node is stopped by an error that
@@ -36,9 +37,7 @@ func refused(n *pgtest.Node, sqlstate string, words ...string) {
 // others, whoever owned it. It is an error that says who owns what; when the
 // administrator has decided, everything is there on both nodes.
 func TestTablesOfOthers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUserAndVictim(a, b)
+	c, a, b := pairWithVictim(t)
 	a.As(victim, "").Exec("CREATE TABLE public.work (id int PRIMARY KEY, v text)")
 	b.As(user, "").Exec("CREATE TABLE public.work (id int PRIMARY KEY, v text)")
 
@@ -59,9 +58,7 @@ func TestTablesOfOthers(t *testing.T) {
 // TestTruncateOfOthers exists because TRUNCATE names tables as rows do, and
 // partitioned ones in a way of their own.
 func TestTruncateOfOthers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUserAndVictim(a, b)
+	c, a, b := pairWithVictim(t)
 	for _, table := range []string{"plain (id int PRIMARY KEY)", "parted (id int PRIMARY KEY) PARTITION BY RANGE (id)"} {
 		name, _, _ := strings.Cut(table, " ")
 		give := func(role string) { b.Exec("ALTER TABLE public." + name + " OWNER TO " + role) }
@@ -92,9 +89,7 @@ func TestTruncateOfOthers(t *testing.T) {
 // TestPermanenceOfTables exists because rows in an unlogged table are gone after
 // a crash, and the sender has long forgotten them.
 func TestPermanenceOfTables(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUserAndVictim(a, b)
+	c, a, b := pairWithVictim(t)
 	a.As(user, "").Exec("CREATE TABLE u.t (id int PRIMARY KEY)", "CREATE TABLE u.p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE u.p1 PARTITION OF u.p DEFAULT")
 	b.As(user, "").Exec("CREATE UNLOGGED TABLE u.t (id int PRIMARY KEY)", "CREATE TABLE u.p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
 		"CREATE UNLOGGED TABLE u.other PARTITION OF u.p DEFAULT")
@@ -111,9 +106,7 @@ func TestPermanenceOfTables(t *testing.T) {
 // nodes, roles are renamed, and an administrator may have reasons for several
 // owners: what was right goes on.
 func TestOwnersThatMatch(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUserAndVictim(a, b)
+	c, a, b := pairWithVictim(t)
 	b.Exec("CREATE ROLE admin SUPERUSER")
 	c.ExecAll("CREATE TABLE work (id int PRIMARY KEY)")
 	b.Exec("ALTER TABLE work OWNER TO admin")
@@ -161,9 +154,7 @@ func TestOwnersThatMatch(t *testing.T) {
 // the other, with rows on their way: whatever the order, replication goes on
 // when both are changed, without rows that stay behind for ever.
 func TestOwnerChangesBothWays(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUserAndVictim(a, b)
+	c, a, b := pairWithVictim(t)
 	c.ExecAll("CREATE TABLE work (id int PRIMARY KEY)", "ALTER TABLE work OWNER TO u")
 	a.Exec("INSERT INTO work VALUES (1)")
 	c.RequireConverged()
@@ -186,9 +177,7 @@ func TestOwnerChangesBothWays(t *testing.T) {
 // the partition of that name, or go through the root: it is the owner of what
 // was named that must be the same.
 func TestPartitionsOfOthers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUserAndVictim(a, b)
+	c, a, b := pairWithVictim(t)
 	for _, n := range c.Nodes {
 		n.As(victim, "").Exec("CREATE TABLE public.root (id int PRIMARY KEY) PARTITION BY RANGE (id)")
 	}
@@ -273,9 +262,7 @@ func message(kind byte, body []byte) []byte {
 // out changes of a table that was dropped here: u must not have changes of
 // others left out by making and dropping a table of that name.
 func TestDropsOfOthers(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUserAndVictim(a, b)
+	c, a, b := pairWithVictim(t)
 	b.Exec("SELECT bdr.alter_node_set_conflict_resolver('node2', 'target_table_missing', 'skip_if_recently_dropped')")
 	a.As(victim, "").Exec("CREATE TABLE public.work (id int PRIMARY KEY)")
 	b.As(user, "").Exec("CREATE TABLE public.work (id int PRIMARY KEY)", "DROP TABLE public.work")

@@ -3,15 +3,12 @@ package security
 import (
 	"fmt"
 	"testing"
-
-	"bdr/gosrc/pgtest"
 )
 
 // TestRewriteRunsAsOwner exists because a rewrite of a table by a superuser looks
 // at dead rows, and for that at the expressions of its owner's indexes.
 func TestRewriteRunsAsOwner(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	addUser(c.Nodes...)
+	c, _, _ := pairWithUser(t)
 	for _, n := range c.Nodes {
 		n.As(user, "").Exec(`CREATE FUNCTION u.f(i bigint) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$
 BEGIN
@@ -52,9 +49,7 @@ END $$`,
 // are code of its owner, which may do anything to the table meanwhile: an error
 // is fine, a crash is not.
 func TestRewriteOfOneself(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a := c.Nodes[0]
-	addUser(c.Nodes...)
+	_, a, _ := pairWithUser(t)
 	u := a.As(user, "")
 	for i, body := range []string{
 		"INSERT INTO u.w VALUES (1000 + i, 1)",

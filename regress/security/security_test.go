@@ -27,6 +27,25 @@ func addUser(nodes ...*pgtest.Node) {
 	}
 }
 
+// pairWithUser is a cluster of two in which the ordinary role is on both nodes.
+func pairWithUser(t *testing.T) (c *pgtest.Cluster, a, b *pgtest.Node) {
+	t.Helper()
+	c = pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
+	addUser(c.Nodes...)
+	return c, c.Nodes[0], c.Nodes[1]
+}
+
+// sourceAndJoiner is a member with the ordinary role and its schema, and a server
+// that is no node yet and has the role only.
+func sourceAndJoiner(t *testing.T) (c *pgtest.Cluster, source, joiner *pgtest.Node) {
+	t.Helper()
+	c = pgtest.NewCluster(t, 2, pgtest.WithMembers(1), pgtest.WithSettings(impatient))
+	source, joiner = c.Nodes[0], c.Nodes[1]
+	addUser(source)
+	joiner.Exec("CREATE ROLE " + user + " LOGIN")
+	return c, source, joiner
+}
+
 // requireOrdinary fails the test if the role is more than it was made.
 func requireOrdinary(t *testing.T, nodes ...*pgtest.Node) {
 	t.Helper()
@@ -40,9 +59,7 @@ func requireOrdinary(t *testing.T, nodes ...*pgtest.Node) {
 // TestOrdinaryUser exists so that the others can rely on what it checks: the
 // role that attacks has no rights, and its rows replicate.
 func TestOrdinaryUser(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		n.As(user, "").Exec("CREATE TABLE u.t (id int PRIMARY KEY, v text)")
 	}

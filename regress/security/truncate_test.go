@@ -10,9 +10,7 @@ import (
 // what refers to the table. Where it ran, its user needed the right for each; a
 // table that refers to it on this node only was emptied without anybody's.
 func TestTruncateStaysWithItsOwner(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		n.Exec("CREATE ROLE v LOGIN", "CREATE SCHEMA v AUTHORIZATION v")
 		n.As(user, "").Exec("CREATE TABLE u.t (id int PRIMARY KEY)", "CREATE TABLE u.own (id int PRIMARY KEY, t int)", "GRANT REFERENCES ON u.t TO v", "GRANT USAGE ON SCHEMA u TO v")
@@ -67,9 +65,7 @@ func TestTruncateStaysWithItsOwner(t *testing.T) {
 // TestTruncateAndPartitionsOfAdministrators exists because an administrator's
 // partition of u's table, which goes with it, gives u no right to his tables.
 func TestTruncateAndPartitionsOfAdministrators(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	c.ExecAll("CREATE TABLE admins (id int)")
 	for _, n := range c.Nodes {
 		n.As(user, "").Exec("CREATE TABLE u.p (id int PRIMARY KEY) PARTITION BY RANGE (id)")
@@ -86,9 +82,7 @@ func TestTruncateAndPartitionsOfAdministrators(t *testing.T) {
 // triggers as the owner of their table, who may not own what it restarts: that
 // stopped the subscription, for a statement that had succeeded.
 func TestTruncateRestartsSequencesOfSeveralOwners(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(impatient))
-	a, b := c.Nodes[0], c.Nodes[1]
-	addUser(a, b)
+	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
 		n.Exec("CREATE TABLE ours (id serial, k int GENERATED ALWAYS AS IDENTITY)", "SELECT setval('ours_id_seq', 100)")
 		n.As(user, "").Exec(attack, "CREATE TABLE u.t (id serial)", "SELECT setval('u.t_id_seq', 100)",
