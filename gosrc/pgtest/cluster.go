@@ -198,9 +198,10 @@ func (c *Cluster) serverOfPort(port int) string {
 	if !ok {
 		return ""
 	}
+	children := childrenByParent()
 	for _, n := range c.Nodes {
-		for _, p := range n.Processes() {
-			if p.ownsSocket(inode) {
+		for _, pid := range n.descendants(children) {
+			if (Process{PID: pid}).ownsSocket(inode) {
 				return n.Name
 			}
 		}

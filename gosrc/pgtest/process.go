@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,19 +23,24 @@ const clockTicks = 100
 // Processes lists the server's processes without the postmaster, and what they
 // started (a join runs pg_dump, for example).
 func (s *Server) Processes() []Process {
+	var out []Process
+	for _, pid := range s.descendants(childrenByParent()) {
+		if title, ok := title(pid); ok {
+			out = append(out, Process{PID: pid, Title: title})
+		}
+	}
+	return out
+}
+
+// descendants are the process ids below the postmaster.
+func (s *Server) descendants(children map[int][]int) []int {
 	root := s.PID()
 	if root == 0 {
 		return nil
 	}
-	children := childrenByParent()
-	var out []Process
-	queue := children[root]
-	for len(queue) > 0 {
-		pid := queue[0]
-		queue = append(queue[1:], children[pid]...)
-		if title, ok := title(pid); ok {
-			out = append(out, Process{PID: pid, Title: title})
-		}
+	out := slices.Clone(children[root])
+	for i := 0; i < len(out); i++ {
+		out = append(out, children[out[i]]...)
 	}
 	return out
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // overTLS runs a test over plain connections, which are lent to the writer, and
-// over those with TLS, which the manager reads.
+// over those with TLS, which the manager reads. A test that mostly waits runs
+// both at the same time.
 func overTLS(t *testing.T, test func(t *testing.T, options ...pgtest.Option)) {
 	for name, options := range map[string][]pgtest.Option{"plain": nil, "tls": {pgtest.WithTLS()}} {
 		t.Run(name, func(t *testing.T) { test(t, options...) })
@@ -23,6 +24,7 @@ const senderGaveUp = "terminating walsender process due to replication timeout"
 // would start over for ever. It must hear from us whatever the writer does.
 func TestSlowApply(t *testing.T) {
 	overTLS(t, func(t *testing.T, options ...pgtest.Option) {
+		t.Parallel()
 		settings := map[string]string{"wal_sender_timeout": "3s", "bdr.min_worker_backoff_delay": "100ms"}
 		c := pgtest.NewCluster(t, 2, append(options, pgtest.WithSettings(settings))...)
 		c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, v text)", "ALTER TABLE t ALTER v SET STORAGE EXTERNAL", "CREATE TABLE slow (id int PRIMARY KEY)")
@@ -63,6 +65,7 @@ func requireNoTimeout(t *testing.T, n *pgtest.Node) {
 // receiver.
 func TestSilence(t *testing.T) {
 	overTLS(t, func(t *testing.T, options ...pgtest.Option) {
+		t.Parallel()
 		options = append(options, pgtest.WithProxies(), pgtest.WithSettings(map[string]string{"wal_sender_timeout": "0", "wal_receiver_timeout": "4s"}))
 		c := pgtest.NewCluster(t, 2, options...)
 		c.ExecAll("CREATE TABLE t (id int PRIMARY KEY)")

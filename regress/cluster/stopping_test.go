@@ -37,20 +37,19 @@ func bulky(rows int) string {
 // one of its users confirms nothing. The stop must not take longer than a peer
 // that works needs, and what was not confirmed must arrive after the restart.
 func TestStopWhilePeerWaits(t *testing.T) {
-	for name, options := range map[string][]pgtest.Option{"plain": nil, "tls": {pgtest.WithTLS()}} {
-		t.Run(name, func(t *testing.T) {
-			settings := map[string]string{"bdr.min_worker_backoff_delay": "100ms", "bdr.max_worker_backoff_delay": "300ms",
-				"logical_decoding_work_mem": "1MB", "bdr.logical_decoding_work_mem": "1MB", "wal_sender_timeout": "60s"}
-			c := pgtest.NewCluster(t, 2, append(options, pgtest.WithSettings(settings))...)
-			c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, n int)",
-				"CREATE TABLE bulk (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), v text)", "ALTER TABLE bulk ALTER v SET STORAGE EXTERNAL")
-			c.Nodes[0].Exec("INSERT INTO t VALUES (1, 0)")
-			c.RequireConverged()
-			for _, h := range hindrances {
-				t.Run(h.name, func(t *testing.T) { requireQuickStop(t, c.For(t), h) })
-			}
-		})
-	}
+	overTLS(t, func(t *testing.T, options ...pgtest.Option) {
+		t.Parallel()
+		settings := map[string]string{"bdr.min_worker_backoff_delay": "100ms", "bdr.max_worker_backoff_delay": "300ms",
+			"logical_decoding_work_mem": "1MB", "bdr.logical_decoding_work_mem": "1MB", "wal_sender_timeout": "60s"}
+		c := pgtest.NewCluster(t, 2, append(options, pgtest.WithSettings(settings))...)
+		c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, n int)",
+			"CREATE TABLE bulk (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), v text)", "ALTER TABLE bulk ALTER v SET STORAGE EXTERNAL")
+		c.Nodes[0].Exec("INSERT INTO t VALUES (1, 0)")
+		c.RequireConverged()
+		for _, h := range hindrances {
+			t.Run(h.name, func(t *testing.T) { requireQuickStop(t, c.For(t), h) })
+		}
+	})
 }
 
 func requireQuickStop(t *testing.T, c *pgtest.Cluster, h hindrance) {

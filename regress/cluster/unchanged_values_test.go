@@ -280,8 +280,9 @@ func unchangedInvisible(t *testing.T, c *pgtest.Cluster) {
 	if got := a.Value("SELECT n FROM t"); got != "0" {
 		t.Fatalf("n = %s is shown", got)
 	}
+	before := a.Value("SELECT clock_timestamp()")
 	b.Exec("SELECT bdr.alter_subscription_enable(immediate := true)")
-	a.Wait(resumeLimit, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'bdr.internal_fetch' AND pid <> pg_backend_pid()", "1")
+	a.Wait(resumeLimit, "SELECT count(*)"+fetchers+" AND query = 'COMMIT' AND query_start > '"+before+"'", "1") // asked, and had no answer
 	if got := b.Value("SELECT count(*) FROM t"); got != "0" {
 		t.Errorf("%s rows before the commit is shown", got)
 	}
@@ -310,9 +311,11 @@ func unchangedUnreachable(t *testing.T, c *pgtest.Cluster) {
 	requireAll(t, c, "SELECT string_agg(id || ' ' || n || ' ' || length(v), ', ' ORDER BY id) FROM t", "1 2 9000, 2 0 6")
 }
 
+// fetchers are the connections of peers that fetch from a node.
+const fetchers = " FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name LIKE 'bdr\\_app%'"
+
 // awaitNoFetcher returns when the connections that fetched from n are gone.
 func awaitNoFetcher(c *pgtest.Cluster, n *pgtest.Node) {
-	const fetchers = " FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name LIKE 'bdr\\_app%'"
 	n.Exec("SELECT pg_terminate_backend(pid)" + fetchers)
 	n.Wait(resumeLimit, "SELECT count(*)"+fetchers, "0")
 }
