@@ -245,14 +245,16 @@ cluster_list() {
     done | awk -v long="^($longest)\$" '{ print ($2 !~ long), $0 }' | sort -s -n -k 1,1 | cut -d ' ' -f 2-
 }
 
-# Tests that take half a minute and more.
-longest='TestUnchangedValues|TestRewrite|TestStopWhilePeerWaits|TestSlowApply|TestSchedules|TestDeadRows'
+# Tests that take twenty seconds and more.
+longest='TestRewrite|TestSchedules|TestStopWhilePeerWaits|TestSlowApply|TestDeadRows|TestConflictLog|TestPartitionedTables|TestUnchangedValues'
 
 # Tests that measure, or load the machine, have it for themselves. The others
-# mostly wait for servers.
+# mostly wait for servers: three at a time are busy for half the time of two cores.
+cores=$(nproc)
+workers=$((cores < 3 ? cores + 1 : 4))
 alone='TestStorm|TestSettleCost|TestChaos|TestConflictChaos|TestJoinUnderLoad|TestLatchStress|TestWALWriterIsNotWokenForEachTransaction|TestLargeTransactionNeedsLittleMemory|TestLargeRows|TestShutdownIsQuick'
 
-stage_cluster() { cluster_tests cluster 2 -vx "$alone"; }
+stage_cluster() { cluster_tests cluster "$workers" -vx "$alone"; }
 
 stage_load() { cluster_tests load 1 -x "$alone"; }
 
@@ -265,7 +267,7 @@ stage_assert() {
     make -s -C "$tree" clean PG_CONFIG="$PG_CONFIG" > /dev/null
     check "build for the server with assertions" make -s -C "$tree" -j2 all PG_CONFIG="$PG_CONFIG"
     check "install into it" make -s -C "$tree" install PG_CONFIG="$PG_CONFIG"
-    [ "$failed" -ne 0 ] || cluster_tests assert 2 "$assert_run"
+    [ "$failed" -ne 0 ] || cluster_tests assert "$workers" "$assert_run"
 }
 
 # Not those that are about the manager, time or load, nor the very long ones.
