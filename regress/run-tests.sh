@@ -55,7 +55,10 @@ fail() { failed=$((failed + 1)); failures+=("$1"); }
 # with a server is left out without a build: it would load what was there before.
 stage() {
     local name=$1 began=$SECONDS passed_before=$passed failed_before=$failed
-    [ -n "$built" ] || [[ " $without_build " == *" $name "* ]] || return
+    if [ -z "$built" ] && [[ " $without_build " != *" $name "* ]]; then
+        results+=("$(printf '%-8s left out' "$name")")
+        return
+    fi
     printf '\n== %s: %s\n' "$name" "${stages[$name]}"
     "stage_$name"
     results+=("$(printf '%-8s %5d passed %3d failed %5d s' "$name" \
