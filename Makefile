@@ -6,6 +6,7 @@
 #		bdr.so         the extension: workers, SQL functions, hooks
 #		bdr_output.so  the output plugin and nothing else
 #		bdr_go.so      the Go part, loaded by the manager only
+#		bdr_test.so    what only tests call; they build it
 #		V=1 shows the commands.  PG_CONFIG picks the server.
 #-------------------------------------------------------------------------
 BDR_VERSION = 0.1.0
@@ -13,10 +14,11 @@ BDR_VERSION = 0.1.0
 EXTENSION = bdr
 MODULE_big = bdr
 # One folder is one layer; house_test.go has the arrows between them.
-LAYERS = base version row conflict apply rebuild session manager test
+LAYERS = base version row conflict apply rebuild session manager
 objects = $(patsubst %.c,%.o,$(sort $(wildcard $(1))))
 SHARED_OBJS = extension/base/tables.o extension/base/form.o
 OUTPUT_OBJS = $(call objects,extension/output/*.c)
+TEST_OBJS = $(call objects,extension/test/*.c)
 OBJS = $(call objects,extension/*.c $(patsubst %,extension/%/*.c,$(LAYERS)))
 LAYER_HEADERS = $(wildcard include/*.h extension/*/*.h)
 DATA_built = bdr--$(BDR_VERSION).sql
@@ -24,7 +26,7 @@ PG_CPPFLAGS = -I$(srcdir)/include -I$(srcdir)/extension
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # What a file calls is ours, whatever other modules of the server are named.
 SHLIB_LINK = -Wl,-Bsymbolic-functions
-EXTRA_CLEAN = $(OUTPUT_OBJS) bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
+EXTRA_CLEAN = $(OUTPUT_OBJS) $(TEST_OBJS) bdr_output$(DLSUFFIX) bdr_test$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2> /dev/null)
@@ -50,10 +52,14 @@ endif
 
 all: bdr_output$(DLSUFFIX) bdr_go$(DLSUFFIX)
 
-$(OBJS) $(OUTPUT_OBJS): $(LAYER_HEADERS)
+$(OBJS) $(OUTPUT_OBJS) $(TEST_OBJS): $(LAYER_HEADERS)
 
 bdr_output$(DLSUFFIX): $(OUTPUT_OBJS) $(SHARED_OBJS)
 	$(CC) $(CFLAGS) $(OUTPUT_OBJS) $(SHARED_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK) -shared -o $@
+
+# What tests call, in a server that has loaded bdr.so; never installed.
+bdr_test$(DLSUFFIX): $(TEST_OBJS)
+	$(CC) $(CFLAGS) $(TEST_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # cgo writes a header beside the library; nothing of ours reads it.
 bdr_go$(DLSUFFIX): $(GO_SOURCES)

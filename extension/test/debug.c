@@ -38,6 +38,8 @@
 #define SIGNAL_EVERY	16		/* pings between two signals */
 #define MESSAGES_BYTES_MAX	(1024 * 1024)
 
+PG_MODULE_MAGIC;
+
 PG_FUNCTION_INFO_V1(bdr_internal_debug_fault);
 PG_FUNCTION_INFO_V1(bdr_internal_latch_stress);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);

@@ -33,6 +33,7 @@ const waitingCommit = "SELECT count(*) FROM pg_stat_activity WHERE backend_type 
 func TestCommitsAreNewerThanWhatWasSeen(t *testing.T) {
 	c := pgtest.NewCluster(t, 1, pgtest.WithSettings(debugFaults))
 	n := c.Nodes[0]
+	n.LoadTestFunctions()
 	n.Exec("CREATE TABLE t (id int PRIMARY KEY, v text)", "SELECT pg_replication_origin_create('elsewhere')")
 	t.Run("commit_is_later", func(t *testing.T) { testCommitIsLater(t, n.For(t)) })
 	t.Run("nobody_else_waits", func(t *testing.T) { testNobodyElseWaits(t, n.For(t)) })
@@ -51,7 +52,7 @@ func testCommitIsLater(t *testing.T, n *pgtest.Node) {
 		t.Run(name, func(t *testing.T) {
 			n := n.For(t)
 			commitAhead(n, "700 ms", "TRUNCATE t; INSERT INTO t VALUES (1)")
-			if got := n.Value("SELECT bdr.internal_debug_clock() = pg_xact_commit_timestamp(xmin) FROM t"); got != "t" {
+			if got := n.Value("SELECT bdr_test.clock() = pg_xact_commit_timestamp(xmin) FROM t"); got != "t" {
 				t.Error("the newest time is not the one that the session chose")
 			}
 			n.Exec(statements...)
@@ -59,7 +60,7 @@ func testCommitIsLater(t *testing.T, n *pgtest.Node) {
 			if got := n.Value(later); got != "true" {
 				t.Errorf("the commit is later than what was there: %s", got)
 			}
-			if got := n.Value("SELECT bdr.internal_debug_clock() >= pg_xact_commit_timestamp(xmin) FROM t WHERE id = 2"); got != "t" {
+			if got := n.Value("SELECT bdr_test.clock() >= pg_xact_commit_timestamp(xmin) FROM t WHERE id = 2"); got != "t" {
 				t.Error("the commit did not raise the newest time")
 			}
 		})

@@ -30,6 +30,7 @@ var (
 func TestDamagedMessages(t *testing.T) {
 	c := pgtest.NewCluster(t, 1, pgtest.WithMembers(0))
 	n := c.Nodes[0]
+	n.LoadTestFunctions()
 	n.Exec("CREATE EXTENSION hstore", "CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE TYPE pair AS (a int, b text)",
 		"CREATE DOMAIN positive AS numeric CHECK (VALUE > 0)")
 	for _, kind := range damagedColumns {
@@ -117,7 +118,7 @@ func damageAll(t *testing.T, n *pgtest.Node, kind damagedTable, relations []byte
 	n.Must(err)
 	refused, unreadable, taken := 0, 0, 0
 	apply := func(messages []byte) {
-		_, err := pgtest.RunOn(conn, fmt.Sprintf("BEGIN; SELECT bdr.internal_debug_apply('\\x%x')", messages), 30*time.Second)
+		_, err := pgtest.RunOn(conn, fmt.Sprintf("BEGIN; SELECT bdr_test.apply('\\x%x')", messages), 30*time.Second)
 		applied := err == nil
 		if applied {
 			_, err = pgtest.RunOn(conn, lookAt(kind.sorted), 30*time.Second)

@@ -155,6 +155,7 @@ type forger struct {
 
 func newForger(t *testing.T) *forger {
 	n := pgtest.NewCluster(t, 1, pgtest.WithMembers(0)).Nodes[0]
+	n.LoadTestFunctions()
 	f := &forger{n: n, conn: n.Session()}
 	_, err := pgtest.RunOn(f.conn, "SET bdr.debug_faults = on", 10*time.Second)
 	n.Must(err)
@@ -193,6 +194,6 @@ func (f *forger) apply(l lie) error {
 	}
 	row = append(row, l.value...)
 	binary.BigEndian.PutUint32(row[1:], uint32(len(row)-5))
-	_, err := pgtest.RunOn(f.conn, fmt.Sprintf("ROLLBACK; BEGIN; SELECT bdr.internal_debug_apply('\\x%x%x')", relation, row), 30*time.Second)
+	_, err := pgtest.RunOn(f.conn, fmt.Sprintf("ROLLBACK; BEGIN; SELECT bdr_test.apply('\\x%x%x')", relation, row), 30*time.Second)
 	return err
 }

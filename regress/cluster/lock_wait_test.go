@@ -16,7 +16,8 @@ func TestManagerDiesWhileWriterWaitsForLock(t *testing.T) {
 	c, release := clusterWithStuckWriter(t, "SELECT * FROM t WHERE id = 1 FOR UPDATE")
 	b := c.Nodes[1]
 	stuck := onlyProcess(t, b, writerTitle)
-	if err := b.Try("SELECT bdr.internal_debug_fault('panic')"); err != nil {
+	b.LoadTestFunctions()
+	if err := b.Try("SELECT bdr_test.internal_debug_fault('panic')"); err != nil {
 		t.Logf("the call ended with: %v", err)
 	}
 	pgtest.Eventually(t, 20*time.Second, "another writer waits for the lock", func() (bool, string) {

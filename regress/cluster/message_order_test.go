@@ -66,6 +66,7 @@ func TestNoMessageIsReadBeforeTheRunIsWritten(t *testing.T) {
 	relation, insert, update, other, remove, truncate := m[0], m[1], m[2], m[3], m[4], m[5]
 	relid := relation[5:9]
 	value := strings.Repeat("a value that no row shows ", 20)
+	n.LoadTestFunctions()
 	conn := n.Session()
 	run := func(sql string) string {
 		rows, err := pgtest.RunOn(conn, sql, 20*time.Second)
@@ -90,7 +91,7 @@ func TestNoMessageIsReadBeforeTheRunIsWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run("BEGIN")
 			defer run("ROLLBACK")
-			run(fmt.Sprintf("SELECT bdr.internal_debug_apply('\\x%x')", slices.Concat(relation, insert, update, other, last.message)))
+			run(fmt.Sprintf("SELECT bdr_test.apply('\\x%x')", slices.Concat(relation, insert, update, other, last.message)))
 			if got := run(last.look); got != last.say {
 				t.Errorf("got %.80q, want %.80q", got, last.say)
 			}

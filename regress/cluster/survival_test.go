@@ -82,12 +82,13 @@ func TestGoDeath(t *testing.T) {
 	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(debugFaults))
 	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY)")
 	a, b := c.Nodes[0], c.Nodes[1]
+	a.LoadTestFunctions()
 	session := a.Session()
 	for i, kind := range []string{"panic", "nil", "throw"} {
 		t.Run(kind, func(t *testing.T) {
 			c, a, b := c.For(t), a.For(t), b.For(t)
 			before := onlyProcess(t, a, managerTitle)
-			if err := a.Try(fmt.Sprintf("SELECT bdr.internal_debug_fault('%s')", kind)); err != nil {
+			if err := a.Try(fmt.Sprintf("SELECT bdr_test.internal_debug_fault('%s')", kind)); err != nil {
 				t.Logf("the call ended with: %v", err)
 			}
 			pgtest.Eventually(t, 5*time.Second, "another manager runs", func() (bool, string) {
@@ -191,9 +192,10 @@ func TestManagerTermination(t *testing.T) {
 func TestLatchStress(t *testing.T) {
 	c := pgtest.NewCluster(t, 1, pgtest.WithSettings(debugFaults))
 	n := c.Nodes[0]
-	n.Exec("SELECT bdr.internal_debug_fault('load')")
+	n.LoadTestFunctions()
+	n.Exec("SELECT bdr_test.internal_debug_fault('load')")
 	manager := onlyProcess(t, n, managerTitle)
-	if lost := n.Value("SELECT bdr.internal_latch_stress(30000)"); lost != "0" {
+	if lost := n.Value("SELECT bdr_test.latch_stress(30000)"); lost != "0" {
 		t.Errorf("%s wake-ups of 30000 were lost", lost)
 	}
 	if onlyProcess(t, n, managerTitle).PID != manager.PID {
@@ -208,9 +210,10 @@ func TestWaitingFunctionsCanBeCancelled(t *testing.T) {
 	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(debugFaults))
 	c.ExecAll("CREATE TABLE t (id int)")
 	a, b := c.Nodes[0], c.Nodes[1]
+	a.LoadTestFunctions()
 	_, err := b.Stop(pgtest.Fast)
 	b.Must(err)
-	for _, call := range []string{"bdr.internal_debug_fault('hang')", "bdr.wait_slot_confirm_lsn(NULL, NULL)", "bdr.wait_node_confirm_lsn('node2', NULL)"} {
+	for _, call := range []string{"bdr_test.internal_debug_fault('hang')", "bdr.wait_slot_confirm_lsn(NULL, NULL)", "bdr.wait_node_confirm_lsn('node2', NULL)"} {
 		t.Run(strings.SplitN(call, "(", 2)[0], func(t *testing.T) {
 			requireCancellable(t, a.For(t), "SELECT "+call)
 		})

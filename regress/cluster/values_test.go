@@ -34,6 +34,7 @@ func handMadeValues(t *testing.T, seed uint64, count int) {
 	t.Helper()
 	t.Logf("BDR_SEED=%d", seed)
 	c := pgtest.NewCluster(t, 1, pgtest.WithMembers(0))
+	c.Nodes[0].LoadTestFunctions()
 	c.Nodes[0].Exec("CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE TYPE pair AS (a int, b text)",
 		"CREATE FUNCTION not_always() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'what is true of every value is not'; END $$")
 	for i, made := range madeTypes {
@@ -333,7 +334,7 @@ func (v sentValue) message(random *rand.Rand) []byte {
 // apply has one value applied, looks at it, and rolls back.
 func (m *valueMaker) apply(relation []byte, value sentValue) {
 	messages := slices.Concat(relation, value.message(m.random))
-	_, err := pgtest.RunOn(m.conn, fmt.Sprintf("ROLLBACK; BEGIN; SELECT bdr.internal_debug_apply('\\x%x')", messages), 30*time.Second)
+	_, err := pgtest.RunOn(m.conn, fmt.Sprintf("ROLLBACK; BEGIN; SELECT bdr_test.apply('\\x%x')", messages), 30*time.Second)
 	if err != nil {
 		m.refused++
 		m.judge("was refused by", err, messages)

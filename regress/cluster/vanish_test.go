@@ -10,7 +10,7 @@ import (
 
 // inProgress is what a table's counter says; 0 is the one of the whole server.
 func inProgress(relation string) string {
-	return "SELECT in_progress FROM bdr.internal_debug_vanish(" + relation + ")"
+	return "SELECT in_progress FROM bdr_test.key_removal(" + relation + ")"
 }
 
 // TestVanishedVersionsAreCounted exists because a writer stores rows without
@@ -19,6 +19,7 @@ func inProgress(relation string) string {
 func TestVanishedVersionsAreCounted(t *testing.T) {
 	c := pgtest.NewCluster(t, 1, pgtest.WithSettings(debugFaults))
 	n := c.Nodes[0]
+	n.LoadTestFunctions()
 	n.Exec("CREATE EXTENSION btree_gist", "SELECT pg_replication_origin_create('elsewhere')")
 	t.Run("statements", func(t *testing.T) { testVanishStatements(t, n.For(t)) })
 	t.Run("ends", func(t *testing.T) { testVanishEnds(t, n.For(t)) })
@@ -168,7 +169,7 @@ func testVanishEnds(t *testing.T, n *pgtest.Node) {
 	if got := n.Value(inProgress(server)); got != "0" {
 		t.Errorf("committed prepared: %s counted on the server", got)
 	}
-	if got := n.Value("SELECT newest >= pg_xact_commit_timestamp(xmin) FROM t, bdr.internal_debug_vanish(0)"); got != "t" {
+	if got := n.Value("SELECT newest >= pg_xact_commit_timestamp(xmin) FROM t, bdr_test.key_removal(0)"); got != "t" {
 		t.Error("the commit of a prepared transaction left no time")
 	}
 	if run("COMMIT PREPARED 'nothing'") == nil {
@@ -214,8 +215,8 @@ func testVanishUntilVisible(t *testing.T, n *pgtest.Node) {
 
 // testVanishTimes: what a commit leaves behind is the time of its version.
 func testVanishTimes(t *testing.T, n *pgtest.Node) {
-	const same = "SELECT newest = (pg_last_committed_xact()).timestamp FROM bdr.internal_debug_vanish('t'::regclass)"
-	const newest = "SELECT newest FROM bdr.internal_debug_vanish('t'::regclass)"
+	const same = "SELECT newest = (pg_last_committed_xact()).timestamp FROM bdr_test.key_removal('t'::regclass)"
+	const newest = "SELECT newest FROM bdr_test.key_removal('t'::regclass)"
 	n.Exec("INSERT INTO t (id) VALUES (1), (2)")
 	n.Exec("DELETE FROM t WHERE id = 1")
 	if got := n.Value(same); got != "t" {
@@ -246,11 +247,11 @@ func testVanishSubscription(t *testing.T, n *pgtest.Node) {
 	n.Exec(table, "CREATE SUBSCRIPTION s CONNECTION '"+n.DSN("postgres")+"' PUBLICATION p WITH (create_slot = false, slot_name = 'fed', copy_data = false)")
 	source("INSERT INTO fed VALUES (1)")
 	n.Wait(30*time.Second, "SELECT count(*) FROM fed", "1")
-	before := n.Value("SELECT newest FROM bdr.internal_debug_vanish(0)")
+	before := n.Value("SELECT newest FROM bdr_test.key_removal(0)")
 	source("DELETE FROM fed")
 	n.Wait(30*time.Second, "SELECT count(*) FROM fed", "0")
 	n.Wait(time.Second, inProgress("0"), "0")
-	if got := n.Value("SELECT newest > '" + before + "' FROM bdr.internal_debug_vanish(0)"); got != "t" {
+	if got := n.Value("SELECT newest > '" + before + "' FROM bdr_test.key_removal(0)"); got != "t" {
 		t.Error("a row that a subscription deleted left no time")
 	}
 	n.Exec("DROP SUBSCRIPTION s")
@@ -267,11 +268,11 @@ func testVanishRestart(t *testing.T, n *pgtest.Node) {
 	if got := n.Value(inProgress("'t'::regclass")); got != "0" {
 		t.Errorf("%s counted after a crash", got)
 	}
-	if got := n.Value("SELECT newest BETWEEN pg_postmaster_start_time() AND clock_timestamp() FROM bdr.internal_debug_vanish(0)"); got != "t" {
+	if got := n.Value("SELECT newest BETWEEN pg_postmaster_start_time() AND clock_timestamp() FROM bdr_test.key_removal(0)"); got != "t" {
 		t.Error("the past is not unknown after a crash")
 	}
 	n.Exec("COMMIT PREPARED 'p'")
-	if got := n.Value("SELECT newest >= pg_xact_commit_timestamp(xmin) FROM t, bdr.internal_debug_vanish(0) WHERE id = 5"); got != "t" {
+	if got := n.Value("SELECT newest >= pg_xact_commit_timestamp(xmin) FROM t, bdr_test.key_removal(0) WHERE id = 5"); got != "t" {
 		t.Error("a transaction that was prepared before a crash left no time")
 	}
 }

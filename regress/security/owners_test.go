@@ -212,6 +212,7 @@ func TestPartitionsOfOthers(t *testing.T) {
 func TestSystemTablesOfPeers(t *testing.T) {
 	n := pgtest.NewCluster(t, 1, pgtest.WithMembers(0)).Nodes[0]
 	n.Exec("CREATE TABLE allowed (name text)")
+	n.LoadTestFunctions()
 	conn := n.Session()
 	for _, table := range []struct{ schema, name, column, code string }{
 		{"public", "allowed", "name", ""},
@@ -219,7 +220,7 @@ func TestSystemTablesOfPeers(t *testing.T) {
 		{"pg_catalog", "pg_authid", "rolname", "42501"},
 	} {
 		messages := slices.Concat(describe(table.schema, table.name, "postgres", table.column), insertText("evil"))
-		_, err := pgtest.RunOn(conn, fmt.Sprintf("BEGIN; SET LOCAL bdr.debug_faults = on; SELECT bdr.internal_debug_apply('\\x%x')", messages), replicated)
+		_, err := pgtest.RunOn(conn, fmt.Sprintf("BEGIN; SET LOCAL bdr.debug_faults = on; SELECT bdr_test.apply('\\x%x')", messages), replicated)
 		code := ""
 		if err != nil && pgtest.PgError(err) != nil {
 			code = pgtest.PgError(err).Code

@@ -21,7 +21,6 @@ SELECT bdr.alter_subscription_disable('s');
 SELECT bdr.wait_slot_confirm_lsn('s', NULL);
 SELECT bdr.wait_node_confirm_lsn('n', NULL);
 SELECT * FROM bdr.get_raft_status();
-SELECT bdr.internal_debug_fault('panic');
 
 SELECT count(*) FROM bdr.node;
 SELECT count(*) FROM pg_shseclabel WHERE provider = 'bdr';
