@@ -24,50 +24,53 @@ import (
 
 var initdbOptions = []string{"-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "trust", "--no-sync", "--no-instructions"}
 
-// prepared is the folder of data directories to copy; without one, each server
-// is made by initdb itself.
+// prepared is the folder of data directories to copy.
 var prepared struct {
 	sync.Mutex // also lets one goroutine at a time make a data directory
 	dir        string
 }
 
-// Main runs the tests of a package whose servers are copies of prepared data
-// directories. It is what TestMain calls.
+// Main runs the tests of a package that starts many servers; it is what TestMain
+// calls. Without it they are copies only in a run of several processes.
 func Main(m *testing.M) {
-	dir, end, err := preparedFolder()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "pgtest:", err)
-		os.Exit(1)
+	if os.Getenv(runVariable) == "" {
+		dir, err := ScratchDirectory()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest:", err)
+			os.Exit(1)
+		}
+		prepared.dir = dir
+		defer os.RemoveAll(dir)
 	}
-	prepared.dir = dir
-	defer end()
 	m.Run()
 }
 
-// preparedFolder is in the folder of the run, which ends with that, or else one
-// that ends with this process.
-func preparedFolder() (dir string, end func(), err error) {
+// preparedFolder is that of this process, or in the folder of the run. There is
+// none where neither would remove it.
+func preparedFolder(a account) (string, error) {
 	run := os.Getenv(runVariable)
-	if run == "" {
-		dir, err = ScratchDirectory()
-		return dir, func() { _ = os.RemoveAll(dir) }, err
+	if prepared.dir == "" && run != "" {
+		dir := filepath.Join(run, "prepared")
+		if err := errors.Join(os.MkdirAll(dir, 0o755), a.own(dir)); err != nil {
+			return "", err
+		}
+		prepared.dir = dir
 	}
-	dir = filepath.Join(run, "prepared")
-	a, err := serverAccount()
-	if err == nil {
-		err = errors.Join(os.MkdirAll(dir, 0o755), a.own(dir))
-	}
-	return dir, func() {}, err
+	return prepared.dir, nil
 }
 
 // makeData makes the data directory: by initdb, or as a copy of what it made.
 func (s *Server) makeData() error {
 	prepared.Lock()
 	defer prepared.Unlock()
-	if prepared.dir == "" {
+	folder, err := preparedFolder(s.account)
+	if err != nil {
+		return err
+	}
+	if folder == "" {
 		return s.initdb(s.DataDirectory())
 	}
-	original, err := s.original(prepared.dir)
+	original, err := s.original(folder)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func TestServersAreCopies(t *testing.T) {
 	if len(seen) != count {
 		t.Errorf("%d servers have the system identifiers %v", count, seen)
 	}
-	originals, _ := filepath.Glob(filepath.Join(prepared.dir, "*"))
+	originals, _ := filepath.Glob(filepath.Join(prepared.dir, "data-"+strings.Repeat("?", 16)))
 	if len(originals) != 1 {
 		t.Errorf("they were made of %v", originals)
 	}
