@@ -215,7 +215,7 @@ cluster_packages() {
 # process of its own, so many at a time; the longest start first, so that none of
 # them runs alone at the end. What a test says is printed when it ends.
 cluster_tests() {
-    local name=$1 workers=$2 package test program
+    local name=$1 workers=$2 package test program started=0
     shift 2
     for package in $(cluster_packages); do
         program=$(program_of "$package")
@@ -227,8 +227,10 @@ cluster_tests() {
         (cd "$root/regress/$package" && exec "$(program_of "$package")" -test.v -test.timeout 25m -test.run "^$test\$") \
             < /dev/null > "$work/$test.out" 2>&1 &
         running[$!]=$test
+        started=$((started + 1))
     done < <(cluster_list "$@")
     while [ "${#running[@]}" -gt 0 ]; do reap "$name"; done
+    [ "$started" -gt 0 ] || [ -n "${TESTS:-}" ] || fail "$name: no tests were found"
 }
 
 program_of() { echo "$binaries/${1//\//.}"; }
