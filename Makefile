@@ -102,7 +102,7 @@ fmt:
 lint:
 	test -z "$$(gofmt -l gosrc regress $(wildcard *.go))" || { gofmt -l gosrc regress $(wildcard *.go); exit 1; }
 	GOFLAGS=-buildvcs=false $(GO) vet ./...
-	GOFLAGS=-buildvcs=false $(GO) vet -tags soak ./regress/cluster
+	GOFLAGS=-buildvcs=false $(GO) vet -tags soak ./regress/cluster/...
 	if command -v golangci-lint >/dev/null; then golangci-lint run; fi
 	! grep -nE ' +$$|^ +[^ *]' extension/*.c extension/*/*.c $(LAYER_HEADERS)
 	! grep -nE '^ *# *(if|elif).*PG_VERSION_NUM' extension/*.c extension/*/*.c $(filter-out include/bdr_compat.h,$(LAYER_HEADERS))

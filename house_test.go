@@ -48,9 +48,15 @@ var arrows = map[string][]string{
 	"gosrc/lsn":            {},
 	"gosrc/pgtest":         {},
 
-	"regress/bench":    {"gosrc/pgtest"},
-	"regress/cluster":  {"gosrc/conflict", "gosrc/conflict/model", "gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "gosrc/wire"},
-	"regress/security": {"gosrc/pgtest"},
+	"regress/bench":               {"gosrc/pgtest"},
+	"regress/cluster/apply":       {"gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/cluster/clustertest": {"gosrc/lsn", "gosrc/pgtest", "gosrc/stream", "gosrc/wire"},
+	"regress/cluster/conflict":    {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/cluster/failure":     {"gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/cluster/join":        {"gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/cluster/operate":     {"gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "regress/cluster/clustertest"},
+	"regress/security":            {"gosrc/pgtest"},
 }
 
 // drivers never run inside a server: they may start goroutines, read the

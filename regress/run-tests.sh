@@ -270,9 +270,9 @@ stage_assert() {
     mkdir -p "$tree"
     (cd "$root" && tar cf - Makefile META.json bdr.control extension include sql gosrc go.mod go.sum) | tar xf - -C "$tree"
     make -s -C "$tree" clean PG_CONFIG="$PG_CONFIG" > /dev/null
-    check "build for the server with assertions" make -s -C "$tree" -j2 all PG_CONFIG="$PG_CONFIG"
+    check "build for the server with assertions" make -s -C "$tree" -j2 all bdr_test.so PG_CONFIG="$PG_CONFIG"
     check "install into it" make -s -C "$tree" install PG_CONFIG="$PG_CONFIG"
-    [ "$failed" -ne 0 ] || cluster_tests assert "$workers" "$assert_run"
+    [ "$failed" -ne 0 ] || BDR_TEST_MODULE=$tree/bdr_test.so cluster_tests assert "$workers" "$assert_run"
 }
 
 # Not those that are about the manager, time or load, nor the very long ones.
@@ -285,7 +285,7 @@ stage_soak() {
         ;;
     esac
     case " $SOAK " in *" cluster "*)
-        go_tests "soak" "$shown" -tags soak -timeout 12h -run '^TestSoak' ./regress/cluster
+        go_tests "soak" "$shown" -tags soak -timeout 12h -p 1 -run '^TestSoak' ./regress/cluster/...
         ;;
     esac
 }

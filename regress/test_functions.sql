@@ -28,5 +28,5 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 -- Who makes versions of a table invisible.
 CREATE OR REPLACE FUNCTION bdr_test.key_removal(relation oid, OUT in_progress bigint, OUT newest timestamptz)
-AS 'MODULE', 'bdr_internal_debug_vanish'
+AS 'MODULE', 'bdr_internal_debug_key_removal'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;

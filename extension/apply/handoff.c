@@ -4,17 +4,17 @@
  *
  * NOTES
  *		The manager connects to a peer and confirms what is applied.  While
- *		only transactions come, it lends the writer the connection to read
+ *		only transactions come, it hands the writer the connection to read
  *		from, which saves each of them the way through another process.
  *
  *		What a writer does not know how to answer goes back to the manager,
  *		with all that follows it: frames with messages or watermarks, those
  *		that are damaged, those that break a promise, errors, the end of the
- *		connection.  The manager passes on what is for us, and lends the
+ *		connection.  The manager passes on what is for us, and hands off the
  *		connection again.  So there is one place for everything but the
  *		common case.
  *
- *		A connection that speaks TLS is never lent.
+ *		A connection that speaks TLS is never handed off.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -52,7 +52,7 @@
 static struct
 {
 	BdrSocket  *manager;
-	BdrSocket  *socket;			/* NULL: it is not lent */
+	BdrSocket  *socket;			/* NULL: it is not here */
 	TimestampTz promised;		/* nothing of the peer's own is older */
 	TimestampTz sent;			/* the last message */
 	TimestampTz received;
@@ -75,7 +75,7 @@ static uint32 get_uint32(const char *at);
 static uint64 get_uint64(const char *at);
 
 void
-bdr_handoff_accept(BdrSocket *manager, BdrMessage *lend)
+bdr_handoff_accept(BdrSocket *manager, BdrMessage *handoff)
 {
 	int			fd = bdr_socket_take_descriptor(manager);
 	MemoryContext old;
@@ -84,11 +84,11 @@ bdr_handoff_accept(BdrSocket *manager, BdrMessage *lend)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("unexpected message from the bdr manager"),
-				 errdetail("It lends a connection that did not come.")));
+				 errdetail("It hands off a connection that did not come.")));
 	memset(&stream, 0, sizeof(stream));
 	stream.manager = manager;
-	stream.promised = (TimestampTz) pq_getmsgint64(&lend->body);
-	pq_getmsgend(&lend->body);
+	stream.promised = (TimestampTz) pq_getmsgint64(&handoff->body);
+	pq_getmsgend(&handoff->body);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	stream.socket = bdr_socket_adopt_server(fd, manager);
 	MemoryContextSwitchTo(old);

@@ -11,7 +11,7 @@
 #include "bdr_protocol.h"
 
 /* HANDOFF: the connection has come with it on the manager's socket. */
-extern void bdr_handoff_accept(BdrSocket *manager, BdrMessage *lend);
+extern void bdr_handoff_accept(BdrSocket *manager, BdrMessage *handoff);
 
 /* RECLAIM: it goes back where no transaction is in progress. */
 extern void bdr_handoff_reclaim(void);

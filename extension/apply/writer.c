@@ -7,7 +7,7 @@
  *		one peer.  It has two connections to the manager's socket: frames
  *		come in and progress goes out on the data connection, conflicts are
  *		asked on the other, so that a decision never queues behind frames.
- *		It is pure C and knows no peer address.  The manager may lend it the
+ *		It is pure C and knows no peer address.  The manager may hand it the
  *		peer's stream, to read frames from there: apply/handoff.c.
  *
  *		It ends on SIGTERM, when the postmaster dies, when the manager closes
@@ -205,7 +205,7 @@ wait_for_message(BdrMessage *msg)
 }
 
 /*
- * From the manager or, while it is lent, from the stream; the manager is looked
+ * From the manager or, while that is here, from the stream; the manager is looked
  * at before we wait, after each report, and between the frames of a transaction.
  */
 static int

@@ -10,7 +10,7 @@
  *		Reading takes as much as is there, so that a stream of frames costs
  *		one system call for many messages.
  *
- *		A replication connection that the manager has lent to a writer is read
+ *		A replication connection that the manager has handed off to a writer is read
  *		here, too; its messages have PostgreSQL's framing.
  *-------------------------------------------------------------------------
  */

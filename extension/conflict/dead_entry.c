@@ -11,11 +11,11 @@
  *		Of the dead rows with one value only the newest version counts
  *		(conflict/detect.c).  So where a search had to walk many, the entries of
  *		the others are marked dead, as the server does for rows that are dead
- *		to everybody.  The rows stay until the hold goes on.
+ *		to everybody.  The rows stay until the retention slot moves on.
  *
  *		Dead to everybody means, as for VACUUM, that whoever ended the row did
  *		so before any snapshot that is in use, here or on a standby, began.
- *		Only the hold does not count.  The entry that stays has the newest
+ *		Only the retention slot does not count.  The entry that stays has the newest
  *		version of those that are as old as that; so whoever is searching
  *		meanwhile meets it, or a newer one.
  *

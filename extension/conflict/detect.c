@@ -10,7 +10,7 @@
  *		snapshot has the last word on a miss.
  *
  *		Dead rows are found through the same indexes with SnapshotAny, as long
- *		as the hold keeps VACUUM from them; the rest is in conflict/tombstone.c.
+ *		as the retention slot keeps VACUUM from them; the rest is in conflict/tombstone.c.
  *		Where a row of the table has a value, nothing invisible is newer on
  *		it, so they are looked for only where no row was found.
  *

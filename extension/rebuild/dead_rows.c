@@ -5,7 +5,7 @@
  *
  * NOTES
  *		A dead row tells that its xmin took its values, and its xmax its key
- *		(docs/decisions/0007-convergence.md).  Those that the hold keeps are
+ *		(docs/decisions/0007-convergence.md).  Those that the retention slot keeps are
  *		wanted, and of them the newest per value, where no row of the table has
  *		the value now.
  *

@@ -44,7 +44,7 @@ PG_FUNCTION_INFO_V1(bdr_internal_debug_fault);
 PG_FUNCTION_INFO_V1(bdr_internal_latch_stress);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_clock);
-PG_FUNCTION_INFO_V1(bdr_internal_debug_vanish);
+PG_FUNCTION_INFO_V1(bdr_internal_debug_key_removal);
 
 static void check_debug(void);
 static bool ping(BdrManagerSlot *slot, uint32 round);
@@ -224,7 +224,7 @@ bdr_internal_debug_clock(PG_FUNCTION_ARGS)
  * Of a table, or with InvalidOid of all of the server.
  */
 Datum
-bdr_internal_debug_vanish(PG_FUNCTION_ARGS)
+bdr_internal_debug_key_removal(PG_FUNCTION_ARGS)
 {
 	TimestampTz newest;
 	Datum		values[2];

@@ -34,21 +34,21 @@
 #include "version/clock.h"
 #include "version/key_removal.h"
 
-#define BDR_VANISH_SLOTS	4096	/* a power of two */
-#define SERVER_SLOT			BDR_VANISH_SLOTS	/* counts for every table */
+#define BDR_REMOVAL_SLOTS	4096	/* a power of two */
+#define SERVER_SLOT			BDR_REMOVAL_SLOTS	/* counts for every table */
 
-typedef struct VanishSlot
+typedef struct RemovalSlot
 {
 	pg_atomic_uint32 in_progress;
 	pg_atomic_uint64 newest;	/* a TimestampTz */
-} VanishSlot;
+} RemovalSlot;
 
-static VanishSlot *slots = NULL;
+static RemovalSlot *slots = NULL;
 
 /* Where this transaction is counted. */
-static uint16 counted[BDR_VANISH_SLOTS + 1];
+static uint16 counted[BDR_REMOVAL_SLOTS + 1];
 static int	ncounted = 0;
-static bool is_counted[BDR_VANISH_SLOTS + 1];
+static bool is_counted[BDR_REMOVAL_SLOTS + 1];
 
 static Size memory_bytes(void);
 static void start_memory(void);
@@ -56,8 +56,8 @@ static void at_transaction_end(XactEvent event, void *arg);
 static void count(int i);
 static void uncount(TimestampTz time);
 static bool goes_around_executor(void);
-static void raise_newest(VanishSlot *slot, TimestampTz time);
-static bool slot_is_newer(VanishSlot *slot, uint32 own, TimestampTz time);
+static void raise_newest(RemovalSlot *slot, TimestampTz time);
+static bool slot_is_newer(RemovalSlot *slot, uint32 own, TimestampTz time);
 
 static const BdrShmemPart shmem_part = {memory_bytes, start_memory, NULL};
 
@@ -75,7 +75,7 @@ bdr_key_removal_init(void)
 static Size
 memory_bytes(void)
 {
-	return (BDR_VANISH_SLOTS + 1) * sizeof(VanishSlot);
+	return (BDR_REMOVAL_SLOTS + 1) * sizeof(RemovalSlot);
 }
 
 static void
@@ -83,7 +83,7 @@ start_memory(void)
 {
 	bool		found;
 
-	slots = ShmemInitStruct("bdr vanished versions", memory_bytes(), &found);
+	slots = ShmemInitStruct("bdr removed versions", memory_bytes(), &found);
 	if (found)
 		return;
 	for (int i = 0; i <= SERVER_SLOT; i++)
@@ -95,7 +95,7 @@ start_memory(void)
 }
 
 /*
- * What vanished before the server started, or while it was a standby, is not
+ * What was removed before the server started, or while it was a standby, is not
  * known: it may be as new as our clock, and where that is allowed, newer.
  */
 void
@@ -108,7 +108,7 @@ bdr_key_removal_forget_past(void)
 static inline int
 slot_of(Oid relid)
 {
-	return hash_combine(murmurhash32(MyDatabaseId), murmurhash32(relid)) & (BDR_VANISH_SLOTS - 1);
+	return hash_combine(murmurhash32(MyDatabaseId), murmurhash32(relid)) & (BDR_REMOVAL_SLOTS - 1);
 }
 
 /* ---------------------------------------------------------------------
@@ -172,13 +172,13 @@ goes_around_executor(void)
 		TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
-/* What vanished has this time; 0: nothing did. */
+/* The newest version that was removed has this time; 0: none was. */
 static void
 uncount(TimestampTz time)
 {
 	for (int i = 0; i < ncounted; i++)
 	{
-		VanishSlot *slot = &slots[counted[i]];
+		RemovalSlot *slot = &slots[counted[i]];
 
 		if (time != 0)
 			raise_newest(slot, time);
@@ -189,7 +189,7 @@ uncount(TimestampTz time)
 }
 
 static void
-raise_newest(VanishSlot *slot, TimestampTz time)
+raise_newest(RemovalSlot *slot, TimestampTz time)
 {
 	uint64		newest = pg_atomic_read_u64(&slot->newest);
 
@@ -234,7 +234,7 @@ bdr_key_removal_newer(Oid relid, TimestampTz time)
 }
 
 static bool
-slot_is_newer(VanishSlot *slot, uint32 own, TimestampTz time)
+slot_is_newer(RemovalSlot *slot, uint32 own, TimestampTz time)
 {
 	if (pg_atomic_read_u32(&slot->in_progress) > own)
 		return true;
@@ -245,7 +245,7 @@ slot_is_newer(VanishSlot *slot, uint32 own, TimestampTz time)
 uint32
 bdr_key_removal_look(Oid relid, TimestampTz *newest)
 {
-	VanishSlot *slot = &slots[OidIsValid(relid) ? slot_of(relid) : SERVER_SLOT];
+	RemovalSlot *slot = &slots[OidIsValid(relid) ? slot_of(relid) : SERVER_SLOT];
 
 	*newest = (TimestampTz) pg_atomic_read_u64(&slot->newest);
 	return pg_atomic_read_u32(&slot->in_progress);

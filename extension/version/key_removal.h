@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * version/key_removal.h
- *		Is there a version of this table, as new as that, which no row shows?
+ *		Was a version of a table removed that is at least as new as another?
  *
  * NOTES
  *		"No" lets a writer store a row without looking at dead rows and at what
@@ -25,7 +25,8 @@
 extern void bdr_key_removal_begin(Oid relid);
 
 /*
- * Is somebody else in progress, or did a version of time or later vanish?
+ * Is another transaction removing a version of the table, or was one removed
+ * that is as new as time, or newer?
  */
 extern bool bdr_key_removal_newer(Oid relid, TimestampTz time);
 

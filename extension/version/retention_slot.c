@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * version/retention_slot.c
- *		The hold: a slot whose xmin keeps dead rows for as long as a peer may
+ *		The retention slot: its xmin keeps dead rows for as long as a peer may
  *		send something older.
  *
  * NOTES
@@ -129,7 +129,7 @@ hold_xmin(const char *name)
 }
 
 /*
- * Moves the hold of this database, which is made if there is none.  Returns
+ * Moves the retention slot of this database, which is made if there is none.  Returns
  * false when max_replication_slots has no room for it.
  */
 Datum
@@ -273,7 +273,7 @@ bdr_retention_is(ReplicationSlot *slot, Oid *dboid)
 }
 
 /*
- * Drops the hold of a database.  What keeps us from it is only logged: the
+ * Drops the retention slot of a database.  What keeps us from it is only logged: the
  * supervisor tries again when it looks the next time.
  */
 void

@@ -20,7 +20,11 @@ func (n *Node) loadTestFunctions() error {
 	if err != nil {
 		return err
 	}
-	library, err := os.ReadFile(filepath.Join(root, "bdr_test.so"))
+	module := filepath.Join(root, "bdr_test.so")
+	if built := os.Getenv("BDR_TEST_MODULE"); built != "" { // for another server
+		module = built
+	}
+	library, err := os.ReadFile(module)
 	if err != nil {
 		return fmt.Errorf("%w; \"make bdr_test.so\" builds it", err)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // pair is a stream and the server's end of its connection. Streams of real
-// servers are in regress/cluster/output_test.go.
+// servers are in regress/cluster/output.
 func pair(t *testing.T) (*Stream, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()

@@ -1,6 +1,6 @@
 -- Calls that must not work on one server with the right settings: message,
 -- detail and hint as the user reads them. Those that need several servers are
--- in regress/cluster/refusals_test.go.
+-- in regress/cluster/join/refusals_test.go.
 \set VERBOSITY default
 CREATE EXTENSION bdr;
 SELECT format('host=127.0.0.1 port=%s dbname=%s user=postgres', current_setting('port'), current_database()) AS dsn \gset

@@ -1,0 +1,273 @@
+package apply
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"bdr/gosrc/pgtest"
+	"bdr/regress/cluster/clustertest"
+)
+
+// columnsCase is one table that is not the same on both nodes: node1 writes, then
+// node2. The query names the columns that both have, or what each should hold.
+type columnsCase struct {
+	name   string
+	table1 []string
+	table2 []string
+	write1 []string
+	write2 []string
+	query1 string
+	want1  string
+	query2 string // "": the same
+	want2  string // "": the same
+}
+
+// TestColumnDifferences exists because nodes get their columns one after the
+// other: while tables differ, columns go by name, and what one side does not have
+// must neither be invented nor lost silently.
+func TestColumnDifferences(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(map[string]string{"bdr.min_worker_backoff_delay": "100ms", "bdr.max_worker_backoff_delay": "500ms"}))
+	for _, k := range columnsCases {
+		if !t.Run(k.name, func(t *testing.T) { requireColumns(t, c.For(t), k) }) {
+			t.FailNow() // a stream that stopped fails all that follow
+		}
+	}
+	for _, s := range columnStops {
+		if !t.Run(s.name, func(t *testing.T) { requireColumnStop(t, c.For(t), s) }) {
+			t.FailNow()
+		}
+	}
+	t.Run("missing_column_history", func(t *testing.T) { missingColumnHistory(t, c.For(t)) })
+	t.Run("missing_table_is_skipped", func(t *testing.T) { missingTableSkipped(t, c.For(t)) })
+	t.Run("resolver_refusals", func(t *testing.T) { resolverRefusals(t, c.For(t)) })
+}
+
+func requireColumns(t *testing.T, c *pgtest.Cluster, k columnsCase) {
+	a, b := c.Nodes[0], c.Nodes[1]
+	a.Exec(k.table1...)
+	b.Exec(k.table2...)
+	a.Exec(k.write1...)
+	c.WaitDrained(c.Nodes...)
+	b.Exec(k.write2...)
+	c.WaitDrained(c.Nodes...)
+	if k.query2 == "" {
+		k.query2 = k.query1
+	}
+	if k.want2 == "" {
+		k.want2 = k.want1
+	}
+	if got := a.Value(k.query1); got != k.want1 {
+		t.Errorf("node1: %s gives %q, expected %q", k.query1, got, k.want1)
+	}
+	if got := b.Value(k.query2); got != k.want2 {
+		t.Errorf("node2: %s gives %q, expected %q", k.query2, got, k.want2)
+	}
+	c.ExecAll("DROP TABLE d")
+}
+
+// everyRow shows every row of d with these columns.
+func everyRow(columns string) string {
+	return fmt.Sprintf("SELECT coalesce(string_agg(concat_ws('/', %s), ' ' ORDER BY id), '') FROM d", columns)
+}
+
+var columnsCases = []columnsCase{
+	{name: "dropped_and_reordered",
+		table1: []string{"CREATE TABLE d (gone int, id int PRIMARY KEY, a text, gone2 text, b int)",
+			"ALTER TABLE d DROP gone, DROP gone2"},
+		table2: []string{"CREATE TABLE d (b int, a text, gone3 jsonb, id int)", "ALTER TABLE d DROP gone3, ADD PRIMARY KEY (id)"},
+		write1: []string{"INSERT INTO d SELECT g, 'a' || g, g * 10 FROM generate_series(1, 4) g", "ALTER TABLE d DROP b, ADD b int DEFAULT 5"},
+		write2: []string{"UPDATE d SET a = a || '!' WHERE id = 1", "DELETE FROM d WHERE id = 2", "UPDATE d SET id = 9, b = -1 WHERE id = 3"},
+		query1: everyRow("id, a, b"), want1: "1/a1!/10 4/a4/5 9/a3/-1", want2: "1/a1!/10 4/a4/40 9/a3/-1"},
+	{name: "extra_nullable_column",
+		table1: []string{"CREATE TABLE d (id int PRIMARY KEY, a text)"},
+		table2: []string{"CREATE TABLE d (more text, id int PRIMARY KEY, a text)"},
+		write1: []string{"INSERT INTO d VALUES (1, 'x'), (2, 'y')"},
+		write2: []string{"INSERT INTO d VALUES (NULL, 3, 'z')", "UPDATE d SET a = 'X' WHERE id = 1", "DELETE FROM d WHERE id = 2"},
+		query1: everyRow("id, a"), want1: "1/X 3/z", query2: everyRow("id, a, coalesce(more, '-')"), want2: "1/X/- 3/z/-"},
+	{name: "extra_column_keeps_its_value",
+		table1: []string{"CREATE TABLE d (id int PRIMARY KEY, a text)"},
+		table2: []string{"CREATE TABLE d (id int PRIMARY KEY, a text, n int NOT NULL DEFAULT 5, s serial, v text DEFAULT 'made at ' || length(clock_timestamp()::text)::text)",
+			"SELECT setval('d_s_seq', 100)"},
+		write1: []string{"INSERT INTO d VALUES (1, 'x'), (2, 'y')", "UPDATE d SET a = 'X' WHERE id = 1", "UPDATE d SET id = 7 WHERE id = 2"},
+		query1: everyRow("id, a"), want1: "1/X 7/y", query2: everyRow("id, a, n, s, left(v, 7)"), want2: "1/X/5/101/made at 7/y/5/102/made at"},
+	{name: "generated_columns_that_differ",
+		table1: []string{"CREATE TABLE d (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS (a * 2) STORED, h int)"},
+		table2: []string{"CREATE TABLE d (id int PRIMARY KEY, g int, a int, h int GENERATED ALWAYS AS (a * 3) STORED, i text GENERATED ALWAYS AS ('i' || a) STORED UNIQUE)"},
+		write1: []string{"INSERT INTO d (id, a, h) VALUES (1, 1, 100), (2, 2, 200), (3, 3, 300)", "UPDATE d SET a = 10 WHERE id = 1"},
+		write2: []string{"UPDATE d SET a = 20, g = NULL WHERE id = 2", "DELETE FROM d WHERE id = 3"},
+		query1: everyRow("id, a, g, coalesce(h, -1)"), want1: "1/10/20/100 2/20/40/200", query2: everyRow("id, a, coalesce(g, -1), h, i"), want2: "1/10/-1/30/i10 2/20/-1/60/i20"},
+	{name: "identity_always_and_by_default",
+		table1: []string{"CREATE TABLE d (id int GENERATED ALWAYS AS IDENTITY (START 1 INCREMENT 2) PRIMARY KEY, k int GENERATED BY DEFAULT AS IDENTITY, a text)"},
+		table2: []string{"CREATE TABLE d (id int GENERATED ALWAYS AS IDENTITY (START 2 INCREMENT 2) PRIMARY KEY, k int GENERATED BY DEFAULT AS IDENTITY, a text)"},
+		write1: []string{"INSERT INTO d (a) VALUES ('one'), ('two')", "INSERT INTO d (id, k, a) OVERRIDING SYSTEM VALUE VALUES (100, -1, 'hundred')"},
+		write2: []string{"INSERT INTO d (a) VALUES ('three')", "UPDATE d SET a = a || '!' WHERE id = 1", "UPDATE d SET id = DEFAULT WHERE id = 100"},
+		query1: everyRow("id, k, a"), want1: "1/1/one! 2/1/three 3/2/two 4/-1/hundred"},
+	{name: "types_that_can_be_cast",
+		table1: []string{"CREATE TABLE d (id int PRIMARY KEY, a text, n int, v varchar(5), t timestamp, j json)"},
+		table2: []string{"CREATE TABLE d (id bigint PRIMARY KEY, a varchar(10), n numeric(10), v text, t timestamptz, j jsonb)"},
+		write1: []string{`INSERT INTO d VALUES (1, 'short', 42, 'five5', '2026-01-02 03:04:05', '{"a":1}'), (2, NULL, -1, '', NULL, NULL)`},
+		write2: []string{"UPDATE d SET a = 'changed' WHERE id = 2", "INSERT INTO d VALUES (3, 'n', 7, 'v', NULL, '[1, 2]')", "UPDATE d SET n = 8 WHERE id = 3"},
+		query1: everyRow("id, coalesce(a, '-'), n, v, t, j"), want1: `1/short/42/five5/2026-01-02 03:04:05/{"a":1} 2/changed/-1/ 3/n/8/v/[1, 2]`,
+		query2: everyRow("id, coalesce(a, '-'), n, v, t at time zone 'UTC', j"), want2: `1/short/42/five5/2026-01-02 03:04:05/{"a": 1} 2/changed/-1/ 3/n/8/v/[1, 2]`},
+	{name: "null_in_a_column_that_is_missing",
+		table1: []string{"CREATE TABLE d (id int PRIMARY KEY, a text, more text)"},
+		table2: []string{"CREATE TABLE d (id int PRIMARY KEY, a text)"},
+		write1: []string{"INSERT INTO d VALUES (1, 'x'), (2, 'y')", "UPDATE d SET a = 'X' WHERE id = 1", "UPDATE d SET id = 5 WHERE id = 2"},
+		write2: []string{"INSERT INTO d VALUES (3, 'z')"},
+		query1: everyRow("id, a, coalesce(more, '-')"), want1: "1/X/- 3/z/- 5/y/-", query2: everyRow("id, a"), want2: "1/X 3/z 5/y"},
+	{name: "missing_column_is_ignored",
+		table1: []string{"CREATE TABLE d (id int PRIMARY KEY, a text, more text)", "ALTER TABLE d ALTER more SET STORAGE EXTERNAL"},
+		table2: []string{"CREATE TABLE d (id int PRIMARY KEY, a text)", "SELECT bdr.alter_node_set_conflict_resolver('node2', 'target_column_missing', 'ignore')"},
+		write1: []string{"INSERT INTO d SELECT g, 'a' || g, repeat('m', g * 1000) FROM generate_series(1, 4) g", "UPDATE d SET a = 'changed' WHERE id = 4", "UPDATE d SET more = 'n' WHERE id = 1", "DELETE FROM d WHERE id = 2"},
+		write2: []string{"UPDATE d SET a = 'from 2' WHERE id = 3"},
+		query1: everyRow("id, a, length(more)"), want1: "1/a1/1 3/from 2/3000 4/changed/4000", query2: everyRow("id, a"), want2: "1/a1 3/from 2 4/changed"},
+	{name: "missing_column_skips_the_change",
+		table1: []string{"CREATE TABLE d (id int PRIMARY KEY, a text)"},
+		table2: []string{"CREATE TABLE d (id int PRIMARY KEY, a text)"},
+		write1: []string{"INSERT INTO d VALUES (1, 'x'), (2, 'y')"},
+		write2: []string{"SELECT bdr.alter_node_set_conflict_resolver('node2', 'target_column_missing', 'skip')", "ALTER TABLE d RENAME a TO b",
+			"SELECT bdr.alter_node_set_conflict_resolver('node2', 'source_column_missing', 'skip')"},
+		query1: everyRow("id, a"), want1: "1/x 2/y", query2: everyRow("id, b"), want2: "1/x 2/y"},
+}
+
+// columnStop is a difference that stops the stream from node1 to node2, and what
+// lets it go on.
+type columnStop struct {
+	name   string
+	table1 string
+	table2 string
+	set    string // a resolver on node2
+	write  string // on node1
+	err    string // in bdr.subscription_summary of node2
+	repair string // on node2
+	query  string
+	want   string // on node2, in the end
+}
+
+var columnStops = []columnStop{
+	{"not_null_without_default", "CREATE TABLE d (id int PRIMARY KEY)", "CREATE TABLE d (id int PRIMARY KEY, more int NOT NULL)", "",
+		"INSERT INTO d VALUES (1), (2)", `null value in column "more"`, "ALTER TABLE d ALTER more SET DEFAULT 4", everyRow("id, more"), "1/4 2/4"},
+	{"value_is_too_long", "CREATE TABLE d (id int PRIMARY KEY, a text)", "CREATE TABLE d (id int PRIMARY KEY, a varchar(3))", "",
+		"INSERT INTO d VALUES (1, 'four')", "value too long", "ALTER TABLE d ALTER a TYPE varchar(4)", everyRow("id, a"), "1/four"},
+	{"missing_column_has_a_value", "CREATE TABLE d (id int PRIMARY KEY, more int)", "CREATE TABLE d (id int PRIMARY KEY)", "",
+		"INSERT INTO d VALUES (1, NULL), (2, 2)", `column "more" of table "public.d" does not exist on this node`, "ALTER TABLE d ADD more int", everyRow("id, coalesce(more, -1)"), "1/-1 2/2"},
+	{"missing_column_another_resolver", "CREATE TABLE d (id int PRIMARY KEY, more int)", "CREATE TABLE d (id int PRIMARY KEY)", "",
+		"INSERT INTO d VALUES (1, NULL), (2, 2)", `column "more" of table "public.d" does not exist on this node`,
+		"SELECT bdr.alter_node_set_conflict_resolver('node2', 'target_column_missing', 'ignore')", everyRow("id"), "1 2"},
+	{"missing_column_is_an_error", "CREATE TABLE d (id int PRIMARY KEY, more int)", "CREATE TABLE d (id int PRIMARY KEY)", "target_column_missing', 'error",
+		"INSERT INTO d VALUES (1, NULL)", `column "more" of table "public.d" does not exist on this node`, "ALTER TABLE d ADD more int", everyRow("id, coalesce(more, -1)"), "1/-1"},
+	{"extra_column_is_an_error", "CREATE TABLE d (id int PRIMARY KEY)", "CREATE TABLE d (id int PRIMARY KEY, more int DEFAULT 6)", "source_column_missing', 'error",
+		"INSERT INTO d VALUES (1)", `column "more" of table "public.d" does not exist on node "node1"`,
+		"SELECT bdr.alter_node_set_conflict_resolver('node2', 'source_column_missing', 'use_default_value')", everyRow("id, more"), "1/6"},
+	{"renamed_on_one_side", "CREATE TABLE d (id int PRIMARY KEY, a text)", "CREATE TABLE d (id int PRIMARY KEY, b text)", "",
+		"INSERT INTO d VALUES (1, NULL), (2, 'x')", `column "a" of table "public.d" does not exist on this node`, "ALTER TABLE d RENAME b TO a", everyRow("id, coalesce(a, '-')"), "1/- 2/x"},
+	{"missing_table", "CREATE TABLE d (id int PRIMARY KEY)", "SELECT 1", "",
+		"INSERT INTO d VALUES (1)", `table "public.d" does not exist on this node`, "CREATE TABLE d (id int PRIMARY KEY)", everyRow("id"), "1"},
+}
+
+func requireColumnStop(t *testing.T, c *pgtest.Cluster, s columnStop) {
+	a, b := c.Nodes[0], c.Nodes[1]
+	b.Exec("DELETE FROM bdr.node_conflict_resolvers", s.table2)
+	if s.set != "" {
+		b.Exec(fmt.Sprintf("SELECT bdr.alter_node_set_conflict_resolver('node2', '%s')", s.set))
+	}
+	a.Exec(s.table1, s.write)
+	b.Wait(clustertest.ResumeLimit, fmt.Sprintf("SELECT last_error LIKE '%%%s%%' FROM bdr.subscription_summary", s.err), "t")
+	b.Exec(s.repair)
+	c.WaitDrained(c.Nodes...)
+	if got := b.Value(s.query); got != s.want {
+		t.Errorf("%s gives %q, expected %q", s.query, got, s.want)
+	}
+	c.ExecAll("DROP TABLE d")
+	b.Exec("DELETE FROM bdr.node_conflict_resolvers")
+}
+
+const writerPID = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'bdr writer'"
+
+// A table that differs is one conflict, however many rows go through it. Another
+// resolver holds for the writer that runs, from the commit of the change on.
+func missingColumnHistory(t *testing.T, c *pgtest.Cluster) {
+	a, b := c.Nodes[0], c.Nodes[1]
+	c.ExecAll("TRUNCATE bdr.conflict_history")
+	a.Exec("CREATE TABLE d (id int PRIMARY KEY, more text)")
+	b.Exec("CREATE TABLE d (id int PRIMARY KEY, extra int DEFAULT 3)")
+	a.Exec("INSERT INTO d SELECT g FROM generate_series(1, 100) g", "INSERT INTO d VALUES (101)", "UPDATE d SET id = -id WHERE id > 90")
+	c.WaitDrained(c.Nodes...)
+	const history = "SELECT coalesce(string_agg(conflict_type || ' ' || conflict_resolution || ' ' || conflict_rule || ' ' || relname, ', ' ORDER BY conflict_type), '') FROM bdr.conflict_history"
+	const once = "source_column_missing apply_remote default_value_used d, target_column_missing apply_remote missing_column_is_null d"
+	if got := b.Value(history); got != once {
+		t.Errorf("history: %q, expected %q", got, once)
+	}
+	b.Exec("BEGIN; SELECT bdr.alter_node_set_conflict_resolver('node2', 'source_column_missing', 'skip'); ROLLBACK")
+	a.Exec("INSERT INTO d VALUES (200)")
+	c.WaitDrained(c.Nodes...)
+	b.Exec("TRUNCATE bdr.conflict_history", "SELECT bdr.alter_node_set_conflict_resolver('node2', 'source_column_missing', 'skip')")
+	writer := b.Value(writerPID)
+	a.Exec("INSERT INTO d VALUES (300)", "DELETE FROM d WHERE id = 1")
+	c.WaitDrained(c.Nodes...)
+	if got := b.Value(writerPID); got != writer {
+		t.Errorf("the writer was started anew for another resolver: %s, then %s", writer, got)
+	}
+	a.Exec("INSERT INTO d VALUES (301, 'a value')")
+	b.Wait(clustertest.ResumeLimit, "SELECT last_error LIKE '%column \"more\" of table%' FROM bdr.subscription_summary", "t")
+	b.Exec("SELECT bdr.alter_node_set_conflict_resolver('node2', 'target_column_missing', 'ignore')",
+		"SELECT bdr.alter_node_set_conflict_resolver('node2', 'source_column_missing', 'use_default_value')")
+	c.WaitDrained(c.Nodes...)
+	if got := b.Value("SELECT count(*) || ' ' || count(*) FILTER (WHERE id IN (200, 301)) || ' ' || count(*) FILTER (WHERE id IN (1, 300)) || ' ' || sum(extra) FROM d"); got != "102 2 0 306" {
+		t.Errorf("rows, kept, skipped or deleted, sum of defaults: %s", got)
+	}
+	if got := b.Value("SELECT count(*) FROM bdr.conflict_history WHERE conflict_rule = 'change_skipped' AND conflict_resolution = 'skip' AND remote_tuple->>'id' = '300'"); got != "1" {
+		t.Errorf("history has %s rows about what was skipped: %v", got, b.Rows("SELECT to_json(h) FROM bdr.conflict_history h"))
+	}
+	c.ExecAll("DROP TABLE d")
+	b.Exec("DELETE FROM bdr.node_conflict_resolvers")
+}
+
+// Changes of a table that is not here are left out, also between changes of one
+// that is, and from its creation on they are applied.
+func missingTableSkipped(t *testing.T, c *pgtest.Cluster) {
+	a, b := c.Nodes[0], c.Nodes[1]
+	b.Exec("SELECT bdr.alter_node_set_conflict_resolver('node2', 'target_table_missing', 'skip')", "TRUNCATE bdr.conflict_history")
+	a.Exec("CREATE TABLE absent (id int PRIMARY KEY, v text)")
+	c.ExecAll("CREATE TABLE present (id int PRIMARY KEY)")
+	a.Exec("BEGIN; INSERT INTO present SELECT g FROM generate_series(1, 10) g; INSERT INTO absent SELECT g, 'x' FROM generate_series(1, 10) g; UPDATE absent SET v = 'y' WHERE id < 3; " +
+		"DELETE FROM absent WHERE id = 4; INSERT INTO present VALUES (11); TRUNCATE absent, present; TRUNCATE absent; INSERT INTO present VALUES (12); COMMIT")
+	c.WaitDrained(c.Nodes...)
+	b.Exec("CREATE TABLE absent (id int PRIMARY KEY, v text)")
+	a.Exec("INSERT INTO absent VALUES (1, 'now')")
+	c.RequireConverged()
+	if got := b.Value("SELECT (SELECT string_agg(id::text, ' ') FROM present) || ' ' || (SELECT string_agg(v, ' ') FROM absent)"); got != "12 now" {
+		t.Errorf("rows: %s", got)
+	}
+	if got := b.Value("SELECT string_agg(conflict_type || ' ' || conflict_resolution || ' ' || nspname || '.' || relname, ', ') FROM bdr.conflict_history"); got != "target_table_missing skip public.absent" {
+		t.Errorf("history: %s", got)
+	}
+	b.Exec("DELETE FROM bdr.node_conflict_resolvers")
+}
+
+func resolverRefusals(t *testing.T, c *pgtest.Cluster) {
+	n := c.Nodes[0]
+	for _, r := range []struct{ arguments, code, hint string }{
+		{"'node1', 'no_such_type', 'error'", "22023", "target_column_missing"},
+		{"'node1', 'target_column_missing', 'update'", "22023", `"ignore_if_null", "ignore", "skip", "error"`},
+		{"'node1', 'insert_exists', 'insert_or_skip'", "22023", `"update_if_newer", "update", "skip", "error"`},
+		{"'node1', 'apply_error_ddl', 'error'", "0A000", ""},
+		{"'node2', 'target_column_missing', 'ignore'", "0A000", "on that node"},
+		{"'nobody', 'target_column_missing', 'ignore'", "42704", "bdr.node_summary"},
+		{"NULL, NULL, NULL", "42704", ""},
+	} {
+		e := pgtest.PgError(n.Try("SELECT bdr.alter_node_set_conflict_resolver(" + r.arguments + ")"))
+		if e == nil || e.Code != r.code || !strings.Contains(e.Hint, r.hint) {
+			t.Errorf("%s: %v", r.arguments, e)
+		}
+	}
+	if got := n.Value("SELECT count(*) FROM bdr.node_conflict_resolvers"); got != "0" {
+		t.Errorf("refused resolvers were recorded: %s", got)
+	}
+	n.Exec("SELECT bdr.alter_node_set_conflict_resolver('node1', 'update_missing', 'insert_or_skip')",
+		"SELECT bdr.alter_node_set_conflict_resolver('node1', 'update_missing', 'insert_or_skip')")
+	if got := n.Value("SELECT conflict_type || ' ' || conflict_resolver FROM bdr.node_conflict_resolvers"); got != "update_missing insert_or_skip" {
+		t.Errorf("recorded: %s", got)
+	}
+}

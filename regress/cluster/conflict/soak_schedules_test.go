@@ -1,0 +1,25 @@
+//go:build soak
+
+package conflict
+
+import (
+	"cmp"
+	"testing"
+	"time"
+
+	"bdr/regress/cluster/clustertest"
+)
+
+// soakSchedules is how many random schedules each table gets.
+var soakSchedules = clustertest.FromEnvironment("BDR_SOAK_SCHEDULES", 1000)
+
+// TestSoakSchedules plays random schedules that nobody has played before.
+func TestSoakSchedules(t *testing.T) {
+	first := cmp.Or(uint64(clustertest.SoakSeed), uint64(time.Now().UnixNano()))
+	t.Logf("BDR_SEED=%d", first)
+	p := newPlayer(t)
+	for _, l := range layouts() {
+		t.Run(l.name, func(t *testing.T) { p.playAll(t, randomSchedules(l, first, uint64(soakSchedules))) })
+	}
+	p.c.RequireConverged()
+}

@@ -1,9 +1,0 @@
-package cluster
-
-import (
-	"testing"
-
-	"bdr/gosrc/pgtest"
-)
-
-func TestMain(m *testing.M) { pgtest.Main(m) }
