@@ -305,13 +305,18 @@ run_folder() {
     fi
 }
 
-end() {
-    local dir job
-    for job in $(jobs -p); do kill "$job"; done # they ignore an interrupt from the keyboard
-    wait
+stop_servers() {
+    local dir
     for dir in "$work/ready" "$work/plain"; do
         server_runs "$dir" && stop_server "$dir" immediate
     done
+}
+
+end() {
+    local job
+    for job in $(jobs -p); do kill "$job"; done # they ignore an interrupt from the keyboard
+    wait
+    stop_servers
     rm -rf "$binaries"
     [ "$failed" -ne 0 ] || rm -rf "$work"
 }
@@ -319,6 +324,7 @@ end() {
 # What is left of a run with failures, out of memory.
 keep_work() {
     local kept=$TMPDIR/${work##*/}
+    stop_servers
     rm -rf "$work/prepared"
     if [ "$work" != "$kept" ] && mv -n "$work" "$kept"; then
         echo "$work has moved"

@@ -16,17 +16,11 @@ const (
 	historyRetry   = time.Minute // after a failure
 )
 
-// droppedTablesTurn is how often notes of dropped tables are looked at.
-const droppedTablesTurn = 12 * time.Hour
-
 // A History keeps the conflict history and the notes of dropped tables small.
-type History struct {
-	deps    Deps
-	dropped time.Time // when the notes were looked at last
-}
+type History struct{ deps Deps }
 
 // NewHistory makes a keeper that has not taken a turn yet.
-func NewHistory(deps Deps) *History { return &History{deps: deps} }
+func NewHistory(deps Deps) *History { return &History{deps} }
 
 // Run takes turns until ctx ends, and when a setting has changed.
 func (h *History) Run(ctx context.Context) {
@@ -66,7 +60,7 @@ func (h *History) retention() int64 {
 // turnOf returns the time between two turns.
 func turnOf(retention int64) time.Duration {
 	if retention < 0 {
-		return droppedTablesTurn
+		return historyTurnMax
 	}
 	return min(max(time.Duration(retention)*time.Second/100, historyTurnMin), historyTurnMax)
 }
@@ -78,12 +72,6 @@ func (h *History) turn(ctx context.Context, retention int64) error {
 			return err
 		}
 	}
-	if time.Since(h.dropped) < droppedTablesTurn {
-		return nil
-	}
-	if _, err := h.deps.Main.Run(ctx, catalog.LimitLockWait(), catalog.ForgetDroppedTables()); err != nil {
-		return err
-	}
-	h.dropped = time.Now()
-	return nil
+	_, err := h.deps.Main.Run(ctx, catalog.LimitLockWait(), catalog.ForgetDroppedTables())
+	return err
 }

@@ -253,7 +253,7 @@ func resolverRefusals(t *testing.T, c *pgtest.Cluster) {
 		{"'node1', 'target_column_missing', 'update'", "22023", `"ignore_if_null", "ignore", "skip", "error"`},
 		{"'node1', 'insert_exists', 'insert_or_skip'", "22023", `"update_if_newer", "update", "skip", "error"`},
 		{"'node1', 'apply_error_ddl', 'error'", "0A000", ""},
-		{"'node2', 'target_column_missing', 'ignore'", "0A000", "on that node"},
+		{"'node2', 'target_column_missing', 'ignore'", "55000", `Connect to node "node2"`},
 		{"'nobody', 'target_column_missing', 'ignore'", "42704", "bdr.node_summary"},
 		{"NULL, NULL, NULL", "42704", ""},
 	} {
