@@ -6,7 +6,7 @@
 #		bdr.so         the extension: workers, SQL functions, hooks
 #		bdr_output.so  the output plugin and nothing else
 #		bdr_go.so      the Go part, loaded by the manager only
-#		bdr_test.so    what only tests call; they build it
+#		bdr_test.so, bdr_go_test.so    what only tests use; they build it
 #		V=1 shows the commands.  PG_CONFIG picks the server.
 #-------------------------------------------------------------------------
 BDR_VERSION = 0.1.0
@@ -26,7 +26,7 @@ PG_CPPFLAGS = -I$(srcdir)/include -I$(srcdir)/extension
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # What a file calls is ours, whatever other modules of the server are named.
 SHLIB_LINK = -Wl,-Bsymbolic-functions
-EXTRA_CLEAN = $(OUTPUT_OBJS) $(TEST_OBJS) bdr_output$(DLSUFFIX) bdr_test$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h
+EXTRA_CLEAN = $(OUTPUT_OBJS) $(TEST_OBJS) bdr_output$(DLSUFFIX) bdr_test$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h bdr_go_test$(DLSUFFIX) bdr_go_test.h
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2> /dev/null)
@@ -43,7 +43,8 @@ include $(PGXS)
 
 GO ?= go
 GO_LDFLAGS = -X runtime.godebugDefault=asyncpreemptoff=1
-GO_BUILD = GOFLAGS=-buildvcs=false $(GO) build -buildmode=c-shared -tags netgo,osusergo -trimpath -ldflags "$(GO_LDFLAGS)"
+GO_TAGS = netgo,osusergo
+GO_BUILD = GOFLAGS=-buildvcs=false $(GO) build -buildmode=c-shared -tags $(GO_TAGS) -trimpath -ldflags "$(GO_LDFLAGS)"
 GO_SOURCES = $(shell find gosrc -name '*.go' ! -name '*_test.go') go.mod go.sum include/bdr_boundary.h
 
 ifndef V
@@ -65,6 +66,12 @@ bdr_test$(DLSUFFIX): $(TEST_OBJS)
 bdr_go$(DLSUFFIX): $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./gosrc/bdrgo
 	rm -f bdr_go.h
+
+# The same with faults that tests ask for; never installed.
+bdr_go_test$(DLSUFFIX): GO_TAGS := $(GO_TAGS),faults
+bdr_go_test$(DLSUFFIX): $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./gosrc/bdrgo
+	rm -f bdr_go_test.h
 
 bdr--$(BDR_VERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
 	cat $^ > $@
@@ -102,7 +109,7 @@ fmt:
 lint:
 	test -z "$$(gofmt -l gosrc regress $(wildcard *.go))" || { gofmt -l gosrc regress $(wildcard *.go); exit 1; }
 	GOFLAGS=-buildvcs=false $(GO) vet ./...
-	GOFLAGS=-buildvcs=false $(GO) vet -tags soak ./regress/cluster/...
+	GOFLAGS=-buildvcs=false $(GO) vet -tags soak,faults ./gosrc/manager ./regress/cluster/...
 	if command -v golangci-lint >/dev/null; then golangci-lint run; fi
 	! grep -nE ' +$$|^ +[^ *]' extension/*.c extension/*/*.c $(LAYER_HEADERS)
 	! grep -nE '^ *# *(if|elif).*PG_VERSION_NUM' extension/*.c extension/*/*.c $(filter-out include/bdr_compat.h,$(LAYER_HEADERS))

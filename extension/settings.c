@@ -115,14 +115,14 @@ assign_match_table_owner(bool newval, void *extra)
 static void
 define_debug_settings(void)
 {
-	DefineCustomBoolVariable("bdr.debug_faults",
-							 "Lets tests make the manager fail.",
-							 NULL,
-							 &bdr_debug_faults,
-							 false,
-							 PGC_SUSET,
-							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE,
-							 NULL, NULL, NULL);
+	DefineCustomStringVariable("bdr.debug_go_library",
+							   "Library that the manager loads in place of the installed one.",
+							   NULL,
+							   &bdr_debug_go_library,
+							   "",
+							   PGC_POSTMASTER,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomBoolVariable("bdr.debug_trust_peers",
 							 "Lets the benchmark apply changes without looking for conflicts: nodes end different.",
 							 NULL,

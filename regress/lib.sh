@@ -27,7 +27,7 @@ as_root() {
 
 # Build and install into the server of PG_CONFIG.
 build_and_install() {
-    make -s -C "$root" -j2 all bdr_test.so PG_CONFIG="$PG_CONFIG" || return 1
+    make -s -C "$root" -j2 all bdr_test.so bdr_go_test.so PG_CONFIG="$PG_CONFIG" || return 1
     if [ -w "$("$PG_CONFIG" --pkglibdir)" ] && [ -w "$("$PG_CONFIG" --sharedir)/extension" ]; then
         make -s -C "$root" install PG_CONFIG="$PG_CONFIG" > /dev/null
     else

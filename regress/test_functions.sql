@@ -1,8 +1,8 @@
 -- What only tests call; extension/test, in bdr_test.so. MODULE stands for its path.
--- All of it refuses to work unless bdr.debug_faults is on.
+-- Only superusers may call it.
 CREATE SCHEMA IF NOT EXISTS bdr_test;
 
--- Make the manager fail.
+-- Make the manager fail, where it has loaded bdr_go_test.so.
 CREATE OR REPLACE FUNCTION bdr_test.internal_debug_fault(kind text)
 RETURNS void
 AS 'MODULE', 'bdr_internal_debug_fault'

@@ -12,7 +12,7 @@
 #include "bdr_protocol.h"
 
 int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
-bool		bdr_debug_faults = false;
+char	   *bdr_debug_go_library = "";
 bool		bdr_debug_trust_peers = false;
 bool		bdr_match_table_owner = true;
 int			bdr_max_worker_backoff_delay = 60000;
@@ -25,7 +25,6 @@ int			bdr_stat_relation_max = 5000;
 static const char *const setting_names[] = {
 	"bdr.conflict_history_retention",
 	"bdr.dead_row_retention",
-	"bdr.debug_faults",
 	"bdr.max_worker_backoff_delay",
 	"bdr.min_worker_backoff_delay",
 	"bdr.watermark_interval",

@@ -21,7 +21,7 @@ typedef enum BdrSkewAction
 #define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WAIT
 
 extern int	bdr_conflict_history_retention; /* s; -1: for ever */
-extern bool bdr_debug_faults;
+extern char *bdr_debug_go_library;
 extern bool bdr_debug_trust_peers;
 extern bool bdr_match_table_owner;
 extern int	bdr_max_worker_backoff_delay;	/* ms */

@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 
+#include "base/settings.h"
 #include "manager/golib.h"
 
 #define GO_LIBRARY		"bdr_go" DLSUFFIX
@@ -161,7 +162,10 @@ load_library(void)
 	char		path[MAXPGPATH];
 	void	   *library;
 
-	snprintf(path, sizeof(path), "%s/%s", pkglib_path, GO_LIBRARY);
+	if (bdr_debug_go_library[0] != '\0')
+		strlcpy(path, bdr_debug_go_library, sizeof(path));
+	else
+		snprintf(path, sizeof(path), "%s/%s", pkglib_path, GO_LIBRARY);
 	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (library == NULL)
 		ereport(ERROR,

@@ -4,7 +4,8 @@
  *		wake-ups of its main thread, and applying bytes of a test's own.
  *
  * NOTES
- *		All of it needs bdr.debug_faults, which a superuser sets.
+ *		Only superusers may call it.  The manager dies only where it has loaded
+ *		bdr_go_test.so (bdr.debug_go_library).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -46,7 +47,7 @@ PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_clock);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_key_removal);
 
-static void check_debug(void);
+static void check_caller(void);
 static bool ping(BdrManagerSlot *slot, uint32 round);
 static void prepare_to_apply(void);
 static char *guarded_copy(const char *bytes, Size len);
@@ -54,7 +55,7 @@ static char *guarded_copy(const char *bytes, Size len);
 Datum
 bdr_internal_debug_fault(PG_FUNCTION_ARGS)
 {
-	check_debug();
+	check_caller();
 	return bdr_call(fcinfo);
 }
 
@@ -73,7 +74,7 @@ bdr_internal_latch_stress(PG_FUNCTION_ARGS)
 	int			lost = 0;
 	BdrManagerSlot *slot;
 
-	check_debug();
+	check_caller();
 	LWLockAcquire(bdr_shmem->lock, LW_SHARED);
 	slot = bdr_shmem_find(MyDatabaseId);
 	LWLockRelease(bdr_shmem->lock);
@@ -94,13 +95,12 @@ bdr_internal_latch_stress(PG_FUNCTION_ARGS)
 }
 
 static void
-check_debug(void)
+check_caller(void)
 {
-	if (!superuser() || !bdr_debug_faults)
+	if (!superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("this function is for tests"),
-				 errhint("Set bdr.debug_faults.")));
+				 errmsg("must be superuser to call functions of bdr_test")));
 	if (!bdr_is_preloaded())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -144,7 +144,7 @@ bdr_internal_debug_apply(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	BdrReader	reader;
 
-	check_debug();
+	check_caller();
 	prepare_to_apply();
 	reader.at = guarded_copy(VARDATA_ANY(messages), len);
 	reader.end = reader.at + len;
@@ -216,7 +216,7 @@ guarded_copy(const char *bytes, Size len)
 Datum
 bdr_internal_debug_clock(PG_FUNCTION_ARGS)
 {
-	check_debug();
+	check_caller();
 	PG_RETURN_TIMESTAMPTZ(bdr_clock_high());
 }
 
@@ -231,7 +231,7 @@ bdr_internal_debug_key_removal(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {false, false};
 	TupleDesc	desc;
 
-	check_debug();
+	check_caller();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[0] = Int64GetDatum(bdr_key_removal_look(PG_GETARG_OID(0), &newest));

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"maps"
 
 	"bdr/gosrc/api"
 	"bdr/gosrc/catalog"
@@ -21,9 +22,9 @@ func (m *Manager) table() map[string]entry {
 	all := map[string]entry{
 		"internal_dead_row_hold": {m.deadRows.Rows, true},
 		"internal_upkeep_errors": {m.upkeep.Rows, true},
-		"internal_debug_fault":   {debugFault, true},
 		"internal_rpc":           {m.rpc, false},
 	}
+	maps.Copy(all, faults())
 	add := func(handlers map[string]api.Handler, anywhere bool) {
 		for name, run := range handlers {
 			all[name] = entry{run, anywhere}
@@ -91,8 +92,4 @@ func (m *Manager) rpc(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 		return ipc.Rows{}, err
 	}
 	return ipc.Value(string(answer)), nil
-}
-
-func debugFault(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
-	return ipc.Rows{}, fault(ctx, r.Arg(0))
 }

@@ -1,3 +1,5 @@
+//go:build faults
+
 package manager
 
 import (
@@ -5,14 +7,24 @@ import (
 	"runtime"
 	"time"
 
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
 // loadDuration is how long a test's load lasts.
 const loadDuration = 20 * time.Second
 
+// faults lets tests make a manager die; bdr_go_test.so, which is not installed,
+// is built with it.
+func faults() map[string]entry {
+	return map[string]entry{"internal_debug_fault": {debugFault, true}}
+}
+
+func debugFault(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
+	return ipc.Rows{}, fault(ctx, r.Arg(0))
+}
+
 // fault dies in the way that a test asks for, or puts the runtime under load.
-// It works only under bdr.debug_faults, which C checks.
 func fault(ctx context.Context, kind string) error {
 	switch kind {
 	case "panic":

@@ -21,6 +21,7 @@ type Option func(*plan)
 type plan struct {
 	proxies  bool
 	tls      bool
+	faults   bool
 	members  int // how many of the nodes join; the others only get the extension
 	settings map[string]string
 }
@@ -54,6 +55,12 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 	if p.tls {
 		var err error
 		if p.settings, err = offerTLS(c.Dir, p.settings); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.faults {
+		var err error
+		if p.settings, err = loadFaults(c.Dir, p.settings); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,26 @@ func (n *Node) loadTestFunctions() error {
 		}
 	}
 	return n.Try(strings.ReplaceAll(string(functions), "MODULE", path))
+}
+
+// WithFaults lets bdr_test.internal_debug_fault break the managers: they load
+// bdr_go_test.so in place of the installed library.
+func WithFaults() Option { return func(p *plan) { p.faults = true } }
+
+// loadFaults copies the library into dir and returns settings with it.
+func loadFaults(dir string, settings map[string]string) (map[string]string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	library, err := os.ReadFile(filepath.Join(root, "bdr_go_test.so"))
+	if err != nil {
+		return nil, fmt.Errorf("%w; \"make bdr_go_test.so\" builds it", err)
+	}
+	path := filepath.Join(dir, "bdr_go_test.so")
+	out := map[string]string{"bdr.debug_go_library": path}
+	maps.Copy(out, settings)
+	return out, os.WriteFile(path, library, 0o755)
 }
 
 // moduleRoot is the folder with go.mod, above the package that is tested.

@@ -220,7 +220,7 @@ func TestSystemTablesOfPeers(t *testing.T) {
 		{"pg_catalog", "pg_authid", "rolname", "42501"},
 	} {
 		messages := slices.Concat(describe(table.schema, table.name, "postgres", table.column), insertText("evil"))
-		_, err := pgtest.RunOn(conn, fmt.Sprintf("BEGIN; SET LOCAL bdr.debug_faults = on; SELECT bdr_test.apply('\\x%x')", messages), replicated)
+		_, err := pgtest.RunOn(conn, fmt.Sprintf("BEGIN; SELECT bdr_test.apply('\\x%x')", messages), replicated)
 		code := ""
 		if err != nil && pgtest.PgError(err) != nil {
 			code = pgtest.PgError(err).Code

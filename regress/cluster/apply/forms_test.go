@@ -157,10 +157,7 @@ type forger struct {
 func newForger(t *testing.T) *forger {
 	n := pgtest.NewCluster(t, 1, pgtest.WithMembers(0)).Nodes[0]
 	n.LoadTestFunctions()
-	f := &forger{n: n, conn: n.Session()}
-	_, err := pgtest.RunOn(f.conn, "SET bdr.debug_faults = on", 10*time.Second)
-	n.Must(err)
-	return f
+	return &forger{n: n, conn: n.Session()}
 }
 
 // describe makes the table, and has RELATION of it as it is.

@@ -46,7 +46,7 @@ func TestWriterIsTerminatedWhileItWaitsForLock(t *testing.T) {
 // there, once.
 func clusterWithStuckWriter(t *testing.T, lock string) (c *pgtest.Cluster, release func()) {
 	t.Helper()
-	c = pgtest.NewCluster(t, 2, pgtest.WithSettings(clustertest.DebugFaults))
+	c = pgtest.NewCluster(t, 2, pgtest.WithFaults())
 	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, n int)")
 	a, b := c.Nodes[0], c.Nodes[1]
 	a.Exec("INSERT INTO t VALUES (1, 0)")

@@ -77,7 +77,6 @@ func TestNoMessageIsReadBeforeTheRunIsWritten(t *testing.T) {
 		}
 		return rows[0][0]
 	}
-	run("SET bdr.debug_faults = on")
 	for name, last := range map[string]struct {
 		message   []byte
 		look, say string

@@ -214,7 +214,7 @@ func (m *valueMaker) connect() {
 	})
 	conn := m.conn
 	m.t.Cleanup(func() { conn.Close(m.t.Context()) })
-	_, err := pgtest.RunOn(m.conn, "SET bdr.debug_faults = on; SET client_min_messages = error", 10*time.Second)
+	_, err := pgtest.RunOn(m.conn, "SET client_min_messages = error", 10*time.Second)
 	m.n.Must(err)
 }
 

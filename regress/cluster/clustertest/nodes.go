@@ -18,9 +18,6 @@ const HoldSlots = `SELECT count(*) FROM pg_replication_slots WHERE slot_name LIK
 // meant for people who have to come and look.
 var QuickRetries = map[string]string{"bdr.min_worker_backoff_delay": "100ms", "bdr.max_worker_backoff_delay": "300ms"}
 
-// DebugFaults lets a superuser break a manager on purpose; never in production.
-var DebugFaults = map[string]string{"bdr.debug_faults": "on"}
-
 // OnlyProcess is the one process of a node with a title.
 func OnlyProcess(t *testing.T, n *pgtest.Node, title string) pgtest.Process {
 	t.Helper()

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"bdr/gosrc/pgtest"
-	"bdr/regress/cluster/clustertest"
 )
 
 // inBackground runs a statement on a session of its own and returns its end.
@@ -32,7 +31,7 @@ const waitingCommit = "SELECT count(*) FROM pg_stat_activity WHERE backend_type 
 // it finds, whatever the clock says. Without the wait its version may be older
 // than the one it replaced, and all other nodes keep that.
 func TestCommitsAreNewerThanWhatWasSeen(t *testing.T) {
-	c := pgtest.NewCluster(t, 1, pgtest.WithSettings(clustertest.DebugFaults))
+	c := pgtest.NewCluster(t, 1)
 	n := c.Nodes[0]
 	n.LoadTestFunctions()
 	n.Exec("CREATE TABLE t (id int PRIMARY KEY, v text)", "SELECT pg_replication_origin_create('elsewhere')")

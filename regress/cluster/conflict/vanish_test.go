@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"bdr/gosrc/pgtest"
-	"bdr/regress/cluster/clustertest"
 )
 
 // inProgress is what a table's counter says; 0 is the one of the whole server.
@@ -18,7 +17,7 @@ func inProgress(relation string) string {
 // looking at dead ones while nobody is counted. A statement that is missed
 // makes nodes differ, and one that stays counted makes them slow for ever.
 func TestVanishedVersionsAreCounted(t *testing.T) {
-	c := pgtest.NewCluster(t, 1, pgtest.WithSettings(clustertest.DebugFaults))
+	c := pgtest.NewCluster(t, 1)
 	n := c.Nodes[0]
 	n.LoadTestFunctions()
 	n.Exec("CREATE EXTENSION btree_gist", "SELECT pg_replication_origin_create('elsewhere')")

@@ -113,8 +113,6 @@ func messagesOf(n *pgtest.Node, kind damagedTable, architecture string) (relatio
 func damageAll(t *testing.T, n *pgtest.Node, kind damagedTable, relations []byte, changes [][]byte) {
 	random := rand.New(rand.NewPCG(*damageSeed, 0))
 	conn := n.Session()
-	_, err := pgtest.RunOn(conn, "SET bdr.debug_faults = on", 10*time.Second)
-	n.Must(err)
 	refused, unreadable, taken := 0, 0, 0
 	apply := func(messages []byte) {
 		_, err := pgtest.RunOn(conn, fmt.Sprintf("BEGIN; SELECT bdr_test.apply('\\x%x')", messages), 30*time.Second)

@@ -77,7 +77,7 @@ func TestRestartInAnyOrder(t *testing.T) {
 // manager and nothing else: no session is lost, the instance is not reset, and
 // the manager is back by itself.
 func TestGoDeath(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(clustertest.DebugFaults))
+	c := pgtest.NewCluster(t, 2, pgtest.WithFaults())
 	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY)")
 	a, b := c.Nodes[0], c.Nodes[1]
 	a.LoadTestFunctions()
@@ -179,7 +179,7 @@ func TestManagerTermination(t *testing.T) {
 // same signal: a lost wake-up is a hang that shows once a month. The manager is
 // put under the load that provokes it and must answer every single time.
 func TestLatchStress(t *testing.T) {
-	c := pgtest.NewCluster(t, 1, pgtest.WithSettings(clustertest.DebugFaults))
+	c := pgtest.NewCluster(t, 1, pgtest.WithFaults())
 	n := c.Nodes[0]
 	n.LoadTestFunctions()
 	n.Exec("SELECT bdr_test.internal_debug_fault('load')")
@@ -196,7 +196,7 @@ func TestLatchStress(t *testing.T) {
 // another node may wait for ever; the user's way out must work at once and must
 // leave the session usable.
 func TestWaitingFunctionsCanBeCancelled(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(clustertest.DebugFaults))
+	c := pgtest.NewCluster(t, 2, pgtest.WithFaults())
 	c.ExecAll("CREATE TABLE t (id int)")
 	a, b := c.Nodes[0], c.Nodes[1]
 	a.LoadTestFunctions()
