@@ -27,7 +27,7 @@ static bool fetch_newest(BdrRelation *rel, const ItemPointerData *row, TupleTabl
  * in the middle of one.
  */
 void
-bdr_deferred_settle(void)
+bdr_deferred_resolve(void)
 {
 	for (int i = 0; i < bdr_deferred_count(); i++)
 	{

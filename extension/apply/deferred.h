@@ -8,6 +8,6 @@
 
 #include "postgres.h"
 
-extern void bdr_deferred_settle(void);
+extern void bdr_deferred_resolve(void);
 
 #endif							/* BDR_APPLY_DEFERRED_H */

@@ -157,7 +157,7 @@ apply_message(uint8 kind, BdrReader *body)
 			bdr_xact_commit(body);
 			break;
 		case BDR_WIRE_RELATION:
-			bdr_deferred_settle();
+			bdr_deferred_resolve();
 			bdr_relation_define(&bdr_apply, body);
 			break;
 		case BDR_WIRE_MESSAGE:

@@ -60,7 +60,7 @@ static struct
 	XLogRecPtr	keepalive;		/* to be reported; 0: none */
 	bool		applying;		/* what came last was a frame */
 	bool		asked;			/* whether the peer is still there */
-	bool		recalled;
+	bool		reclaimed;
 }			stream;
 
 static bool read_copy(StringInfo copy, BdrMessage *msg);
@@ -99,7 +99,7 @@ bdr_handoff_accept(BdrSocket *manager, BdrMessage *handoff)
 void
 bdr_handoff_reclaim(void)
 {
-	stream.recalled = true;
+	stream.reclaimed = true;
 }
 
 bool
@@ -116,7 +116,7 @@ bdr_handoff_take(BdrMessage *msg)
 		BdrMessage	copy;
 		int			got;
 
-		if (stream.recalled && !bdr_apply.xact.open)
+		if (stream.reclaimed && !bdr_apply.xact.open)
 		{
 			give_back(NULL);
 			return false;

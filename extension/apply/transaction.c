@@ -169,7 +169,7 @@ commit_local(void)
 	if (xact->started)
 	{
 		Assert(bdr_change_is_flushed());
-		bdr_deferred_settle();
+		bdr_deferred_resolve();
 		bdr_user_switch(InvalidOid);
 		bdr_relation_close_all();
 		bdr_unit_finish();

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  * base/wal_message.c
- *		Messages to the peers, in WAL: watermarks, farewells, markers of joins.
+ *		Messages to the peers, in WAL: watermarks, ends of streams, catch-up points.
  *
  * NOTES
  *		pg_logical_emit_message() is everybody's, so a prefix proves nothing:
- *		a user could end a subscription with a farewell, or have dead rows
+ *		a user could end a subscription with a false end of stream, or have dead rows
  *		forgotten with a watermark.  What only a superuser can do is to write
  *		under a replication origin, so our messages have one of their own;
  *		output/plugin.c sends no others.

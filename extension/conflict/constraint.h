@@ -26,7 +26,7 @@ typedef struct BdrConstraint
 	Oid		   *types;			/* of the values; base types */
 	int64		hash;			/* of the values; see conflict/tombstone.c */
 	bool		taken;			/* a row that is here has equal values */
-	bool		remember;		/* decided: the version took the values, unseen */
+	bool		remember;		/* decided: the version took values that no row shows */
 } BdrConstraint;
 
 extern void bdr_constraint_of_key(BdrConstraint *key, BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row);

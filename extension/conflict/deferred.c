@@ -7,7 +7,7 @@
  *		While a transaction is applied, rows may collide under a deferrable
  *		constraint as they did where it ran.  So nothing is looked at when a
  *		row is written; the row is noted if it collides then, or if a version
- *		that no row shows may be as new.  At the end it is settled like any
+ *		that no row shows may be as new.  At the end it is resolved like any
  *		incoming version, under its deferrable constraints alone: the row that
  *		is there already is kept, or goes.
  *
@@ -40,7 +40,7 @@ static int	nkept;				/* before the unit in progress */
 static int	nlost;
 static MemoryContext lost_rows; /* until the transaction ends */
 static bool taking_back;		/* what is noted now is what it was before */
-static bool was_taken_back;		/* the row being settled is */
+static bool was_taken_back;		/* the row being resolved is */
 
 static BdrDeferred *add(BdrRelation *rel);
 

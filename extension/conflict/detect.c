@@ -55,8 +55,8 @@ static bool nothing_missed(BdrCase *c, int k);
 static bool is_row(BdrCase *c, BdrConstraint *constraint, IndexScanDesc scan, TupleTableSlot *slot);
 static bool is_known(BdrCase *c, int k, ItemPointer tid);
 static void add_row(BdrCase *c, int k, TupleTableSlot *slot);
-static bool find_unseen(BdrCase *c);
-static bool newest_unseen(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest);
+static bool find_tombstones(BdrCase *c);
+static bool newest_tombstone(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest);
 static bool newest_dead(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest);
 static bool take_dead(BdrCase *c, BdrConstraint *constraint, TupleTableSlot *slot, BdrVersion *newest);
 static void take_version(TransactionId xid, BdrVersion *newest);
@@ -105,11 +105,11 @@ bdr_case_gather(BdrCase *c)
 		/* what this transaction has deleted is to be gone */
 		CommandCounterIncrement();
 		CHECK_FOR_INTERRUPTS();
-	} while (!find_rows(c) || (!c->rel->apply->peer.trusted && !find_unseen(c)));
+	} while (!find_rows(c) || (!c->rel->apply->peer.trusted && !find_tombstones(c)));
 }
 
 /*
- * The row has been stored: has it a value that a newer version took, unseen,
+ * The row has been stored: has it a value that a newer version took and no row shows,
  * which was not there before?
  *
  * Who is writing such a version meets our row and waits for us, so we do not
@@ -122,7 +122,7 @@ bdr_case_is_surpassed(BdrCase *c)
 	{
 		BdrVersion	newest;
 
-		(void) newest_unseen(c, &c->constraints[k], false, &newest);
+		(void) newest_tombstone(c, &c->constraints[k], false, &newest);
 		if (bdr_version_compare(&newest, bdr_version_incoming()) > 0 && !was_overruled(c, k, &newest))
 			return true;
 	}
@@ -382,7 +382,7 @@ add_row(BdrCase *c, int k, TupleTableSlot *slot)
  * begin again.
  */
 static bool
-find_unseen(BdrCase *c)
+find_tombstones(BdrCase *c)
 {
 	for (int k = c->at_end ? 1 : 0; k < c->nconstraints; k++)
 	{
@@ -391,7 +391,7 @@ find_unseen(BdrCase *c)
 
 		if (c->constraints[k].taken)
 			continue;
-		if (!newest_unseen(c, &c->constraints[k], true, &newest))
+		if (!newest_tombstone(c, &c->constraints[k], true, &newest))
 			return false;
 		if (!is_worth_telling(c, k, &newest))
 			continue;
@@ -423,7 +423,7 @@ is_worth_telling(BdrCase *c, int k, const BdrVersion *version)
  * has to begin again.
  */
 static bool
-newest_unseen(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest)
+newest_tombstone(BdrCase *c, BdrConstraint *constraint, bool wait, BdrVersion *newest)
 {
 	memset(newest, 0, sizeof(*newest));
 	if (!constraint->by_value)

@@ -8,7 +8,7 @@
  *		objects; an update of the row that its origin updated, which leaves
  *		constrained values alone; a deletion of an older row.
  *
- *		A case is settled in rounds.  A round finds what is there, asks what
+ *		A case is resolved in rounds.  A round finds what is there, asks what
  *		to do and does it; it ends early, and another one begins, when a row
  *		has changed meanwhile.
  *
@@ -47,8 +47,8 @@ static bool moves_key(BdrUpdate *update);
 static BdrImage fill(BdrUpdate *update, bool is_here);
 static bool leaves_out_constrained(BdrRelation *rel);
 static BdrImage fetch(BdrUpdate *update);
-static bool settle_where_it_belongs(BdrCase *c);
-static bool settle(BdrCase *c);
+static bool resolve_where_it_belongs(BdrCase *c);
+static bool resolve_round(BdrCase *c);
 static void decide(BdrCase *c);
 static bool decide_alone(BdrCase *c);
 static void win(BdrCase *c);
@@ -74,7 +74,7 @@ bdr_resolve_insert(BdrRelation *rel, TupleTableSlot *row)
 	c.image = BDR_IMAGE_COMPLETE;
 	c.row = row;
 	c.lookup = bdr_resolve_key_lookup(rel);
-	while (!settle_where_it_belongs(&c))
+	while (!resolve_where_it_belongs(&c))
 		CHECK_FOR_INTERRUPTS();
 }
 
@@ -103,12 +103,12 @@ bdr_resolve_delete(BdrUpdate *update)
 	c.update = update;
 	c.row = c.key = update->key;
 	c.lookup = update->lookup;
-	while (!settle(&c))
+	while (!resolve_round(&c))
 		CHECK_FOR_INTERRUPTS();
 }
 
 /*
- * The transaction ends: settle a row under its deferrable constraints.  It has
+ * The transaction ends: resolve a row under its deferrable constraints.  It has
  * been stored, or lost under others.
  */
 void
@@ -122,7 +122,7 @@ bdr_resolve_at_end(BdrRelation *rel, TupleTableSlot *row, bool is_stored)
 	c.row = row;
 	c.old = is_stored ? row : NULL;
 	c.lookup = bdr_resolve_key_lookup(rel);
-	while (!settle(&c))
+	while (!resolve_round(&c))
 		CHECK_FOR_INTERRUPTS();
 }
 
@@ -179,7 +179,7 @@ update_round(BdrUpdate *update)
 	c.update = update;
 	if (update->key != update->row && moves_key(update))
 		return move_round(update, &c);
-	return is_here ? settle(&c) : settle_where_it_belongs(&c);
+	return is_here ? resolve_round(&c) : resolve_where_it_belongs(&c);
 }
 
 /*
@@ -215,7 +215,7 @@ move_round(BdrUpdate *update, BdrCase *c)
 	}
 	c->key_changed = true;
 	done = carry_out(&d) &&
-		(d.action == BDR_ACTION_IGNORE || (c->old != NULL ? settle(c) : settle_where_it_belongs(c)));
+		(d.action == BDR_ACTION_IGNORE || (c->old != NULL ? resolve_round(c) : resolve_where_it_belongs(c)));
 	d.stored = c->stored;
 	if (done && d.type != 0 && c->action != BDR_ACTION_IGNORE)
 		tell(&d);
@@ -321,20 +321,20 @@ bdr_resolve_may_fill(BdrRelation *rel)
  * In the partition that the row belongs to.
  */
 static bool
-settle_where_it_belongs(BdrCase *c)
+resolve_where_it_belongs(BdrCase *c)
 {
 	BdrCase		there = *c;
 	bool		done;
 
 	if (likely(!c->rel->routes && !c->rel->reroutes))
-		return settle(c);
+		return resolve_round(c);
 	there.rel = bdr_partition_target(c->rel, &there.row);
 	if (there.rel == c->rel)
-		return settle(c);
+		return resolve_round(c);
 	bdr_change_begin(there.rel);
 	there.lookup = bdr_resolve_key_lookup(there.rel);
 	there.key = c->key != NULL ? there.row : NULL;
-	done = settle(&there);
+	done = resolve_round(&there);
 	bdr_change_fire(there.rel);
 	c->action = there.action;
 	c->stored = there.stored;
@@ -346,7 +346,7 @@ settle_where_it_belongs(BdrCase *c)
  * next one must have the complete row.
  */
 static bool
-settle(BdrCase *c)
+resolve_round(BdrCase *c)
 {
 	bool		done;
 

@@ -56,7 +56,7 @@ typedef struct BdrSentRelation
 	MemoryContext context;
 	bool		is_sent;		/* false: its rows are of no interest to peers */
 	bool		is_truncated;	/* false: its TRUNCATE is not either */
-	char		unseen;			/* BDR_TOMBSTONE_*: its rows say what no row shows */
+	char		tombstone;		/* BDR_TOMBSTONE_*: its rows say what no row shows */
 	bool		has_identity;
 	char		identity;		/* pg_class.relreplident */
 	char	   *schema;

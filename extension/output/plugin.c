@@ -552,12 +552,12 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 
 	if (BDR_PLUGIN_REPORTS_PROGRESS && ++output->unreported >= CHANGES_PER_REPORT)
 		report_progress(output);
-	if (!sent->is_sent && sent->unseen == '\0')
+	if (!sent->is_sent && sent->tombstone == '\0')
 		return;
 
 	error_context_stack = &callback;
 	previous = MemoryContextSwitchTo(output->change_context);
-	if (unlikely(sent->unseen != '\0'))
+	if (unlikely(sent->tombstone != '\0'))
 	{
 		if (change->action == REORDER_BUFFER_CHANGE_INSERT && ready_to_write(output, txn) &&
 			bdr_tombstone_write(output, sent, RelationGetDescr(relation),

@@ -155,7 +155,7 @@ relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 		form->relpersistence == RELPERSISTENCE_PERMANENT &&
 		strcmp(sent->schema, BDR_SCHEMA) != 0;
 	sent->is_sent = sent->is_truncated && form->relkind == RELKIND_RELATION;
-	sent->unseen = output->all_origins && strcmp(sent->schema, BDR_SCHEMA) == 0 && bdr_catalog_has(sent->relid) ?
+	sent->tombstone = output->all_origins && strcmp(sent->schema, BDR_SCHEMA) == 0 && bdr_catalog_has(sent->relid) ?
 		bdr_tombstone_kind(sent) : '\0';
 	sent->ncolumns = 0;
 	sent->ntypes = 0;

@@ -43,7 +43,7 @@ bdr_tombstone_kind(const BdrSentRelation *sent)
 bool
 bdr_tombstone_write(BdrOutput *output, const BdrSentRelation *memory, TupleDesc desc, HeapTuple tuple)
 {
-	bool		evicted = memory->unseen == BDR_TOMBSTONE_EVICTED;
+	bool		evicted = memory->tombstone == BDR_TOMBSTONE_EVICTED;
 	bool		isnull;
 	Oid			relid = DatumGetObjectId(heap_getattr(tuple, evicted ? BDR_EVICTED_RELATION : BDR_VERSION_RELATION, desc, &isnull));
 	Datum		values = heap_getattr(tuple, evicted ? BDR_EVICTED_KEY_VALUES : BDR_VERSION_KEY_VALUES, desc, &isnull);
@@ -60,6 +60,6 @@ bdr_tombstone_write(BdrOutput *output, const BdrSentRelation *memory, TupleDesc 
 	if (!evicted)
 		index = NameStr(*DatumGetName(heap_getattr(tuple, BDR_VERSION_INDEX_NAME, desc, &isnull)));
 	bdr_sent_announce(output, sent);
-	bdr_wire_write_tombstone(output, relid, memory->unseen, index, DatumGetArrayTypeP(values));
+	bdr_wire_write_tombstone(output, relid, memory->tombstone, index, DatumGetArrayTypeP(values));
 	return true;
 }

@@ -128,8 +128,8 @@ static List *old_columns(BdrGraves *graves, Relation catalog);
 static void read_missing(TupleDesc desc, int i, HeapTuple tuple, TupleDesc catalog);
 static Bitmapset *constrained_columns(BdrGraves *graves);
 static bool has_changed(BdrGraves *graves, int i);
-static void act_as_owner(BdrGraves *graves);
-static void act_as_before(BdrGraves *graves);
+static void become_owner(BdrGraves *graves);
+static void become_previous_user(BdrGraves *graves);
 static void convert_remembered(void *arg, const BdrKept *kept, TransactionId writer);
 static void enter_remembered(BdrGraves *graves, void *arg);
 static void bury_row(BdrGraves *graves, HeapTuple row, HeapTupleHeader header);
@@ -222,7 +222,7 @@ bdr_dead_rows_close(BdrGraves *graves)
 		ExecDropSingleTupleTableSlot(graves->rel.other_slot);
 		ExecDropSingleTupleTableSlot(graves->slot);
 		FreeExecutorState(graves->rel.estate);
-		act_as_before(graves);
+		become_previous_user(graves);
 	}
 	MemoryContextDelete(graves->context);
 	pfree(graves);
@@ -278,7 +278,7 @@ open_table(BdrGraves *graves)
 	MemoryContext old = MemoryContextSwitchTo(graves->context);
 	int			i = -1;
 
-	act_as_owner(graves);
+	become_owner(graves);
 	bdr_relation_describe_local(&graves->rel, graves->table);
 	graves->lookup = bdr_resolve_key_lookup(&graves->rel);
 	graves->old = old_descriptor(graves);
@@ -412,7 +412,7 @@ has_changed(BdrGraves *graves, int i)
  * ---------------------------------------------------------------------
  */
 static void
-act_as_owner(BdrGraves *graves)
+become_owner(BdrGraves *graves)
 {
 	Relation	table = graves->table;
 	Oid			relid = RelationGetRelid(table);
@@ -424,7 +424,7 @@ act_as_owner(BdrGraves *graves)
 }
 
 static void
-act_as_before(BdrGraves *graves)
+become_previous_user(BdrGraves *graves)
 {
 	bdr_rights_restore(&graves->before);
 }

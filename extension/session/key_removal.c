@@ -37,11 +37,11 @@
 #define WHOLE_ROW	(0 - FirstLowInvalidHeapAttributeNumber)
 
 /* The columns of a table whose change makes a value invisible. */
-typedef struct VanishColumns
+typedef struct KeyColumns
 {
 	Oid			relid;			/* hash key */
 	Bitmapset  *columns;		/* offset as in pg_attribute bitmaps; WHOLE_ROW: any */
-} VanishColumns;
+} KeyColumns;
 
 static HTAB *cache = NULL;
 static uint64 ninvalidations = 0;
@@ -160,7 +160,7 @@ static Bitmapset *
 constrained_columns(Relation rel)
 {
 	Oid			relid = RelationGetRelid(rel);
-	VanishColumns *entry;
+	KeyColumns *entry;
 	Bitmapset  *columns;
 	uint64		before = ninvalidations;
 
@@ -239,7 +239,7 @@ add_sources(Bitmapset *columns, Relation rel)
 static void
 make_cache(void)
 {
-	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(VanishColumns), .hcxt = CacheMemoryContext};
+	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(KeyColumns), .hcxt = CacheMemoryContext};
 
 	cache = hash_create("bdr constrained columns", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
@@ -250,7 +250,7 @@ static void
 invalidate(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS seq;
-	VanishColumns *entry;
+	KeyColumns *entry;
 
 	ninvalidations++;
 	if (OidIsValid(relid))

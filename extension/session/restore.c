@@ -64,11 +64,11 @@ typedef struct Self
 } Self;
 
 /* A table whose triggers are out of sight. */
-typedef struct Quiet
+typedef struct SilentTable
 {
 	Relation	rel;
 	TriggerDesc *triggers;
-} Quiet;
+} SilentTable;
 
 bool		bdr_internal_restore = false;
 
@@ -78,7 +78,7 @@ static void process(const BdrUtility *s);
 static void outermost(const BdrUtility *s);
 static bool keeps_settings(Node *stmt);
 static void dispatch(const BdrUtility *s);
-static Self act_as(Oid owner);
+static Self become(Oid owner);
 static Self act_for(Relation rel);
 static bool has_trusted_types(TupleDesc desc);
 static bool is_trusted_type(Oid typid);
@@ -86,15 +86,15 @@ static void act_back(const Self *self);
 static void copy_in(const BdrUtility *s, CopyStmt *stmt);
 static void check_target(Relation rel);
 static uint64 fill(const BdrUtility *s, CopyStmt *stmt, Relation rel);
-static Quiet silence(Relation rel);
-static void speak(Quiet *quiet);
+static SilentTable silence(Relation rel);
+static void speak(SilentTable *silent);
 static void alter_table(const BdrUtility *s, AlterTableStmt *stmt);
 static List *delay_checks(AlterTableStmt *stmt);
 static void validate_checks(RangeVar *name, List *checks);
 static Oid	owner_of_both(RangeVar *parent, RangeVar *partition);
 static bool may_look_up(Oid owner, Oid schema);
 static void alter_domain(const BdrUtility *s, AlterDomainStmt *stmt);
-static void truncate_quietly(const BdrUtility *s, TruncateStmt *stmt);
+static void truncate_silently(const BdrUtility *s, TruncateStmt *stmt);
 
 /* The start of a session; the hooks stay in it. */
 void
@@ -165,7 +165,7 @@ dispatch(const BdrUtility *s)
 			alter_domain(s, (AlterDomainStmt *) stmt);
 			break;
 		case T_TruncateStmt:
-			truncate_quietly(s, (TruncateStmt *) stmt);
+			truncate_silently(s, (TruncateStmt *) stmt);
 			break;
 		case T_RefreshMatViewStmt:
 			/* as its owner */
@@ -183,7 +183,7 @@ dispatch(const BdrUtility *s)
  * error takes all of it back.
  */
 static Self
-act_as(Oid owner)
+become(Oid owner)
 {
 	Self		self = {.trusted = bdr_restore_code.trusted};
 
@@ -201,7 +201,7 @@ static Self
 act_for(Relation rel)
 {
 	Oid			owner = bdr_user_of_table(rel);
-	Self		self = act_as(owner);
+	Self		self = become(owner);
 
 	if (!OidIsValid(owner) && !has_trusted_types(RelationGetDescr(rel)))
 		bdr_restore_code.trusted = self.trusted;
@@ -309,20 +309,20 @@ fill(const BdrUtility *s, CopyStmt *stmt, Relation rel)
 	ParseState *pstate = make_parsestate(NULL);
 	Self		self = act_for(rel);
 	CopyFromState copy;
-	Quiet		quiet;
+	SilentTable silent;
 	uint64		processed = 0;
 
 	pstate->p_sourcetext = s->query;
 	addRangeTableEntryForRelation(pstate, rel, RowExclusiveLock, NULL, false, false);
 	copy = BeginCopyFrom(pstate, rel, NULL, NULL, false, NULL, stmt->attlist, stmt->options);
-	quiet = silence(rel);
+	silent = silence(rel);
 	PG_TRY();
 	{
 		processed = CopyFrom(copy);
 	}
 	PG_FINALLY();
 	{
-		speak(&quiet);
+		speak(&silent);
 	}
 	PG_END_TRY();
 	EndCopyFrom(copy);
@@ -336,22 +336,22 @@ fill(const BdrUtility *s, CopyStmt *stmt, Relation rel)
  * they do not change; should the entry be built again nevertheless, functions of
  * triggers run as their owners.
  */
-static Quiet
+static SilentTable
 silence(Relation rel)
 {
-	Quiet		quiet = {rel, rel->trigdesc};
+	SilentTable silent = {rel, rel->trigdesc};
 
 	rel->trigdesc = NULL;
-	return quiet;
+	return silent;
 }
 
 static void
-speak(Quiet *quiet)
+speak(SilentTable *silent)
 {
-	if (quiet->rel->trigdesc == NULL)
-		quiet->rel->trigdesc = quiet->triggers;
+	if (silent->rel->trigdesc == NULL)
+		silent->rel->trigdesc = silent->triggers;
 	else
-		FreeTriggerDesc(quiet->triggers);
+		FreeTriggerDesc(silent->triggers);
 }
 
 static void
@@ -367,7 +367,7 @@ alter_table(const BdrUtility *s, AlterTableStmt *stmt)
 
 		if (OidIsValid(owner))
 		{
-			self = act_as(owner);
+			self = become(owner);
 			bdr_hooks_run_utility(s);
 			act_back(&self);
 			return;
@@ -481,7 +481,7 @@ alter_domain(const BdrUtility *s, AlterDomainStmt *stmt)
 		owner = InvalidOid;
 	else if (!may_look_up(owner, schema))
 		owner = GetUserId();	/* behind session/restore_code.c */
-	self = act_as(owner);
+	self = become(owner);
 	AlterDomainValidateConstraint(stmt->typeName, constraint->conname);
 	act_back(&self);
 }
@@ -491,7 +491,7 @@ alter_domain(const BdrUtility *s, AlterDomainStmt *stmt)
  * the triggers here, and are built again when the transaction ends, whichever way.
  */
 static void
-truncate_quietly(const BdrUtility *s, TruncateStmt *stmt)
+truncate_silently(const BdrUtility *s, TruncateStmt *stmt)
 {
 	ListCell   *cell;
 

@@ -22,7 +22,7 @@ type Subscription struct {
 // What may become of a subscription.
 const (
 	ModeNormal = "n"
-	ModeEnded  = "e" // the node said farewell; it is being parted
+	ModeEnded  = "e" // the node ended its stream; it is being parted
 )
 
 const subscriptionColumns = `sub_id, sub_name, nodegroup_id, origin_node_id, source_node_id, target_node_id,

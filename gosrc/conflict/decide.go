@@ -14,7 +14,7 @@ func (p Policy) Decide(f Facts) (Plan, error) {
 	for i := range plan.Fates {
 		plan.Fates[i] = Stays
 	}
-	s, err := p.settle(f)
+	s, err := p.compareAll(f)
 	switch {
 	case err != nil:
 		return Plan{}, err
@@ -39,8 +39,8 @@ func (p Policy) Decide(f Facts) (Plan, error) {
 	return plan, nil
 }
 
-// settlement is how an incoming version fares against each thing found.
-type settlement struct {
+// comparison is how an incoming version fares against each thing found.
+type comparison struct {
 	won      []bool // against Facts.Found
 	lost     bool   // against at least one of them
 	kind     Type   // of the conflict that decided
@@ -63,10 +63,10 @@ func weightOf(a Action) int {
 	}
 }
 
-// settle asks the rules about each pair. The first of the answers that count
+// compareAll asks the rules about each pair. The first of the answers that count
 // names the outcome.
-func (p Policy) settle(f Facts) (settlement, error) {
-	s := settlement{won: make([]bool, len(f.Found)), rule: "no_conflict", decisive: -1}
+func (p Policy) compareAll(f Facts) (comparison, error) {
+	s := comparison{won: make([]bool, len(f.Found)), rule: "no_conflict", decisive: -1}
 	missing := f.missing()
 	for i, found := range f.Found {
 		s.won[i] = Compare(f.Remote, found.Version) >= 0
@@ -75,13 +75,13 @@ func (p Policy) settle(f Facts) (settlement, error) {
 		if c.Type == 0 || missing == DeleteMissing {
 			continue
 		}
-		if err := p.settleOne(&s, i, c); err != nil {
+		if err := p.compare(&s, i, c); err != nil {
 			return s, err
 		}
 	}
 	if missing != 0 {
 		c := Conflict{missing, Version{}, f.Remote, f.Image == Complete}
-		if err := p.settleOne(&s, -1, c); err != nil {
+		if err := p.compare(&s, -1, c); err != nil {
 			return s, err
 		}
 	}
@@ -109,8 +109,8 @@ func (f Facts) missing() Type {
 	}
 }
 
-// settleOne records one pair; i is its place in Facts.Found, or -1.
-func (p Policy) settleOne(s *settlement, i int, c Conflict) error {
+// compare records one pair; i is its place in Facts.Found, or -1.
+func (p Policy) compare(s *comparison, i int, c Conflict) error {
 	decision, err := p.Resolve(c)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (p Policy) settleOne(s *settlement, i int, c Conflict) error {
 
 // planDelete removes the row with the key. The dead row then carries the
 // version; where there was none, the version is remembered.
-func planDelete(f Facts, s settlement, plan *Plan) {
+func planDelete(f Facts, s comparison, plan *Plan) {
 	plan.Action = Keep
 	if s.lost {
 		return
@@ -143,7 +143,7 @@ func planDelete(f Facts, s settlement, plan *Plan) {
 
 // planRow stores the row if nothing is newer. Either way everything older that
 // it collides with goes.
-func planRow(f Facts, s settlement, plan *Plan) {
+func planRow(f Facts, s comparison, plan *Plan) {
 	store := !s.lost && f.Image != Gone
 	if store && f.Image == Partial {
 		plan.Action = Fetch
@@ -171,7 +171,7 @@ func planRow(f Facts, s settlement, plan *Plan) {
 
 // unsurpassed lists the constraints on which the incoming version is the
 // newest. Under an exclusion constraint a newer one may collide with less.
-func (f Facts) unsurpassed(s settlement) []int {
+func (f Facts) unsurpassed(s comparison) []int {
 	surpassed := make([]bool, len(f.Constraints))
 	for i, found := range f.Found {
 		for _, on := range found.On {

@@ -78,7 +78,7 @@ type Plan struct {
 	Resolution Resolution
 	Rule       string
 	Fates      []Fate // of Facts.Found
-	Remember   []int  // constraints whose values this version took, unseen
+	Remember   []int  // constraints whose values this version took and no row shows
 	Decisive   int    // place in Facts.Found of what decided; -1: nothing that was found
 }
 

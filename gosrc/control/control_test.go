@@ -8,7 +8,7 @@ import (
 	"bdr/gosrc/wire"
 )
 
-// Only the node's own farewell ends its subscription.
+// Only the node's own end of stream ends its subscription.
 func TestIsEndOfStream(t *testing.T) {
 	tests := []struct {
 		name, content string

@@ -17,9 +17,9 @@ import (
 func CatchUp(ctx context.Context, c Config, d Deps, nonce string, report func(error)) (control.CatchUpPoint, error) {
 	r := newRetry()
 	for {
-		marker, err := d.catchUpOnce(ctx, c, nonce, r)
+		point, err := d.catchUpOnce(ctx, c, nonce, r)
 		if err == nil || ctx.Err() != nil || permanent(err) {
-			return marker, cause(ctx, err)
+			return point, cause(ctx, err)
 		}
 		if report != nil {
 			report(err)
@@ -44,11 +44,11 @@ func (d Deps) catchUpOnce(ctx context.Context, c Config, nonce string, r *retry)
 	}
 	var found control.CatchUpPoint
 	p.onMessage = func(m wire.Message) (bool, error) {
-		marker, is, err := control.DecodeCatchUpPoint(m)
-		if err != nil || !is || marker.ID != nonce {
+		point, is, err := control.DecodeCatchUpPoint(m)
+		if err != nil || !is || point.ID != nonce {
 			return false, err
 		}
-		found = marker
+		found = point
 		return true, nil
 	}
 	p.onApplied = p.succeeded(r)

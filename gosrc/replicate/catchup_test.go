@@ -15,16 +15,16 @@ import (
 const ourPoint = `{"marker": 1, "progress": {"3": "0/12C"}, "id": "ours"}`
 
 type caughtUp struct {
-	marker control.CatchUpPoint
-	err    error
+	point control.CatchUpPoint
+	err   error
 }
 
 func startCatchUp(t *testing.T, world *fakeWorld, ctx context.Context) chan caughtUp {
 	t.Helper()
 	result := make(chan caughtUp, 1)
 	go func() {
-		marker, err := CatchUp(ctx, testConfig(), world.deps(), "ours", nil)
-		result <- caughtUp{marker, err}
+		point, err := CatchUp(ctx, testConfig(), world.deps(), "ours", nil)
+		result <- caughtUp{point, err}
 	}()
 	return result
 }
@@ -47,7 +47,7 @@ func TestCatchUpWaitsForTheFlush(t *testing.T) {
 		}
 		w.reports <- ipc.Progress{Applied: 300, Flushed: 300}
 		got := <-result
-		if got.err != nil || got.marker.LSN != 310 || got.marker.Joiner != 1 || got.marker.Progress[3] != 300 {
+		if got.err != nil || got.point.LSN != 310 || got.point.Joiner != 1 || got.point.Progress[3] != 300 {
 			t.Errorf("got %+v", got)
 		}
 		if s.config.Options["origins"] != "all" || w.setup.Mode != ipc.ModeCatchUp {

@@ -120,7 +120,7 @@ func TestReturnedStreamStopsAtMessage(t *testing.T) {
 		r.writer.reports <- ipc.Progress{Applied: 200, Flushed: 100}
 		r.writer.reports <- ipc.Returned{}
 		<-r.stream.resumed
-		r.stream.frame(0, frameOf(note(201, "farewell")))
+		r.stream.frame(0, frameOf(note(201, "something")))
 		<-r.writer.frames
 		synctest.Wait()
 		select {

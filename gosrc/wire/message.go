@@ -22,7 +22,7 @@ const (
 	KindMessage   Kind = 'M'
 	KindSeen      Kind = 'V'
 	KindWatermark Kind = 'W'
-	KindUnseen    Kind = 'N'
+	KindTombstone Kind = 'N'
 	KindForget    Kind = 'F'
 	KindPiece     Kind = 'P'
 )
@@ -41,7 +41,7 @@ var bodyBytesMin = [1 << 8]uint8{
 	KindMessage:   8,
 	KindSeen:      2,
 	KindWatermark: 8 + 8,
-	KindUnseen:    4 + 1 + 2 + 2,
+	KindTombstone: 4 + 1 + 2 + 2,
 	KindForget:    4,
 	KindPiece:     1 + 1,
 }
@@ -55,7 +55,7 @@ func (k Kind) isLong() bool { return k.isChange() && k != KindTruncate }
 // isChange reports whether a message of this kind counts in COMMIT.
 func (k Kind) isChange() bool {
 	switch k {
-	case KindInsert, KindUpdate, KindDelete, KindTruncate, KindUnseen:
+	case KindInsert, KindUpdate, KindDelete, KindTruncate, KindTombstone:
 		return true
 	}
 	return false

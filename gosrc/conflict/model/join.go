@@ -16,8 +16,8 @@ type join struct {
 	stage    stage
 	since    int64         // no copied row is newer
 	barriers [nodesMax]int // places in the peers' logs; 0: not named
-	marker   int           // place in the source's effects
-	position [nodesMax]int // of the source, at the marker
+	point    int           // place in the source's effects
+	position [nodesMax]int // of the source, at the point
 	until    int64         // nothing that somebody may have forgotten is newer
 }
 
@@ -25,13 +25,13 @@ type stage int
 
 // The stages, each with what begins it.
 const (
-	joinWaits   stage = iota
-	joinCopied        // the source's rows are here
-	joinAsks          // versions count from now on; the peers are asked for barriers
-	joinMirrors       // all have answered
-	joinMarked        // the source has written the marker
-	joinHears         // all before it is here; the direct streams begin
-	joinDone          // users write here
+	joinWaits     stage = iota
+	joinCopied          // the source's rows are here
+	joinAsks            // versions count from now on; the peers are asked for barriers
+	joinCatchesUp       // all have answered
+	joinMarked          // the source has written the point
+	joinHears           // all before it is here; the direct streams begin
+	joinDone            // users write here
 )
 
 // effect is what the source's WAL tells the joining node.
@@ -90,18 +90,18 @@ func (c *Cluster) goOnJoining() error {
 		}
 	case joinCopied:
 		if c.random.IntN(2) == 0 {
-			return c.mirror(n, source)
+			return c.catchUp(n, source)
 		}
 		c.count(n, source)
-	case joinAsks, joinMirrors:
+	case joinAsks, joinCatchesUp:
 		if c.random.IntN(2) == 0 {
-			return c.mirror(n, source)
+			return c.catchUp(n, source)
 		}
 		c.ask()
 		c.mark(source)
 	case joinMarked:
-		if n.mirrored < j.marker {
-			return c.mirror(n, source)
+		if n.caughtUp < j.point {
+			return c.catchUp(n, source)
 		}
 		c.adopt(n)
 	case joinHears:
@@ -166,13 +166,13 @@ func (c *Cluster) ask() {
 		}
 		return
 	}
-	j.stage = joinMirrors
+	j.stage = joinCatchesUp
 }
 
-// mark has the source write the marker, when it has all before the barriers.
+// mark has the source write the point, when it has all before the barriers.
 func (c *Cluster) mark(source *node) {
 	j := c.join
-	if j.stage != joinMirrors || !c.isPast(source, j.since) {
+	if j.stage != joinCatchesUp || !c.isPast(source, j.since) {
 		return
 	}
 	for i, barrier := range j.barriers {
@@ -181,7 +181,7 @@ func (c *Cluster) mark(source *node) {
 		}
 	}
 	source.flush()
-	j.marker, j.position = len(source.wal), source.position
+	j.point, j.position = len(source.wal), source.position
 	j.position[j.source] = len(source.log)
 	j.until = max(j.until, source.high, c.clock(source))
 	j.stage = joinMarked
@@ -189,7 +189,7 @@ func (c *Cluster) mark(source *node) {
 
 // adopt begins the direct streams.
 func (c *Cluster) adopt(n *node) {
-	if c.config.Faults.MirrorNoHold {
+	if c.config.Faults.CatchUpNoHold {
 		n.dead = nil
 	}
 	n.position = c.join.position
@@ -198,20 +198,20 @@ func (c *Cluster) adopt(n *node) {
 	c.join.stage = joinHears
 }
 
-// mirror repeats one transaction of the source, once that has it on disk.
-func (c *Cluster) mirror(n, source *node) error {
+// catchUp repeats one transaction of the source, once that has it on disk.
+func (c *Cluster) catchUp(n, source *node) error {
 	wal := source.durable.wal
-	if n.mirrored >= len(wal) {
+	if n.caughtUp >= len(wal) {
 		return nil
 	}
-	version := wal[n.mirrored].version
+	version := wal[n.caughtUp].version
 	if !c.config.Faults.NoWait && version.Time >= c.clock(n) {
 		return nil
 	}
 	n.high = max(n.high, version.Time+1)
 	n.begin(version)
-	for n.mirrored++; n.mirrored < len(wal) && wal[n.mirrored].kind != begins; n.mirrored++ {
-		if err := c.repeat(n, version, &wal[n.mirrored]); err != nil {
+	for n.caughtUp++; n.caughtUp < len(wal) && wal[n.caughtUp].kind != begins; n.caughtUp++ {
+		if err := c.repeat(n, version, &wal[n.caughtUp]); err != nil {
 			return err
 		}
 	}
@@ -233,7 +233,7 @@ func (c *Cluster) repeat(n *node, version conflict.Version, e *effect) error {
 		if m.evicted {
 			m.xmax = n.xid // another one than on the source
 		}
-		if m.evicted && !c.config.Faults.MirrorNoMarks || !m.evicted && !c.config.Faults.MirrorNoMemory {
+		if m.evicted && !c.config.Faults.CatchUpNoMarks || !m.evicted && !c.config.Faults.CatchUpNoMemory {
 			n.remember(m)
 		}
 	}

@@ -102,9 +102,9 @@ type Faults struct {
 	// What a join could do wrong.
 	BarrierAtOnce     bool // the peers name their barriers whatever their clocks say
 	BarrierPastCommit bool // ... and while somebody is committing
-	MirrorNoMemory    bool // what the source remembers meanwhile is not sent
-	MirrorNoMarks     bool // nor are its marks
-	MirrorNoHold      bool // the new node vacuums at once until it hears the others
+	CatchUpNoMemory   bool // what the source remembers meanwhile is not sent
+	CatchUpNoMarks    bool // nor are its marks
+	CatchUpNoHold     bool // the new node vacuums at once until it hears the others
 	UncountedJoiner   bool // the others clean up as if it could not write
 	ActiveAtOnce      bool // it writes before its clock has passed theirs
 }

@@ -49,7 +49,7 @@ type state struct {
 	xid      int16           // of the last local transaction
 	sends    bool            // a joining node reads what is done here
 	wal      []effect        // all of it since its snapshot
-	mirrored int             // of the source's, in a node that joins
+	caughtUp int             // of the source's, in a node that joins
 }
 
 // clone makes a copy that may be changed on its own.
