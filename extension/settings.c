@@ -120,7 +120,7 @@ define_debug_settings(void)
 							   NULL,
 							   &bdr_debug_go_library,
 							   "",
-							   PGC_POSTMASTER,
+							   PGC_SIGHUP,
 							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
 	DefineCustomBoolVariable("bdr.debug_trust_peers",
