@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "executor/executor.h"
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
@@ -22,6 +23,11 @@
 
 #if PG_VERSION_NUM < 150000
 #error "bdr needs PostgreSQL 15 or newer"
+#endif
+
+/* Since 18 it stands before a declaration; compilers take it there for any. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* A wait event set that lives as long as the process. */
@@ -129,15 +135,24 @@ typedef bool BdrUpdateIndexes;
 #define bdr_truncate_guts(rels, relids, logged, behavior, restart) \
 	ExecuteTruncateGuts(rels, relids, logged, behavior, restart, false)
 #define bdr_origin_session_setup(origin)	replorigin_session_setup(origin, 0)
-#define bdr_before_update_triggers(estate, epq, result, tid, slot) \
-	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL, NULL)
-#define bdr_before_delete_triggers(estate, epq, result, tid) \
-	ExecBRDeleteTriggers(estate, epq, result, tid, NULL, NULL, NULL, NULL)
 #else
 #define bdr_epq_init(epq, estate)	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
 #define bdr_truncate_guts(rels, relids, logged, behavior, restart) \
 	ExecuteTruncateGuts(rels, relids, logged, behavior, restart)
 #define bdr_origin_session_setup(origin)	replorigin_session_setup(origin)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define bdr_before_update_triggers(estate, epq, result, tid, slot) \
+	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL, NULL, false)
+#define bdr_before_delete_triggers(estate, epq, result, tid) \
+	ExecBRDeleteTriggers(estate, epq, result, tid, NULL, NULL, NULL, NULL, false)
+#elif PG_VERSION_NUM >= 160000
+#define bdr_before_update_triggers(estate, epq, result, tid, slot) \
+	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL, NULL)
+#define bdr_before_delete_triggers(estate, epq, result, tid) \
+	ExecBRDeleteTriggers(estate, epq, result, tid, NULL, NULL, NULL, NULL)
+#else
 #define bdr_before_update_triggers(estate, epq, result, tid, slot) \
 	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL)
 #define bdr_before_delete_triggers(estate, epq, result, tid) \

@@ -16,6 +16,8 @@
 
 #include "lib/stringinfo.h"
 
+#include "bdr_compat.h"
+
 /* First message of every connection; both ends must be of one build. */
 #define BDR_SOCKET_VERSION		"0.1.0/5"
 
@@ -131,7 +133,7 @@ extern char *bdr_message_get_text(StringInfo body);
 extern char *bdr_message_get_bytes(StringInfo body, int *len);	/* len -1: NULL */
 
 /* Throws a FAULT body as an ERROR / packs *edata as one. */
-extern void bdr_fault_throw(StringInfo body) pg_attribute_noreturn();
+pg_noreturn extern void bdr_fault_throw(StringInfo body);
 extern void bdr_fault_pack(StringInfo buf, ErrorData *edata);
 
 #endif							/* BDR_PROTOCOL_H */

@@ -10,6 +10,8 @@
 
 #include "port/pg_bswap.h"
 
+#include "bdr_compat.h"
+
 typedef struct BdrReader
 {
 	const char *at;
@@ -20,7 +22,7 @@ typedef struct BdrReader
 extern void bdr_reader_set_source(const char *node);
 
 /* 08P01, with what was wrong as the detail. */
-extern void bdr_frame_error(const char *fmt,...) pg_attribute_printf(1, 2) pg_attribute_noreturn();
+pg_noreturn extern void bdr_frame_error(const char *fmt,...) pg_attribute_printf(1, 2);
 extern char *bdr_read_name(BdrReader *reader);
 
 static inline Size

@@ -8,10 +8,12 @@
 
 #include "postgres.h"
 
+#include "bdr_compat.h"
+
 /* Class 40: the transaction was rolled back. */
 #define BDR_ERRCODE_START_OVER	MAKE_SQLSTATE('4', '0', 'B', 'D', 'R')
 
 /* About transaction xid of a node. */
-extern void bdr_retry_start_over(uint32 xid, const char *node) pg_attribute_noreturn();
+pg_noreturn extern void bdr_retry_start_over(uint32 xid, const char *node);
 
 #endif							/* BDR_BASE_RETRY_H */

@@ -65,7 +65,7 @@ static void make_room(BdrSocket *sock);
 static int	fill(BdrSocket *sock);
 static ssize_t receive(BdrSocket *sock);
 static void keep_descriptor(BdrSocket *sock, struct msghdr *header);
-static void lost_connection(int error) pg_attribute_noreturn();
+pg_noreturn static void lost_connection(int error);
 static int	fault_code(const char *sqlstate);
 
 BdrSocket *

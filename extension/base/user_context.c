@@ -39,13 +39,14 @@
 #include "utils/syscache.h"
 
 #include "base/user_context.h"
+#include "bdr_compat.h"
 
 static Oid	acting_as = InvalidOid; /* InvalidOid: ourselves */
 static BdrRights ourselves;
 
 static Oid	weaker_author(Oid role, Oid owner, const char *domain);
 static List *add_parents(List *above, Relation catalog, Oid relid);
-static void no_common_role(Oid relid, Oid role, Oid above, Oid owner) pg_attribute_noreturn();
+pg_noreturn static void no_common_role(Oid relid, Oid role, Oid above, Oid owner);
 
 /* ---------------------------------------------------------------------
  * Acting as somebody

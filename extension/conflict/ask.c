@@ -35,7 +35,7 @@ static void send_version(StringInfo buf, const BdrVersion *version);
 static void send_found(StringInfo buf, BdrCase *c, BdrFound *found);
 static void read_plan(BdrCase *c, StringInfo body);
 static bool is_plan_possible(BdrCase *c);
-static void bad_plan(BdrCase *c) pg_attribute_noreturn();
+pg_noreturn static void bad_plan(BdrCase *c);
 
 /* ---------------------------------------------------------------------
  * Asking

@@ -8,10 +8,11 @@
 
 #include "postgres.h"
 
+#include "bdr_compat.h"
 #include "conflict/case.h"
 
 extern void bdr_conflict_ask(BdrConflict *conflict);
-extern void bdr_conflict_bad_action(BdrConflict *conflict) pg_attribute_noreturn();
+pg_noreturn extern void bdr_conflict_bad_action(BdrConflict *conflict);
 extern void bdr_conflict_plan(BdrCase *c);
 
 #endif							/* BDR_CONFLICT_ASK_H */

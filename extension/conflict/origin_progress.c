@@ -27,7 +27,7 @@ typedef struct Seen
 static Seen *nodes;
 static int	nnodes;
 
-static void raise(uint32 node, TimestampTz time);
+static void note_progress(uint32 node, TimestampTz time);
 
 /*
  * ORIGIN_PROGRESS.
@@ -44,12 +44,12 @@ bdr_origin_progress_read(BdrReader *body)
 
 		if (node == 0 || !IS_VALID_TIMESTAMP(time))
 			bdr_frame_error("What the sender has seen of node %u has no valid time.", node);
-		raise(node, time);
+		note_progress(node, time);
 	}
 }
 
 static void
-raise(uint32 node, TimestampTz time)
+note_progress(uint32 node, TimestampTz time)
 {
 	for (int i = 0; i < nnodes; i++)
 	{

@@ -52,7 +52,7 @@ static bool resolve_round(BdrCase *c);
 static void decide(BdrCase *c);
 static bool decide_alone(BdrCase *c);
 static void win(BdrCase *c);
-static void raise_error(BdrCase *c) pg_attribute_noreturn();
+pg_noreturn static void raise_error(BdrCase *c);
 static bool carry_out(BdrCase *c);
 static bool take_away(BdrCase *c);
 static bool store(BdrCase *c);

@@ -30,7 +30,7 @@
 static uint32 rollbacks = 0;
 
 static BdrAction decide(BdrRelation *rel, BdrConflictType type, bool complete, TupleTableSlot *row);
-static void raise_error(BdrRelation *rel, BdrConflictType type) pg_attribute_noreturn();
+pg_noreturn static void raise_error(BdrRelation *rel, BdrConflictType type);
 
 /* What was logged may have been rolled back. */
 void

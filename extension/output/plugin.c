@@ -97,7 +97,7 @@ static void output_commit(LogicalDecodingContext *decoding, ReorderBufferTXN *tx
 static bool output_filter_origin(LogicalDecodingContext *decoding, RepOriginId id);
 
 static void parse_options(BdrOutput *output, List *options);
-static const StreamOption *find_option(const char *name);
+static const StreamOption *find_stream_option(const char *name);
 static void parse_number(BdrOutput *output, const char *name, const char *value);
 static void parse_architecture(BdrOutput *output, const char *name, const char *value);
 static void parse_encoding(BdrOutput *output, const char *name, const char *value);
@@ -319,7 +319,7 @@ parse_options(BdrOutput *output, List *options)
 	foreach(lc, options)
 	{
 		DefElem    *element = lfirst_node(DefElem, lc);
-		const StreamOption *option = find_option(element->defname);
+		const StreamOption *option = find_stream_option(element->defname);
 		uint32		bit = 1U << (option - stream_options);
 
 		if (given & bit)
@@ -340,7 +340,7 @@ parse_options(BdrOutput *output, List *options)
 }
 
 static const StreamOption *
-find_option(const char *name)
+find_stream_option(const char *name)
 {
 	StringInfoData names;
 

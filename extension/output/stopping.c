@@ -53,7 +53,7 @@ static struct
 static bool server_is_stopping(void);
 static bool wal_writer_runs(void);
 static void note_confirmation(TimestampTz now);
-static void give_up(void) pg_attribute_noreturn();
+pg_noreturn static void give_up(void);
 static void look_again(void);
 static void timeout_is_over(void);
 

@@ -41,6 +41,7 @@
 
 #include "base/hooks.h"
 #include "base/membership.h"
+#include "bdr_compat.h"
 #include "rebuild/dead_rows.h"
 #include "rebuild/table.h"
 
@@ -85,7 +86,7 @@ static bool is_theirs(const Birth *birth);
 static void set_births(Relation table, Buffer buffer, const Birth *births);
 static void note_oldest(const Birth *birth, TransactionId *oldest);
 static void lower_frozen_xid(Oid relid, TransactionId oldest);
-static void bad_order(Relation table) pg_attribute_noreturn();
+pg_noreturn static void bad_order(Relation table);
 
 void
 bdr_rebuild_table_init(void)

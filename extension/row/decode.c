@@ -34,7 +34,7 @@
 static void read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlot *slot, bool is_new);
 static Datum convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
 static Datum internal_value(BdrColumn *column, uint8 kind, const char *bytes, uint32 len);
-static void unsound_value(const BdrColumn *column) pg_attribute_noreturn();
+pg_noreturn static void unsound_value(const BdrColumn *column);
 static Datum fit_value(BdrColumn *column, Datum value);
 static Datum fixed_value(BdrColumn *column, const char *bytes);
 static Datum varlena_value(BdrColumn *column, const char *bytes, uint32 len);

@@ -73,7 +73,7 @@ static bool is_named(Oid relid, const char *schema, const char *name);
 static Oid	topmost(Oid relid);
 static uint32 name_hash_if_absent(const char *schema, const char *name);
 static BdrRelation *make_related(BdrRelation *rel, char *schema, char *name, const BdrOwnerThere *owner);
-static void table_is_gone(BdrRelation *root) pg_attribute_noreturn();
+pg_noreturn static void table_is_gone(BdrRelation *root);
 static BdrLevel *make_level(BdrRelation *root, Relation partitioned);
 static Bitmapset *key_columns(BdrLevel *level);
 static BdrLevel *find_level(BdrRelation *root, Oid relid);
