@@ -49,6 +49,7 @@
 #include "miscadmin.h"
 #include "replication/decode.h"
 #include "replication/walsender.h"
+#include "storage/latch.h"
 #include "utils/timestamp.h"
 
 #include "base/libpq.h"
@@ -302,6 +303,10 @@ watched_putmessage_noblock(char type, const char *data, size_t size)
 /*
  * Rules 1 and 2.  Between two records this is the walsender's loop, which has
  * nothing more to do if the flush left something to send.
+ *
+ * A walsender that is about to wait has looked for WAL before this flush, and
+ * since 16 a commit wakes it only once it waits.  So what was committed since,
+ * perhaps by who has just got the frame, is looked for here.
  */
 static int
 watched_flush_if_writable(void)
@@ -316,6 +321,8 @@ watched_flush_if_writable(void)
 	result = sender.original_methods->flush_if_writable();
 	if (sender.output != NULL)
 		bdr_stopping_check();
+	if (sender.output != NULL && sender.reading_wal && wal_end() >= sender.wanted)
+		SetLatch(MyLatch);
 	if (result == 0 && sender.output != NULL &&
 		!sender.reading_wal && !sender.decoding && !sender.ended)
 		decode_ahead();
