@@ -136,11 +136,12 @@ func (s *Server) PgbenchCommand(dsn string, arguments ...string) *exec.Cmd {
 	return s.account.command(s.Dir, filepath.Join(s.bin, "pgbench"), append(append([]string{"-n"}, arguments...), dsn)...)
 }
 
-// Stop interrupts pgbench. It must have been running until now: one that ended
-// before ended on an error.
+// Stop ends pgbench. It must have been running until now: one that ended before
+// ended on an error. SIGINT would be ignored where the tests run in the
+// background of a shell.
 func (b *Pgbench) Stop() {
 	b.node.t.Helper()
-	if b.aborted() || b.cmd.Process.Signal(syscall.SIGINT) != nil {
+	if b.aborted() || b.cmd.Process.Signal(syscall.SIGTERM) != nil {
 		b.node.t.Errorf("%s: pgbench ended early", b.node.Name)
 	}
 	_ = b.cmd.Wait()

@@ -190,6 +190,7 @@ func testVanishUntilVisible(t *testing.T, n *pgtest.Node) {
 	standby := func(name string) {
 		n.Exec("ALTER SYSTEM SET synchronous_standby_names = '"+name+"'", "SELECT pg_reload_conf()")
 		n.Wait(10*time.Second, "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'", name)
+		n.Exec("CHECKPOINT") // commits wait as the checkpointer has read the setting, which it does before
 	}
 	n.Exec("BEGIN; UPDATE t SET u = 11; PREPARE TRANSACTION 'p'")
 	session := n.Session()
