@@ -19,7 +19,11 @@ const (
 	goodConnection = time.Minute // open for so long, a connection counts as progress
 )
 
-const deadlockDetected = "40P01"
+// Codes of the server, and of ours (extension/base/retry.h).
+const (
+	deadlockDetected = "40P01"
+	startOver        = "40BDR"
+)
 
 // retry says how long to wait before a failed subscription is started again.
 //
@@ -43,7 +47,7 @@ func (r *retry) progressed() { r.failures, r.atOnce, r.busy = 0, 0, 0 }
 func (r *retry) delay(fault *pgerr.Error, lowest, highest time.Duration) time.Duration {
 	r.passing = true
 	switch fault.Code {
-	case deadlockDetected, pgerr.SerializationFailure, pgerr.LockNotAvailable:
+	case deadlockDetected, startOver, pgerr.SerializationFailure, pgerr.LockNotAvailable:
 		if r.atOnce < retryAtOnceMax {
 			r.atOnce++
 			return 0

@@ -43,6 +43,7 @@ func TestRetryKinds(t *testing.T) {
 		delay time.Duration
 	}{
 		{"deadlock", "40P01", retryAtOnceMax, 0},
+		{"start_over", "40BDR", retryAtOnceMax, 0},
 		{"serialization_failure", pgerr.SerializationFailure, retryAtOnceMax, 0},
 		{"lock_timeout", pgerr.LockNotAvailable, retryAtOnceMax, 0},
 		{"slot_still_active", pgerr.ObjectInUse, retryBusyMax, retryBusyDelay},
