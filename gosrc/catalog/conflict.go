@@ -34,7 +34,7 @@ func SetLogConfig(c LogConfig) []ipc.Stmt {
 // first, and not more than limit.
 func DeleteHistory(seconds int64, limit int) ipc.Stmt {
 	return ipc.Stmt{SQL: `DELETE FROM bdr.conflict_history WHERE ctid = ANY (ARRAY(SELECT h.ctid FROM bdr.conflict_history h
- WHERE h.local_time < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1::double precision)
+ WHERE h.local_time < (SELECT pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1::double precision))
  ORDER BY h.local_time LIMIT $2::bigint))`, Args: []any{seconds, limit}}
 }
 

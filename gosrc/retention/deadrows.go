@@ -3,6 +3,7 @@ package retention
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -98,13 +99,7 @@ type known struct {
 // Run takes turns until the manager stops: now and then, less often
 // while nothing happens, and when the cluster or a setting has changed.
 func (k *DeadRows) Run(ctx context.Context) {
-	reloaded := make(chan struct{}, 1)
-	k.deps.Main.OnSettings(func() {
-		select {
-		case reloaded <- struct{}{}:
-		default:
-		}
-	})
+	reloaded := k.deps.reloads()
 	for idle := 1; ctx.Err() == nil; {
 		busy, err := k.turn(ctx)
 		changed := k.known.changed
@@ -363,27 +358,26 @@ func (k *DeadRows) tellCut(ctx context.Context, s surroundings, began bool) {
 			uint32(cut.Xid), *ipc.CommitTime(cut.Newest), name)
 		k.deps.Main.Log(ipc.Log, event.Text, event.Detail, "")
 	}
-	if _, err := k.deps.Main.Run(ctx, append(catalog.LimitEventWait(), catalog.InsertEvent(event)...)...); err != nil && ctx.Err() == nil {
-		k.deps.Main.Log(ipc.Log, "could not write to bdr.event_history", err.Error(), "")
-	}
+	record(ctx, k.deps.Main, event)
 }
 
 // clean forgets remembered versions that are older than safe, and marks of
 // transactions before xid.
 func (k *DeadRows) clean(ctx context.Context, safe int64, xid uint64) error {
+	limit := []ipc.Stmt{catalog.LimitLockWait()}
 	if safe > k.cleaned {
 		before := "infinity"
 		if safe != conflict.Never {
 			before = *ipc.CommitTime(safe)
 		}
-		if err := k.deps.deleteAll(ctx, catalog.DeleteRemembered(before, deleteMax)); err != nil {
+		if err := k.deps.deleteAll(ctx, limit, catalog.DeleteRemembered(before, deleteMax)); err != nil {
 			return err
 		}
 		k.cleaned = safe
 	}
 	if xid > k.unmarked {
 		for _, statement := range []ipc.Stmt{catalog.DeleteEvicted(xid, deleteMax), catalog.DeleteRewritten(xid, deleteMax)} {
-			if err := k.deps.deleteAll(ctx, statement); err != nil {
+			if err := k.deps.deleteAll(ctx, limit, statement); err != nil {
 				return err
 			}
 		}
@@ -392,14 +386,27 @@ func (k *DeadRows) clean(ctx context.Context, safe int64, xid uint64) error {
 	return nil
 }
 
-// deleteAll repeats a statement until it finds less than it might delete.
-func (d Deps) deleteAll(ctx context.Context, statement ipc.Stmt) error {
+// reloads has something after each change of a setting.
+func (d Deps) reloads() <-chan struct{} {
+	reloaded := make(chan struct{}, 1)
+	d.Main.OnSettings(func() {
+		select {
+		case reloaded <- struct{}{}:
+		default:
+		}
+	})
+	return reloaded
+}
+
+// deleteAll repeats a statement, in transactions that limit begins, until it
+// finds less than it might delete.
+func (d Deps) deleteAll(ctx context.Context, limit []ipc.Stmt, statement ipc.Stmt) error {
 	for {
-		results, err := d.Main.Run(ctx, catalog.LimitLockWait(), statement)
+		results, err := d.Main.Run(ctx, append(slices.Clip(limit), statement)...)
 		if err != nil {
 			return err
 		}
-		if results[1].Processed < deleteMax {
+		if results[len(limit)].Processed < deleteMax {
 			return nil
 		}
 	}

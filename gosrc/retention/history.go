@@ -24,13 +24,7 @@ func NewHistory(deps Deps) *History { return &History{deps} }
 
 // Run takes turns until ctx ends, and when a setting has changed.
 func (h *History) Run(ctx context.Context) {
-	reloaded := make(chan struct{}, 1)
-	h.deps.Main.OnSettings(func() {
-		select {
-		case reloaded <- struct{}{}:
-		default:
-		}
-	})
+	reloaded := h.deps.reloads()
 	for {
 		retention := h.retention()
 		wait := turnOf(retention)
@@ -65,13 +59,12 @@ func turnOf(retention int64) time.Duration {
 	return min(max(time.Duration(retention)*time.Second/100, historyTurnMin), historyTurnMax)
 }
 
-// turn takes away what is old enough.
+// turn takes away what is old enough. Users may lock the history, and the main
+// thread has other things to do meanwhile: it does not wait for them.
 func (h *History) turn(ctx context.Context, retention int64) error {
-	if retention >= 0 {
-		if err := h.deps.deleteAll(ctx, catalog.DeleteHistory(retention, deleteMax)); err != nil {
-			return err
-		}
+	limit := catalog.LimitEventWait()
+	if _, err := h.deps.Main.Run(ctx, append(limit, catalog.ForgetDroppedTables())...); err != nil || retention < 0 {
+		return err
 	}
-	_, err := h.deps.Main.Run(ctx, catalog.LimitLockWait(), catalog.ForgetDroppedTables())
-	return err
+	return h.deps.deleteAll(ctx, limit, catalog.DeleteHistory(retention, deleteMax))
 }

@@ -89,8 +89,13 @@ func (u *Upkeep) mend(what string) bool {
 func (u *Upkeep) tell(ctx context.Context, level ipc.Level, kind, text string, fault *pgerr.Error) {
 	u.main.Log(level, text, fault.Detail, fault.Hint)
 	event := catalog.Event{NodeID: u.node(), Type: catalog.EventOfUpkeep, Kind: kind, Source: "manager", Text: text, Detail: fault.Detail}
-	if _, err := u.main.Run(ctx, append(catalog.LimitEventWait(), catalog.InsertEvent(event)...)...); err != nil && ctx.Err() == nil {
-		u.main.Log(ipc.Log, "could not write to bdr.event_history", err.Error(), "")
+	record(ctx, u.main, event)
+}
+
+// record writes an event to the history; that it cannot is told in the log only.
+func record(ctx context.Context, main *ipc.Main, event catalog.Event) {
+	if _, err := main.Run(ctx, append(catalog.LimitEventWait(), catalog.InsertEvent(event)...)...); err != nil && ctx.Err() == nil {
+		main.Log(ipc.Log, "could not write to bdr.event_history", err.Error(), "")
 	}
 }
 
