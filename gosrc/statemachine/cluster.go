@@ -28,6 +28,13 @@ func (m *clusterMachine) set(c cluster.Cluster) {
 	m.agreed = c
 }
 
+// put replaces one node in what is agreed by now.
+func (m *clusterMachine) put(n catalog.Node) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agreed = m.agreed.WithNode(n)
+}
+
 // Apply is part of Machine.
 func (m *clusterMachine) Apply(entry []byte) (Step, *pgerr.Error) {
 	var cmd cluster.Command

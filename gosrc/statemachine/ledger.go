@@ -206,8 +206,7 @@ func (l *Ledger) restored(content snapshotContent) ([]Step, error) {
 // PartLocal records that the local node has been parted, outside of the log,
 // which may no longer reach it. Nothing is applied afterwards.
 func (l *Ledger) PartLocal(ctx context.Context) error {
-	agreed := l.Cluster()
-	n, known := agreed.Node(l.nodeID)
+	n, known := l.Cluster().Node(l.nodeID)
 	if !known || n.State == cluster.Parted {
 		return nil
 	}
@@ -215,6 +214,6 @@ func (l *Ledger) PartLocal(ctx context.Context) error {
 		return err
 	}
 	n.State, n.Target = cluster.Parted, cluster.Parted
-	l.cluster.set(agreed.WithNode(n))
+	l.cluster.put(n)
 	return nil
 }
