@@ -29,7 +29,6 @@
 #include "apply/frame.h"
 #include "apply/pieces.h"
 #include "apply/state.h"
-#include "base/settings.h"
 #include "base/shmem.h"
 #include "session/request.h"
 #include "version/clock.h"
@@ -182,11 +181,14 @@ prepare_to_apply(void)
 	MemoryContextReset(bdr_apply.change_context);
 	bdr_apply.peer.name = "debug";
 	bdr_apply.peer.catch_up = bdr_apply.peer.trusted = true;
+	bdr_reader_set_source(bdr_apply.peer.name);
 	memset(&bdr_apply.xact, 0, sizeof(bdr_apply.xact));
 	bdr_apply.xact.open = true;
 	bdr_apply.xact.started = true;
+	bdr_apply.xact.version.known = true;
 	bdr_apply.xact.version.node = 1;
 	bdr_apply.xact.version.time = GetCurrentTimestamp();
+	bdr_version_begin(&bdr_apply.xact.version);
 	bdr_apply.xact.commit_lsn = PG_UINT64_MAX;	/* no COMMIT has it */
 }
 

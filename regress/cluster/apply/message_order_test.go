@@ -81,12 +81,13 @@ func TestNoMessageIsReadBeforeTheRunIsWritten(t *testing.T) {
 		message   []byte
 		look, say string
 	}{
-		"remembered": {unseen(relid, 'r', "t_u_key", value), "SELECT index_name || ' ' || key_values[1] FROM bdr.remembered_version", "t_u_key " + value},
-		"evicted":    {slices.Concat(remove, other, unseen(relid, 'e', "", "77")), "SELECT string_agg(key_values[1], ',') FROM bdr.evicted_row", "77"},
-		"relation":   {relation, "SELECT string_agg(u, ',' ORDER BY id) FROM t", "one,two"},
-		"update":     {update, "SELECT count(*)::text || max(length(v)) FROM t", "21001"},
-		"delete":     {remove, "SELECT string_agg(u, ',') FROM t", "one"},
-		"truncate":   {truncate, "SELECT count(*)::text FROM t", "0"},
+		"remembered": {unseen(relid, 'r', "t_u_key", value), "SELECT concat_ws(' ', node_id, commit_time > now() - interval '1 hour', index_name, key_values[1]) FROM bdr.remembered_version",
+			"1 t t_u_key " + value},
+		"evicted":  {slices.Concat(remove, other, unseen(relid, 'e', "", "77")), "SELECT string_agg(key_values[1], ',') FROM bdr.evicted_row", "77"},
+		"relation": {relation, "SELECT string_agg(u, ',' ORDER BY id) FROM t", "one,two"},
+		"update":   {update, "SELECT count(*)::text || max(length(v)) FROM t", "21001"},
+		"delete":   {remove, "SELECT string_agg(u, ',') FROM t", "one"},
+		"truncate": {truncate, "SELECT count(*)::text FROM t", "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run("BEGIN")
