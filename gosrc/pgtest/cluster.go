@@ -20,11 +20,14 @@ type Option func(*plan)
 
 type plan struct {
 	proxies  bool
-	tls      bool
-	faults   bool
 	members  int // how many of the nodes join; the others only get the extension
 	settings map[string]string
+	prepare  []preparation
 }
+
+// A preparation puts files into the cluster's folder, and returns settings with
+// those that name them.
+type preparation func(dir string, settings map[string]string) (map[string]string, error)
 
 // WithProxies puts a proxy before every node, for Link.
 func WithProxies() Option { return func(p *plan) { p.proxies = true } }
@@ -52,15 +55,9 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 		o(&p)
 	}
 	c := newCluster(t)
-	if p.tls {
+	for _, prepare := range p.prepare {
 		var err error
-		if p.settings, err = offerTLS(c.Dir, p.settings); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if p.faults {
-		var err error
-		if p.settings, err = loadFaults(c.Dir, p.settings); err != nil {
+		if p.settings, err = prepare(c.Dir, p.settings); err != nil {
 			t.Fatal(err)
 		}
 	}

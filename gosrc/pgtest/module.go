@@ -17,49 +17,57 @@ func (n *Node) LoadTestFunctions() {
 }
 
 func (n *Node) loadTestFunctions() error {
-	root, err := moduleRoot()
+	module, err := copyModule("bdr_test.so", n.Dir)
 	if err != nil {
 		return err
 	}
-	module := filepath.Join(root, "bdr_test.so")
-	if built := os.Getenv("BDR_TEST_MODULE"); built != "" { // for another server
-		module = built
-	}
-	library, err := os.ReadFile(module)
+	root, err := moduleRoot()
 	if err != nil {
-		return fmt.Errorf("%w; \"make bdr_test.so\" builds it", err)
+		return err
 	}
 	functions, err := os.ReadFile(filepath.Join(root, "regress", "test_functions.sql"))
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(n.Dir, "bdr_test.so")
-	if _, err := os.Stat(path); err != nil { // a server may have mapped the file
-		if err := os.WriteFile(path, library, 0o644); err != nil {
-			return err
-		}
-	}
-	return n.Try(strings.ReplaceAll(string(functions), "MODULE", path))
+	return n.Try(strings.ReplaceAll(string(functions), "MODULE", module))
 }
 
 // WithFaults lets bdr_test.internal_debug_fault break the managers: they load
 // bdr_go_test.so in place of the installed library.
-func WithFaults() Option { return func(p *plan) { p.faults = true } }
+func WithFaults() Option { return func(p *plan) { p.prepare = append(p.prepare, loadFaults) } }
 
 // loadFaults copies the library into dir and returns settings with it.
 func loadFaults(dir string, settings map[string]string) (map[string]string, error) {
-	root, err := moduleRoot()
+	module, err := copyModule("bdr_go_test.so", dir)
 	if err != nil {
 		return nil, err
 	}
-	library, err := os.ReadFile(filepath.Join(root, "bdr_go_test.so"))
-	if err != nil {
-		return nil, fmt.Errorf("%w; \"make bdr_go_test.so\" builds it", err)
-	}
-	path := filepath.Join(dir, "bdr_go_test.so")
-	out := map[string]string{"bdr.debug_go_library": path}
+	out := map[string]string{"bdr.debug_go_library": module}
 	maps.Copy(out, settings)
-	return out, os.WriteFile(path, library, 0o755)
+	return out, nil
+}
+
+// copyModule puts what make has built where a server can read it, and returns
+// its path. One that is there stays: a server may have mapped it. bdr_test.so may
+// have been built for another server than the others (BDR_TEST_MODULE).
+func copyModule(name, dir string) (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	from := filepath.Join(root, name)
+	if built := os.Getenv("BDR_TEST_MODULE"); filepath.Base(built) == name {
+		from = built
+	}
+	to := filepath.Join(dir, name)
+	if _, err := os.Stat(to); err == nil {
+		return to, nil
+	}
+	module, err := os.ReadFile(from)
+	if err != nil {
+		return "", fmt.Errorf("%w; \"make %s\" builds it", err, name)
+	}
+	return to, os.WriteFile(to, module, 0o755)
 }
 
 // moduleRoot is the folder with go.mod, above the package that is tested.

@@ -89,12 +89,12 @@ func (s *Server) initialise(settings map[string]string) error {
 		return err
 	}
 	all := defaults(s.Port, s.Dir)
-	if s.knowsOutputPluginLibraries() {
-		all["output_plugin_libraries"] = "pgoutput, test_decoding, bdr_output"
-	} else {
-		delete(settings, "output_plugin_libraries")
+	all["output_plugin_libraries"] = "pgoutput, test_decoding, bdr_output"
+	all = merge(all, settings)
+	if !s.knowsOutputPluginLibraries() {
+		delete(all, "output_plugin_libraries")
 	}
-	return s.writeOwned("postgresql.conf", configuration(merge(all, settings)))
+	return s.writeOwned("postgresql.conf", configuration(all))
 }
 
 // knowsOutputPluginLibraries asks the server program itself: the setting came

@@ -16,7 +16,7 @@ import (
 
 // WithTLS makes every connection between the nodes one with TLS, as libpq and
 // pgx do where the server offers it.
-func WithTLS() Option { return func(p *plan) { p.tls = true } }
+func WithTLS() Option { return func(p *plan) { p.prepare = append(p.prepare, offerTLS) } }
 
 // offerTLS makes a key and a certificate in dir and returns settings with them.
 func offerTLS(dir string, settings map[string]string) (map[string]string, error) {

@@ -112,16 +112,7 @@ func requireWriterIsVictim(t *testing.T, c *pgtest.Cluster) {
 	release := holdInMiddle(t, b, 30)
 	a.Exec(manyUpdates("ASC", "peer")) // the writer holds 1 to 29 and waits for 30
 	clustertest.WaitForLockWait(t, b)
-	waiting := make(chan error, 1)
-	run("SET deadlock_timeout = '1min'; BEGIN; UPDATE t SET who = 'user' WHERE id = 40")
-	go func() {
-		_, err := pgtest.RunOn(session, "UPDATE t SET who = 'user' WHERE id = 10", time.Minute)
-		waiting <- err
-	}()
-	b.Wait(clustertest.ResumeLimit, fmt.Sprintf("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %d", session.PID()), "Lock")
-	release() // the writer goes on to 40, which the user holds, who waits for 10
-	b.Must(<-waiting)
-	run("COMMIT")
+	meetWriter(t, b, session, release)
 	c.RequireConverged()
 	clustertest.RequireNoErrors(t, b)
 	if now := b.Value("SELECT ndeadlocks FROM bdr.stat_subscription WHERE sub_name = '" + sub + "'"); atoi(t, now) <= atoi(t, before) {
@@ -135,14 +126,25 @@ func requireWriterIsVictim(t *testing.T, c *pgtest.Cluster) {
 // holdInMiddle locks one row in a session of its own.
 func holdInMiddle(t *testing.T, n *pgtest.Node, id int) (release func()) {
 	t.Helper()
-	session := n.Session()
-	run := func(sql string) {
-		t.Helper()
+	release, _ = clustertest.Hold(t, n, fmt.Sprintf("SELECT FROM t WHERE id = %d FOR UPDATE", id))
+	return release
+}
+
+// meetWriter lets a writer that holds row 10 go on to row 40 when a user holds
+// that and waits for row 10, so that the writer's wait closes the circle.
+func meetWriter(t *testing.T, n *pgtest.Node, session *pgconn.PgConn, goOn func()) {
+	t.Helper()
+	run := func(sql string) error {
 		_, err := pgtest.RunOn(session, sql, time.Minute)
-		n.Must(err)
+		return err
 	}
-	run(fmt.Sprintf("BEGIN; SELECT FROM t WHERE id = %d FOR UPDATE", id))
-	return func() { run("COMMIT") }
+	n.Must(run("SET deadlock_timeout = '1min'; BEGIN; UPDATE t SET who = 'user' WHERE id = 40"))
+	waiting := make(chan error, 1)
+	go func() { waiting <- run("UPDATE t SET who = 'user' WHERE id = 10") }()
+	n.Wait(clustertest.ResumeLimit, fmt.Sprintf("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %d", session.PID()), "Lock")
+	goOn()
+	n.Must(<-waiting)
+	n.Must(run("COMMIT"))
 }
 
 // requireLargeVictim: a transaction that is too large to be kept starts over from
@@ -151,27 +153,13 @@ func requireLargeVictim(t *testing.T, c *pgtest.Cluster) {
 	a, b := c.Nodes[0], c.Nodes[1]
 	sub := subscriptionName(b, a)
 	c.ExecAll("CREATE TABLE bulk (id int PRIMARY KEY, v text)")
-	session := b.Session()
-	run := func(sql string) {
-		_, err := pgtest.RunOn(session, sql, time.Minute)
-		b.Must(err)
-	}
 	count := "SELECT ndeadlocks || ' ' || nconnect FROM bdr.stat_subscription WHERE sub_name = '" + sub + "'"
 	before := strings.Fields(b.Value(count))
 	release := holdInMiddle(t, b, 30)
 	a.Exec("BEGIN; UPDATE t SET who = 'large' WHERE id = 10; INSERT INTO bulk SELECT g, repeat(md5(g::text), 60) FROM generate_series(1, 7000) g; " +
 		"UPDATE t SET who = 'large' WHERE id = 30; UPDATE t SET who = 'large' WHERE id = 40; COMMIT")
 	clustertest.WaitForLockWait(t, b)
-	waiting := make(chan error, 1)
-	run("SET deadlock_timeout = '1min'; BEGIN; UPDATE t SET who = 'user' WHERE id = 40")
-	go func() {
-		_, err := pgtest.RunOn(session, "UPDATE t SET who = 'user' WHERE id = 10", time.Minute)
-		waiting <- err
-	}()
-	b.Wait(clustertest.ResumeLimit, fmt.Sprintf("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %d", session.PID()), "Lock")
-	release()
-	b.Must(<-waiting)
-	run("COMMIT")
+	meetWriter(t, b, b.Session(), release)
 	c.RequireConverged()
 	clustertest.RequireNoErrors(t, b)
 	now := strings.Fields(b.Value(count))

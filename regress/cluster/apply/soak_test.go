@@ -16,6 +16,9 @@ import (
 	"bdr/regress/cluster/clustertest"
 )
 
+// soakRows is the size of the large transaction, of 430 bytes each.
+var soakRows = clustertest.FromEnvironment("BDR_SOAK_ROWS", 5_000_000)
+
 // soakLimit bounds each wait for a large transaction.
 const soakLimit = time.Hour
 
@@ -50,10 +53,10 @@ func TestSoakLargeTransaction(t *testing.T) {
 		c := c.For(t)
 		a, b := c.Nodes[0], c.Nodes[1]
 		memory, pulse := watchMemory(c), startPulse(c, b)
-		inserted := insertLarge(t, a, 1, clustertest.SoakRows)
+		inserted := insertLarge(t, a, 1, soakRows)
 		began := time.Now()
-		seen := progressUntilVisible(t, b, clustertest.SoakRows, nil)
-		t.Logf("%d rows: inserted in %v, visible %v later", clustertest.SoakRows, inserted, time.Since(began).Round(time.Second))
+		seen := progressUntilVisible(t, b, soakRows, nil)
+		t.Logf("%d rows: inserted in %v, visible %v later", soakRows, inserted, time.Since(began).Round(time.Second))
 		requireProgress(t, seen)
 		if lag := pulse.end(); lag > otherStreamLagMax {
 			t.Errorf("meanwhile rows of %s came up to %v late on %s", c.Nodes[2].Name, lag, b.Name)
@@ -68,11 +71,11 @@ func TestSoakLargeTransaction(t *testing.T) {
 		c := c.For(t)
 		a, b := c.Nodes[0], c.Nodes[1]
 		memory := watchMemory(c)
-		insertLarge(t, a, clustertest.SoakRows+1, 2*clustertest.SoakRows)
+		insertLarge(t, a, soakRows+1, 2*soakRows)
 		victims := []*pgtest.Node{b, a}
 		began := time.Now()
-		progressUntilVisible(t, b, 2*clustertest.SoakRows, func(applied int) {
-			if len(victims) > 0 && applied > clustertest.SoakRows/3 {
+		progressUntilVisible(t, b, 2*soakRows, func(applied int) {
+			if len(victims) > 0 && applied > soakRows/3 {
 				t.Logf("kill -9 of %s after %d rows", victims[0].Name, applied)
 				b.Must(victims[0].Kill9())
 				b.Must(victims[0].Start())
@@ -128,7 +131,7 @@ func requireProgress(t *testing.T, seen []int) {
 	t.Helper()
 	tenths := map[int]bool{}
 	for _, applied := range seen {
-		tenths[applied*10/clustertest.SoakRows] = true
+		tenths[applied*10/soakRows] = true
 	}
 	if len(tenths) < 8 {
 		t.Errorf("bdr.stat_writer showed too little of the progress: %v", slices.Sorted(maps.Keys(tenths)))

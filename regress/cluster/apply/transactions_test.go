@@ -49,6 +49,29 @@ func atOnce(n *pgtest.Node, statements ...string) {
 	n.Exec("BEGIN;\n" + strings.Join(statements, ";\n") + ";\nCOMMIT")
 }
 
+// concurrently has each of some sessions run what sql makes of the session's and
+// the turn's number, turn after turn.
+func concurrently(n *pgtest.Node, sessions, turns int, sql func(session, turn int) string) {
+	var wait sync.WaitGroup
+	errs := make(chan error, sessions)
+	for s := range sessions {
+		conn := n.Session()
+		wait.Go(func() {
+			for i := range turns {
+				if _, err := pgtest.RunOn(conn, sql(s, i), clustertest.ResumeLimit); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	close(errs)
+	for err := range errs {
+		n.Must(err)
+	}
+}
+
 func copyInto(t *testing.T, c *pgtest.Cluster) {
 	c.ExecAll("CREATE TABLE cp (id int PRIMARY KEY, v text, f float8)", "CREATE TABLE cp_freeze (id int PRIMARY KEY, v text)", "CREATE TABLE cp_binary (id int PRIMARY KEY, v text, f float8)")
 	a := c.Nodes[0]
@@ -114,25 +137,9 @@ func onConflict(t *testing.T, c *pgtest.Cluster) {
 func failedSpeculation(t *testing.T, c *pgtest.Cluster) {
 	c.ExecAll("CREATE TABLE sp (id int PRIMARY KEY, n int, big text)")
 	a := c.Nodes[0]
-	var wait sync.WaitGroup
-	errs := make(chan error, 4)
-	for range 4 {
-		conn := a.Session()
-		wait.Go(func() {
-			for i := range 150 {
-				sql := fmt.Sprintf("INSERT INTO sp VALUES (%d, 1, repeat('x', 5000)) ON CONFLICT (id) DO UPDATE SET n = sp.n + 1", i)
-				if _, err := pgtest.RunOn(conn, sql, clustertest.ResumeLimit); err != nil {
-					errs <- err
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	close(errs)
-	for err := range errs {
-		t.Fatal(err)
-	}
+	concurrently(a, 4, 150, func(_, i int) string {
+		return fmt.Sprintf("INSERT INTO sp VALUES (%d, 1, repeat('x', 5000)) ON CONFLICT (id) DO UPDATE SET n = sp.n + 1", i)
+	})
 	c.RequireConverged()
 	if got := c.Nodes[1].Value("SELECT count(*) || ' ' || sum(n) FROM sp"); got != "150 600" {
 		t.Errorf("rows and their sum: %s", got)
@@ -364,28 +371,13 @@ func concurrentUpdates(t *testing.T, c *pgtest.Cluster) {
 	c.ExecAll("CREATE TABLE cu (id int PRIMARY KEY, n int, who text)")
 	a := c.Nodes[0]
 	a.Exec("INSERT INTO cu VALUES (1, 0, ''), (2, 0, '')")
-	var wait sync.WaitGroup
-	errs := make(chan error, 4)
-	for s := range 4 {
-		conn := a.Session()
-		wait.Go(func() {
-			for i := range 50 {
-				sql := fmt.Sprintf("BEGIN; UPDATE cu SET n = n + 1, who = 's%d' WHERE id = 1; UPDATE cu SET n = n - %d WHERE id = 2; COMMIT", s, i%2)
-				if i%10 == 9 {
-					sql = strings.Replace(sql, "COMMIT", "ROLLBACK", 1)
-				}
-				if _, err := pgtest.RunOn(conn, sql, clustertest.ResumeLimit); err != nil {
-					errs <- err
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	close(errs)
-	for err := range errs {
-		t.Fatal(err)
-	}
+	concurrently(a, 4, 50, func(s, i int) string {
+		sql := fmt.Sprintf("BEGIN; UPDATE cu SET n = n + 1, who = 's%d' WHERE id = 1; UPDATE cu SET n = n - %d WHERE id = 2; COMMIT", s, i%2)
+		if i%10 == 9 {
+			sql = strings.Replace(sql, "COMMIT", "ROLLBACK", 1)
+		}
+		return sql
+	})
 	c.RequireConverged()
 	if got := c.Nodes[1].Value("SELECT string_agg(n::text, ' ' ORDER BY id) FROM cu"); got != "180 -80" {
 		t.Errorf("values: %s", got)

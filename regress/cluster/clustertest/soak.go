@@ -10,13 +10,8 @@ import (
 	"time"
 )
 
-// The tests of this file take long: `make soak` runs them, `make test` does
-// not. Their size can be chosen, for a short look or a long night.
-var (
-	SoakRows    = FromEnvironment("BDR_SOAK_ROWS", 5_000_000) // of the large transaction, 430 bytes each
-	SoakMinutes = FromEnvironment("BDR_SOAK_MINUTES", 30)     // of chaos
-	SoakSeed    = FromEnvironment("BDR_SEED", 0)              // of chaos; 0: another one each time
-)
+// SoakSeed is the seed of BDR_SEED, or another one each time.
+func SoakSeed() uint64 { return SeedOr(uint64(time.Now().UnixNano())) }
 
 // FromEnvironment is a number that a variable sets.
 func FromEnvironment(name string, otherwise int) int {

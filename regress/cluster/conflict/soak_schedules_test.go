@@ -3,9 +3,7 @@
 package conflict
 
 import (
-	"cmp"
 	"testing"
-	"time"
 
 	"bdr/regress/cluster/clustertest"
 )
@@ -15,7 +13,7 @@ var soakSchedules = clustertest.FromEnvironment("BDR_SOAK_SCHEDULES", 1000)
 
 // TestSoakSchedules plays random schedules that nobody has played before.
 func TestSoakSchedules(t *testing.T) {
-	first := cmp.Or(uint64(clustertest.SoakSeed), uint64(time.Now().UnixNano()))
+	first := clustertest.SoakSeed()
 	t.Logf("BDR_SEED=%d", first)
 	p := newPlayer(t)
 	for _, l := range layouts() {

@@ -3,7 +3,6 @@
 package failure
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -11,6 +10,9 @@ import (
 	"bdr/gosrc/pgtest"
 	"bdr/regress/cluster/clustertest"
 )
+
+// soakMinutes is how long chaos lasts.
+var soakMinutes = clustertest.FromEnvironment("BDR_SOAK_MINUTES", 30)
 
 // soakRound is how long writers write before everything is compared.
 const soakRound = 2 * time.Minute
@@ -20,13 +22,13 @@ const soakRound = 2 * time.Minute
 // every few seconds an accident of any kind; after each round all nodes are
 // equal and hold every commit that was acknowledged for a key of the node's own.
 func TestSoakChaos(t *testing.T) {
-	seed := cmp.Or(uint64(clustertest.SoakSeed), uint64(time.Now().UnixNano()))
+	seed := clustertest.SoakSeed()
 	t.Logf("BDR_SEED=%d", seed)
 	c := pgtest.NewCluster(t, 3, pgtest.WithProxies())
 	c.ExecAll(clustertest.LoadTables...)
 	chaos := &clustertest.Chaos{T: t, C: c, Random: rand.New(rand.NewPCG(seed, 0)), Second: time.Second}
 	rounds := 0
-	for began := time.Now(); time.Since(began) < time.Duration(clustertest.SoakMinutes)*time.Minute; rounds++ {
+	for began := time.Now(); time.Since(began) < time.Duration(soakMinutes)*time.Minute; rounds++ {
 		writers := clustertest.StartLoad(c.Nodes...)
 		for round := time.Now(); time.Since(round) < soakRound; {
 			chaos.Accident()
