@@ -31,7 +31,7 @@ const pinFetch = `SELECT pg_catalog.set_config(s.name, s.value, false) FROM (VAL
  ('default_transaction_read_only', 'on'), ('statement_timeout', '5min'), ('lock_timeout', '10s')) s(name, value)`
 
 // fetchRow has the peer read the row: a function, since a query would run what
-// code of users hangs on the table (extension/session/fetch_origin.c).
+// code of users hangs on the table (extension/conflict/fetch_origin.c).
 const fetchRow = `SELECT f.shown, f.found, f.value FROM bdr.internal_fetch($1, $2, $3,
  ARRAY[%s]::pg_catalog.text[], ARRAY[%s]::pg_catalog.text[], ARRAY[%s]::pg_catalog.text[], ARRAY[%s]::pg_catalog.bool[]) f`
 

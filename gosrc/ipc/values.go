@@ -55,6 +55,11 @@ func CommitTime(microseconds int64) *string {
 	if microseconds == 0 {
 		return nil
 	}
+	return Moment(TimeOf(microseconds))
+}
+
+// TimeOf converts a timestamp of the server: microseconds since 2000.
+func TimeOf(microseconds int64) time.Time {
 	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	return Moment(time.UnixMicro(epoch.UnixMicro() + microseconds))
+	return time.UnixMicro(epoch.UnixMicro() + microseconds).UTC()
 }

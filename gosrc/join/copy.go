@@ -289,12 +289,8 @@ func (c *Copy) dropOrigins(ctx context.Context) error {
 			if err == nil {
 				break
 			}
-			if pgerr.Code(err) != pgerr.ObjectInUse {
-				return err
-			}
-			select { // whoever used it is about to end
-			case <-time.After(originRetry):
-			case <-ctx.Done():
+			// whoever uses it is about to end
+			if pgerr.Code(err) != pgerr.ObjectInUse || !pause(ctx, originRetry) {
 				return err
 			}
 		}
@@ -378,6 +374,7 @@ func checkBothEnds(ctx context.Context, source, local catalog.Runner, t catalog.
 	return nil
 }
 
+// LockPlace locks a table and then reads where its name leads.
 func LockPlace(ctx context.Context, runner catalog.Runner, t catalog.Table, mode string) (catalog.Place, error) {
 	if _, err := runner.Run(ctx, t.Lock(mode)); err != nil {
 		return catalog.Place{}, err

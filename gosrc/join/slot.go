@@ -19,12 +19,7 @@ const blockerDelay = 5 * time.Second
 func WatchSlot(ctx context.Context, d Deps, node catalog.Node, note func(text string)) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	d.Spawn("slot watch", func() {
-		for {
-			select {
-			case <-time.After(blockerDelay):
-			case <-ctx.Done():
-				return
-			}
+		for pause(ctx, blockerDelay) {
 			conn, err := d.Connect(ctx, node.DSN, stream.Command)
 			if err != nil {
 				continue
@@ -37,6 +32,18 @@ func WatchSlot(ctx context.Context, d Deps, node catalog.Node, note func(text st
 		}
 	})
 	return ctx, cancel
+}
+
+// pause waits; false: the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func textsOf(results []ipc.Result, err error) []string {

@@ -167,7 +167,7 @@ func (s *Service) RaftStatus(context.Context, *ipc.Request) (ipc.Rows, error) {
 	row := []*string{ipc.Text(top.Name), ipc.Text(st.State), leader, ipc.Text(fmt.Sprint(st.Voting))}
 	for _, number := range []uint64{st.Term, st.CommitIndex, st.ApplyIndex, st.LastTerm, st.LastIndex, st.SnapshotTerm,
 		st.SnapshotIndex, uint64(st.Members), uint64(st.Voters)} {
-		row = append(row, ipc.Text(fmt.Sprint(number)))
+		row = append(row, ipc.Number(number))
 	}
 	return ipc.Rows{Columns: columns, Values: [][]*string{row}}, nil
 }

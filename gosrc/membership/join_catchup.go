@@ -68,7 +68,7 @@ func (j *joinRun) reportCatchUp(err error) {
 }
 
 // createOwnSlots makes the slots from which the members will read here. The
-// copy is over: its WAL join.Need not be kept for them.
+// copy is over: its WAL need not be kept for them.
 func (j *joinRun) createOwnSlots(ctx context.Context) error {
 	self, _ := j.s.self()
 	for _, m := range j.members() {

@@ -131,7 +131,7 @@ func (s *Service) part(ctx context.Context, id uint32) error {
 }
 
 // partStep carries out one step. A node loses its vote before it hears of its
-// end: the last entry must not join.Need the vote of a node that has stopped.
+// end: the last entry must not need the vote of a node that has stopped.
 func (s *Service) partStep(ctx context.Context, group *consensus.Group, node catalog.Node) error {
 	if node.State == cluster.PartStart {
 		return s.setState(ctx, node, cluster.Parting)

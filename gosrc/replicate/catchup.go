@@ -52,7 +52,7 @@ func (d Deps) catchUpOnce(ctx context.Context, c Config, nonce string, r *retry)
 		return true, nil
 	}
 	p.onApplied = p.succeeded(r)
-	if err := p.run(ctx); !errors.Is(err, errCaughtUp) {
+	if err := p.run(ctx); !errors.Is(err, errStopped) {
 		return control.CatchUpPoint{}, err
 	}
 	return found, nil

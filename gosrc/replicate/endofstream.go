@@ -15,7 +15,7 @@ func (p *Peer) watchEndOfStream(m wire.Message) (stop bool, err error) {
 	return control.IsEndOfStream(m, p.config.Subscription.OriginID), nil
 }
 
-// retire ends the subscription for good after a end-of-stream message, also across a
+// retire ends the subscription for good after an end-of-stream message, also across a
 // restart: the row says so.
 func (p *Peer) retire(ctx context.Context) {
 	p.mu.Lock()

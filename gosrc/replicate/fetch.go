@@ -15,7 +15,7 @@ import (
 const (
 	fetchMax      = 5 * time.Minute      // a value may be large, and the link slow
 	fetchIdle     = 30 * time.Second     // a connection is kept that long
-	fetchClose    = time.Second          // for its end-of-stream message
+	fetchClose    = time.Second          // for its good-bye
 	fetchPauseMin = 2 * time.Millisecond // until the peer shows what it has sent; doubles
 	fetchPauseMax = 250 * time.Millisecond
 )

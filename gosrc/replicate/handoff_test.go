@@ -129,7 +129,7 @@ func TestReturnedStreamStopsAtMessage(t *testing.T) {
 		default:
 		}
 		r.writer.reports <- ipc.Progress{Applied: 200, Flushed: 200}
-		if err := <-r.result; !errors.Is(err, errCaughtUp) {
+		if err := <-r.result; !errors.Is(err, errStopped) {
 			t.Errorf("ended with %v", err)
 		}
 	})

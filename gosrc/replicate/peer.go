@@ -152,7 +152,7 @@ func (p *Peer) loop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errCaughtUp) {
+		if errors.Is(err, errStopped) {
 			p.retire(ctx)
 			continue
 		}

@@ -73,7 +73,7 @@ func (p *progress) promise(after lsn.LSN, w wire.Watermark) {
 	p.settle()
 }
 
-// hand off notes that the writer reads the stream from now on.
+// handOff notes that the writer reads the stream from now on.
 func (p *progress) handOff() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

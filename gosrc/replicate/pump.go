@@ -30,8 +30,8 @@ const (
 
 // Ends of a run that are not failures.
 var (
-	errDrained  = errors.New("subscription is drained")
-	errCaughtUp = errors.New("everything is caught up")
+	errDrained = errors.New("subscription is drained")
+	errStopped = errors.New("the message to stop at is applied")
 )
 
 // A Stream is one replication connection; *stream.Stream is one.
@@ -217,7 +217,7 @@ func (p *pump) feed(ctx context.Context) error {
 	}
 }
 
-// hand off lets the writer read the stream until something comes that is for us, or
+// handOff lets the writer read the stream until something comes that is for us, or
 // the stream is wanted back.
 func (p *pump) handOff(ctx context.Context) error {
 	fd, ok, err := p.stream.HandOff()
@@ -331,14 +331,14 @@ func (p *pump) checkPromise(b wire.Begin) {
 		"The clock of a node must not be set back, and other replication systems must not commit there with older times.")
 }
 
-// awaitFlushed ends a catch-up once all that came before the catch-up point is on
-// disk.
+// awaitFlushed ends a run that a message asked to stop, once all that came before
+// the message is on disk.
 func (p *pump) awaitFlushed(ctx context.Context) error {
 	target := p.progress.lastCommit()
 	for {
 		changed := p.progress.wait()
 		if _, flush, _ := p.progress.feedback(); flush >= target {
-			return errCaughtUp
+			return errStopped
 		}
 		select {
 		case <-changed:
@@ -378,7 +378,7 @@ func (p *pump) applied(w ipc.Progress) {
 	p.onApplied(w)
 	p.progress.keepalive(w.Keepalive)
 	if w.Received != 0 {
-		p.onHeard(commitTime(w.Sent), commitTime(w.Received))
+		p.onHeard(ipc.TimeOf(w.Sent), ipc.TimeOf(w.Received))
 	}
 	signal(p.moved)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/control"
@@ -105,15 +104,9 @@ func describeSkipped(pending []wire.Begin) string {
 			break
 		}
 		lines = append(lines, fmt.Sprintf("transaction %d, committed %s, ends at %s", b.XID,
-			commitTime(b.CommitTime).Format("2006-01-02 15:04:05.000000+00"), b.EndLSN))
+			ipc.TimeOf(b.CommitTime).Format("2006-01-02 15:04:05.000000+00"), b.EndLSN))
 	}
 	return strings.Join(lines, "\n")
-}
-
-// commitTime converts the server's form of a timestamp.
-func commitTime(microseconds int64) time.Time {
-	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	return time.UnixMicro(epoch.UnixMicro() + microseconds).UTC()
 }
 
 // pending lists what the peer would send after start, up to the transaction

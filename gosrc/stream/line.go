@@ -112,7 +112,7 @@ func (l *line) SetReadDeadline(t time.Time) error { return l.current().SetReadDe
 // SetWriteDeadline is net.Conn's.
 func (l *line) SetWriteDeadline(t time.Time) error { return l.current().SetWriteDeadline(t) }
 
-// hand off returns the descriptor that another process may read from; false: what
+// handOff returns the descriptor that another process may read from; false: what
 // was read here has not all been used.
 func (l *line) handOff() (fd int, ok bool, err error) {
 	if !l.framed || len(l.unread) > 0 || len(l.head) > 0 || l.body > 0 {

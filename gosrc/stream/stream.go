@@ -92,7 +92,7 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 	}
 	patience, err := show(ctx, conn, "wal_sender_timeout")
 	if err != nil {
-		conn.Close(context.WithoutCancel(ctx))
+		HangUp(conn)
 		return nil, err
 	}
 	// what speaks TLS is none; nothing may have been read ahead
@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 		transferable.framed = true
 	}
 	if err := start(ctx, conn, c); err != nil {
-		conn.Close(context.WithoutCancel(ctx))
+		HangUp(conn)
 		return nil, fmt.Errorf("start replication from slot %q of %q: %w", c.Slot, pgerr.MaskDSN(c.DSN), pgerr.From(err))
 	}
 	hijacked, err := conn.Hijack()

@@ -486,7 +486,7 @@ func written(ctx context.Context, dsn string) (lsn.LSN, error) {
 	if err != nil {
 		return lsn.Zero, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer stream.HangUp(conn)
 	results, err := catalog.Over(conn).Run(ctx, catalog.SelectFlushPosition())
 	if err != nil {
 		return lsn.Zero, err
