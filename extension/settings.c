@@ -7,7 +7,6 @@
 
 #include <limits.h>
 
-#include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 

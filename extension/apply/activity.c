@@ -113,7 +113,7 @@ detach(int code, Datum arg)
 	LWLockRelease(bdr_shmem->lock);
 }
 
-/* A transaction begins: bdr_xact is filled in. */
+/* A transaction begins: bdr_apply.xact is filled in. */
 void
 bdr_activity_begin(void)
 {

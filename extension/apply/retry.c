@@ -24,7 +24,6 @@
 #include "postmaster/bgworker.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "apply/activity.h"
 #include "apply/change.h"
@@ -78,6 +77,7 @@ static void unit_begin_next(void);
 static bool may_retry_collision(void);
 static bool may_retry_deadlock(void);
 static void pause_before_retry(void);
+static void forget_state(void);
 
 void
 bdr_unit_init(void)
@@ -239,6 +239,16 @@ pause_before_retry(void)
 	unit.pause_ms = 0;
 }
 
+/* What was opened and found out in the transaction that is gone. */
+static void
+forget_state(void)
+{
+	bdr_user_forget();
+	bdr_change_forget();
+	bdr_relation_forget_all();
+	bdr_mismatch_forget();
+}
+
 /*
  * Roll the unit back and apply the earlier frames of it again.  Returns where
  * to go on in the frame being read, NULL for its beginning.
@@ -256,20 +266,14 @@ bdr_unit_retry(void (*apply) (BdrReader *reader))
 	if (unit.in_subxact)
 	{
 		RollbackAndReleaseCurrentSubTransaction();
-		bdr_user_forget();
-		bdr_change_forget();
-		bdr_relation_forget_all();
-		bdr_mismatch_forget();
+		forget_state();
 		BeginInternalSubTransaction(NULL);
 		bdr_origin_set();
 	}
 	else
 	{
 		AbortOutOfAnyTransaction();
-		bdr_user_forget();
-		bdr_change_forget();
-		bdr_relation_forget_all();
-		bdr_mismatch_forget();
+		forget_state();
 		bdr_apply.xact.started = false;
 		bdr_apply.counters.aborts++;
 		bdr_activity_aborted();

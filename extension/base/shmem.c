@@ -31,6 +31,7 @@ static const BdrShmemPart *parts[PARTS_MAX];
 static int	nparts = 0;
 
 static void request_memory(void);
+static void request_manager(Oid dboid);
 static void start_memory(void);
 static void detach(int code, Datum arg);
 
@@ -131,7 +132,7 @@ bdr_shmem_find_or_make(Oid dboid)
 	if (slot == NULL)
 		return NULL;
 	slot->dboid = dboid;
-	slot->wanted = slot->stop = slot->ready = slot->finished = false;
+	slot->wanted = slot->stop = slot->ready = false;
 	slot->pid = 0;
 	slot->latch = NULL;
 	slot->restart_at = 0;
@@ -150,8 +151,8 @@ bdr_shmem_wake_supervisor(void)
 		SetLatch(latch);
 }
 
-void
-bdr_shmem_request_manager(Oid dboid)
+static void
+request_manager(Oid dboid)
 {
 	BdrManagerSlot *slot;
 
@@ -202,7 +203,7 @@ bdr_shmem_wait_ready(Oid dboid, long timeout_ms, uint32 *failures)
 		BdrManagerSlot *slot;
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 
-		bdr_shmem_request_manager(dboid);
+		request_manager(dboid);
 		LWLockAcquire(bdr_shmem->lock, LW_SHARED);
 		slot = bdr_shmem_find(dboid);
 		if (slot != NULL)
@@ -248,7 +249,7 @@ bdr_shmem_attach(Oid dboid)
 	{
 		slot->pid = MyProcPid;
 		slot->latch = MyLatch;
-		slot->ready = slot->finished = slot->stop = false;
+		slot->ready = slot->stop = false;
 		my_slot = slot;
 	}
 	LWLockRelease(bdr_shmem->lock);
@@ -283,7 +284,6 @@ void
 bdr_shmem_set_finished(void)
 {
 	LWLockAcquire(bdr_shmem->lock, LW_EXCLUSIVE);
-	my_slot->finished = true;
 	my_slot->wanted = false;	/* a request from now on is a new one */
 	LWLockRelease(bdr_shmem->lock);
 }

@@ -23,7 +23,6 @@ typedef struct BdrManagerSlot
 	bool		wanted;			/* a session asked for the manager */
 	bool		stop;			/* the manager shall end */
 	bool		ready;			/* it listens */
-	bool		finished;		/* it ended by itself, with success */
 	pid_t		pid;			/* 0: none */
 	Latch	   *latch;			/* of the manager, while pid is set */
 	TimestampTz restart_at;		/* not before; the supervisor's */
@@ -58,7 +57,6 @@ extern void bdr_shmem_register(const BdrShmemPart *part);
 
 extern void bdr_shmem_init(void);
 extern bool bdr_is_preloaded(void);
-extern void bdr_shmem_request_manager(Oid dboid);	/* wakes the supervisor */
 
 
 extern BdrManagerSlot *bdr_shmem_find(Oid dboid);	/* lock held */

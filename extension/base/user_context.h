@@ -1,9 +1,6 @@
 /*-------------------------------------------------------------------------
  * base/user_context.h
  *		Whose rights code of users has, wherever we may run some.
- *
- * NOTES
- *		Writers use bdr_user_switch and bdr_user_of_table (apply/apply.h).
  *-------------------------------------------------------------------------
  */
 #ifndef BDR_BASE_USER_CONTEXT_H

@@ -13,14 +13,7 @@
  */
 #include "postgres.h"
 
-#include "access/commit_ts.h"
-#include "access/sysattr.h"
-#include "access/xact.h"
 #include "libpq/pqformat.h"
-#include "miscadmin.h"
-#include "replication/origin.h"
-#include "utils/inval.h"
-#include "utils/syscache.h"
 
 #include "conflict/ask.h"
 #include "conflict/concurrent.h"

@@ -11,7 +11,7 @@
 
 static bool is_concurrent(const BdrVersion *version);
 
-/* The same for a row that was found. */
+/* Has the row that was found a version that the peer had not seen? */
 bool
 bdr_conflict_with_update(BdrRelation *rel, TupleTableSlot *row)
 {

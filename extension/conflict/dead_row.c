@@ -18,7 +18,6 @@
 
 static BdrXactState hinted(HeapTupleHeader header, uint16 committed, uint16 aborted, TransactionId xid);
 static BdrXactState how_ended(TransactionId xid);
-static TransactionId ender_of(HeapTupleHeader header);
 
 /*
  * How other kinds of tables keep them is not known.
@@ -44,7 +43,7 @@ bdr_dead_read(TupleTableSlot *slot, BdrDeadRow *dead)
 	dead->xmin = HeapTupleHeaderGetRawXmin(&header);
 	dead->frozen = HeapTupleHeaderXminFrozen(&header);
 	dead->born = hinted(&header, HEAP_XMIN_COMMITTED, HEAP_XMIN_INVALID, dead->xmin);
-	dead->xmax = ender_of(&header);
+	dead->xmax = bdr_dead_ended_by(&header);
 	dead->died = hinted(&header, HEAP_XMAX_COMMITTED, 0, dead->xmax);
 }
 
@@ -100,8 +99,8 @@ how_ended(TransactionId xid)
 /*
  * Who deleted or updated it; InvalidTransactionId: nobody.
  */
-static TransactionId
-ender_of(HeapTupleHeader header)
+TransactionId
+bdr_dead_ended_by(HeapTupleHeader header)
 {
 	if ((header->t_infomask & HEAP_XMAX_INVALID) != 0 || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
 		return InvalidTransactionId;

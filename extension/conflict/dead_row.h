@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "access/htup.h"
+
 #include "row/relation.h"
 #include "version/version.h"
 
@@ -33,6 +35,7 @@ typedef struct BdrDeadRow
 
 extern bool bdr_dead_are_known(BdrRelation *rel);
 extern void bdr_dead_read(TupleTableSlot *slot, BdrDeadRow *dead);
+extern TransactionId bdr_dead_ended_by(HeapTupleHeader header);
 extern bool bdr_dead_is_newer(TransactionId xid, const BdrVersion *than);
 extern bool bdr_dead_is_one_version(const BdrDeadRow *dead);
 

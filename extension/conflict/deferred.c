@@ -22,12 +22,8 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
-#include "access/xact.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "conflict/deferred.h"
 #include "row/decode.h"

@@ -23,7 +23,6 @@
 
 #include "access/amapi.h"
 #include "access/heapam.h"
-#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -31,12 +30,7 @@
 #include "catalog/index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
-#include "storage/procarray.h"
-#include "utils/datum.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "conflict/dead_entry.h"

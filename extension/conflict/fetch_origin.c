@@ -343,12 +343,10 @@ is_equal(Form_pg_attribute att, Datum a, Datum b)
 static bool
 is_of_version(Wanted *wanted, TupleTableSlot *slot)
 {
-	bool		isnull;
-	Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
 	TimestampTz time;
 	RepOriginId origin;
 
-	return TransactionIdGetCommitTsData(DatumGetTransactionId(xmin), &time, &origin) &&
+	return TransactionIdGetCommitTsData(bdr_version_xmin(slot), &time, &origin) &&
 		time == wanted->time && !is_of_peer(origin);
 }
 

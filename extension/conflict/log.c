@@ -372,17 +372,18 @@ static void
 fill_row(BdrConflict *conflict, TupleTableSlot *applied, HistoryRow *row)
 {
 	const BdrApply *apply = conflict->rel->apply;
+	const BdrVersion *incoming = bdr_version_incoming();
 	BdrRelation *rel = conflict->rel;
 
 	set_value(HISTORY_SUB_ID, ObjectIdGetDatum(apply->peer.subscription_id), row);
-	set_value(HISTORY_ORIGIN_NODE_ID, ObjectIdGetDatum(apply->xact.version.node), row);
+	set_value(HISTORY_ORIGIN_NODE_ID, ObjectIdGetDatum(incoming->node), row);
 	set_value(HISTORY_LOCAL_XID, TransactionIdGetDatum(GetTopTransactionId()), row);
 	set_value(HISTORY_LOCAL_LSN, LSNGetDatum(GetXLogInsertRecPtr()), row);
 	set_value(HISTORY_LOCAL_TIME, TimestampTzGetDatum(GetCurrentTimestamp()), row);
 	set_value(HISTORY_REMOTE_XID, TransactionIdGetDatum(apply->xact.xid), row);
 	set_value(HISTORY_REMOTE_CHANGE_NR, ObjectIdGetDatum(apply->xact.change_nr), row);
 	set_value(HISTORY_REMOTE_COMMIT_LSN, LSNGetDatum(apply->xact.commit_lsn), row);
-	set_value(HISTORY_REMOTE_COMMIT_TIME, TimestampTzGetDatum(apply->xact.version.time), row);
+	set_value(HISTORY_REMOTE_COMMIT_TIME, TimestampTzGetDatum(incoming->time), row);
 	set_text(HISTORY_CONFLICT_TYPE, bdr_conflict_type_name(conflict->type), row);
 	set_text(HISTORY_CONFLICT_RESOLUTION, conflict->resolution, row);
 	set_text(HISTORY_CONFLICT_RULE, conflict->rule, row);
@@ -511,7 +512,7 @@ key_slot(BdrRelation *rel, TupleTableSlot *from, const bool *columns)
 }
 
 /*
- * The part has the columns of bdr.conflict_history: it inherits them.
+ * A row of bdr.conflict_history.
  */
 static void
 store_row(HistoryRow *row)

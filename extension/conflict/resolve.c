@@ -12,8 +12,8 @@
  *		to do and does it; it ends early, and another one begins, when a row
  *		has changed meanwhile.
  *
- *		Another writer may be settling a case of the same values.  Each
- *		publishes first, a row in the indexes or a version in the memory, and
+ *		Another writer may be resolving a case of the same values.  Each
+ *		publishes first, a row in the indexes or a remembered version, and
  *		then looks for what the other may have published.
  *-------------------------------------------------------------------------
  */
@@ -469,8 +469,7 @@ carry_out(BdrCase *c)
 		bdr_deferred_add_lost(c->rel, c->row);
 	if (remembers && bdr_case_overlooked(c))
 		return false;
-	if (stores && !c->rel->apply->peer.trusted && bdr_key_removal_newer(c->rel->local_relid, bdr_version_incoming()->time) &&
-		bdr_case_is_surpassed(c))
+	if (stores && bdr_store_may_be_surpassed(c->rel) && bdr_case_is_surpassed(c))
 		bdr_retry_start_over(c->rel->apply->xact.xid, c->rel->apply->peer.name);
 	return true;
 }

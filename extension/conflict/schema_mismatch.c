@@ -15,10 +15,6 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
-#include "fmgr.h"
-#include "utils/inval.h"
-
 #include "conflict/ask.h"
 #include "conflict/dropped.h"
 #include "conflict/log.h"

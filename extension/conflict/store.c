@@ -12,7 +12,6 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "executor/executor.h"
 #include "utils/snapmgr.h"
 
@@ -26,7 +25,6 @@
 #include "version/key_removal.h"
 #include "bdr_compat.h"
 
-static bool may_be_surpassed(BdrRelation *rel);
 static void note(BdrRelation *rel, TupleTableSlot *row, List *recheck);
 static bool move(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *row);
 static bool find_before(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row, TupleTableSlot *before);
@@ -46,13 +44,13 @@ bdr_store_insert(BdrRelation *rel, TupleTableSlot *row)
 void
 bdr_store_alone(BdrRelation *rel, TupleTableSlot *row)
 {
-	if (unlikely(may_be_surpassed(rel)))
+	if (unlikely(bdr_store_may_be_surpassed(rel)))
 	{
 		bdr_resolve_insert(rel, row);
 		return;
 	}
 	bdr_store_insert(rel, row);
-	if (unlikely(may_be_surpassed(rel)))
+	if (unlikely(bdr_store_may_be_surpassed(rel)))
 		bdr_retry_start_over(rel->apply->xact.xid, rel->apply->peer.name);
 }
 
@@ -62,7 +60,7 @@ bdr_store_alone(BdrRelation *rel, TupleTableSlot *row)
 void
 bdr_store_run(BdrRelation *rel, TupleTableSlot **rows, int count, uint32 first_change)
 {
-	if (unlikely(may_be_surpassed(rel)))
+	if (unlikely(bdr_store_may_be_surpassed(rel)))
 	{
 		for (int i = 0; i < count; i++)
 		{
@@ -72,7 +70,7 @@ bdr_store_run(BdrRelation *rel, TupleTableSlot **rows, int count, uint32 first_c
 		return;
 	}
 	bdr_write_run(rel, rows, count, first_change, rel->has_deferrable ? note : NULL);
-	if (unlikely(may_be_surpassed(rel)))
+	if (unlikely(bdr_store_may_be_surpassed(rel)))
 		bdr_retry_start_over(rel->apply->xact.xid, rel->apply->peer.name);
 }
 
@@ -148,8 +146,8 @@ bdr_store_delete(BdrRelation *rel, TupleTableSlot *found)
  * Is there, or will there be, a version that is newer than the one that comes
  * in, and that no row shows?
  */
-static bool
-may_be_surpassed(BdrRelation *rel)
+bool
+bdr_store_may_be_surpassed(BdrRelation *rel)
 {
 	return !rel->apply->peer.trusted && bdr_key_removal_newer(rel->local_relid, bdr_version_incoming()->time);
 }
@@ -160,7 +158,7 @@ may_be_surpassed(BdrRelation *rel)
 static void
 note(BdrRelation *rel, TupleTableSlot *row, List *recheck)
 {
-	if (recheck != NIL || may_be_surpassed(rel))
+	if (recheck != NIL || bdr_store_may_be_surpassed(rel))
 		bdr_deferred_add(rel, row);
 }
 

@@ -10,6 +10,8 @@
 
 #include "row/relation.h"
 
+extern bool bdr_store_may_be_surpassed(BdrRelation *rel);
+
 /* Each returns false when the row has changed meanwhile. */
 extern bool bdr_store_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *row);
 extern bool bdr_store_delete(BdrRelation *rel, TupleTableSlot *found);

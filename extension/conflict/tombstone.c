@@ -21,8 +21,6 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
@@ -32,7 +30,6 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/typcache.h"
 #include "utils/xid8.h"
 
 #include "base/tables.h"
@@ -310,9 +307,7 @@ bdr_tombstone_scan(Oid relid, Snapshot snapshot,
 		kept.index = *DatumGetName(heap_getattr(tuple, BDR_VERSION_INDEX_NAME, desc, &isnull));
 		kept.hash = DatumGetInt64(heap_getattr(tuple, BDR_VERSION_VALUE_HASH, desc, &isnull));
 		kept.key_values = heap_getattr(tuple, BDR_VERSION_KEY_VALUES, desc, &isnull);
-		kept.version.known = true;
-		kept.version.time = DatumGetTimestampTz(heap_getattr(tuple, BDR_VERSION_COMMIT_TIME, desc, &isnull));
-		kept.version.node = DatumGetObjectId(heap_getattr(tuple, BDR_VERSION_NODE_ID, desc, &isnull));
+		kept.version = read_version(memory, tuple);
 		visit(arg, &kept, HeapTupleHeaderGetRawXmin(tuple->t_data));
 	}
 	systable_endscan(scan);

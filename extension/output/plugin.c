@@ -3,7 +3,7 @@
  *		Output plugin: stream options, and what is sent.
  *
  * NOTES
- *		bdr_output.so is this file and those that output/output.h names, and
+ *		bdr_output.so is this folder and what the Makefile links with it, and
  *		references nothing of bdr.so: trusting it as an output plugin trusts
  *		nothing else.
  *

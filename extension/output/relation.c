@@ -35,8 +35,6 @@
 #include "output/tombstone.h"
 #include "bdr_compat.h"
 
-#define BDR_SCHEMA				"bdr"
-
 /* Relations that are remembered from one transaction to the next. */
 #define BDR_SENT_MAX			4096
 

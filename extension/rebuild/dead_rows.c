@@ -53,6 +53,7 @@
 #include "base/bdr.h"
 #include "base/tables.h"
 #include "base/user_context.h"
+#include "conflict/dead_row.h"
 #include "conflict/detect.h"
 #include "conflict/resolve.h"
 #include "conflict/tombstone.h"
@@ -119,7 +120,6 @@ typedef struct DeadRow
 	HeapTupleHeader header;
 } DeadRow;
 
-static TransactionId ended_by(HeapTupleHeader header);
 static bool has_committed(TransactionId xid);
 static bool is_wanted(BdrGraves *graves, HeapTupleHeader header);
 static void open_table(BdrGraves *graves);
@@ -241,7 +241,7 @@ static bool
 is_wanted(BdrGraves *graves, HeapTupleHeader header)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(header);
-	TransactionId xmax = ended_by(header);
+	TransactionId xmax = bdr_dead_ended_by(header);
 
 	if (!TransactionIdIsValid(xmax) || HeapTupleHeaderIsHotUpdated(header))
 		return false;
@@ -249,15 +249,6 @@ is_wanted(BdrGraves *graves, HeapTupleHeader header)
 		return false;
 	return has_committed(xmax) &&
 		(!TransactionIdIsValid(graves->hold) || TransactionIdFollowsOrEquals(xmax, graves->hold));
-}
-
-/* InvalidTransactionId: nobody. */
-static TransactionId
-ended_by(HeapTupleHeader header)
-{
-	if ((header->t_infomask & HEAP_XMAX_INVALID) != 0 || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
-		return InvalidTransactionId;
-	return HeapTupleHeaderGetUpdateXid(header);
 }
 
 /* Or will have. */
@@ -534,7 +525,7 @@ convert(BdrGraves *graves, int i, Datum value)
 static void
 bury(BdrGraves *graves, HeapTupleHeader header, bool deferrable)
 {
-	TransactionId xmax = ended_by(header);
+	TransactionId xmax = bdr_dead_ended_by(header);
 	BdrCase		c = {&graves->rel, BDR_OP_INSERT};
 	BdrVersion	died = {false};
 	BdrVersion	born = {false};

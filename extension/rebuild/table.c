@@ -41,9 +41,9 @@
 
 #include "base/hooks.h"
 #include "base/membership.h"
-#include "bdr_compat.h"
 #include "rebuild/dead_rows.h"
 #include "rebuild/table.h"
+#include "bdr_compat.h"
 
 /* The utility statement that runs innermost. */
 typedef struct Statement

@@ -1,7 +1,6 @@
 /*-------------------------------------------------------------------------
  * row/check.c
- *		Values that arrived as bytes: are they values of their type, and does
- *		a domain accept them?
+ *		Values that arrived as bytes: are they values of their type?
  *
  * NOTES
  *		A value in internal form is stored as it came.  PostgreSQL's own

@@ -14,17 +14,11 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "catalog/index.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/user_context.h"
 #include "row/decode.h"

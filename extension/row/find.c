@@ -21,7 +21,7 @@
 static bool find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
 static bool set_keys(BdrLookup *lookup, TupleTableSlot *key);
 static bool find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found);
-static bool must_wait(SnapshotData *dirty);
+static void wait_for_writer(SnapshotData *dirty);
 
 /*
  * Find the row that has key's values in the columns of lookup.
@@ -68,7 +68,7 @@ find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTab
 			return true;
 		ExecClearTuple(found);
 		index_rescan(scan, NULL, lookup->nkeys, NULL, 0);
-		must_wait(&lookup->dirty);
+		wait_for_writer(&lookup->dirty);
 	}
 }
 
@@ -107,16 +107,14 @@ find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found)
 /*
  * Wait for the transaction that the dirty snapshot met, if any.
  */
-static bool
-must_wait(SnapshotData *dirty)
+static void
+wait_for_writer(SnapshotData *dirty)
 {
 	TransactionId xid = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
 
 	CHECK_FOR_INTERRUPTS();
-	if (!TransactionIdIsValid(xid))
-		return false;
-	XactLockTableWait(xid, NULL, NULL, XLTW_None);
-	return true;
+	if (TransactionIdIsValid(xid))
+		XactLockTableWait(xid, NULL, NULL, XLTW_None);
 }
 
 /*

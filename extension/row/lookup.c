@@ -228,7 +228,7 @@ count_leading(Relation local, Relation index, const bool *compare, double *disti
 }
 
 /*
- * Does the index call the same values equal as is_equal does?
+ * Does the index call the same values equal as row/scan.c does?
  */
 static bool
 is_column_equality(Relation local, Relation index, int i)

@@ -73,6 +73,7 @@ static bool is_named(Oid relid, const char *schema, const char *name);
 static Oid	topmost(Oid relid);
 static uint32 name_hash_if_absent(const char *schema, const char *name);
 static BdrRelation *make_related(BdrRelation *rel, char *schema, char *name, const BdrOwnerThere *owner);
+static BdrRelation *leaf_of(BdrRelation *root, Oid relid);
 pg_noreturn static void table_is_gone(BdrRelation *root);
 static BdrLevel *make_level(BdrRelation *root, Relation partitioned);
 static Bitmapset *key_columns(BdrLevel *level);
@@ -417,8 +418,8 @@ bdr_partition_open_root(BdrRelation *root)
 /*
  * The relation for a leaf of root; it may not be open.
  */
-BdrRelation *
-bdr_partition_leaf(BdrRelation *root, Oid relid)
+static BdrRelation *
+leaf_of(BdrRelation *root, Oid relid)
 {
 	bool		found;
 	BdrLeaf    *leaf = hash_search(root->leaves, &relid, HASH_ENTER, &found);
@@ -436,7 +437,7 @@ bdr_partition_leaf(BdrRelation *root, Oid relid)
 BdrRelation *
 bdr_partition_open_leaf(BdrRelation *root, Oid relid)
 {
-	BdrRelation *leaf = bdr_partition_leaf(root, relid);
+	BdrRelation *leaf = leaf_of(root, relid);
 
 	if (!bdr_relation_is_ready(leaf) && !bdr_relation_open(leaf))
 		table_is_gone(root);
@@ -655,7 +656,7 @@ bdr_partition_of_new_row(BdrRelation *root, BdrReader reader)
 	bdr_partition_open_root(root);
 	bdr_tuple_read(&reader, root, root->new_slot);
 	bdr_tuple_fill_defaults(root, root->new_slot);
-	return bdr_partition_leaf(root, leaf_of_new_row(root, root->new_slot));
+	return leaf_of(root, leaf_of_new_row(root, root->new_slot));
 }
 
 /*

@@ -24,7 +24,6 @@ extern void bdr_partition_drop_all(BdrRelation *rel);
 
 /* Where a row goes, and where it may be */
 extern void bdr_partition_open_root(BdrRelation *root);
-extern BdrRelation *bdr_partition_leaf(BdrRelation *root, Oid relid);
 extern BdrRelation *bdr_partition_open_leaf(BdrRelation *root, Oid relid);
 extern BdrRelation *bdr_partition_of_new_row(BdrRelation *root, BdrReader reader);
 extern bool bdr_partition_accepts(BdrRelation *rel, TupleTableSlot *row);

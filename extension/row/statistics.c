@@ -5,7 +5,7 @@
  * NOTES
  *		A writer counts for itself and hands on what has been committed when
  *		it reports its progress.  What is rolled back and applied again is
- *		counted once; units are those of apply/transaction.c.
+ *		counted once; units are those of apply/retry.c.
  *
  *		The table in shared memory has room for bdr.stat_relation_max tables
  *		of all databases.  Those that come later are not counted.

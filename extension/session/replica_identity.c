@@ -20,18 +20,14 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "nodes/plannodes.h"
 #include "replication/origin.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
-#include "utils/snapmgr.h"
 
 #include "base/bdr.h"
 #include "base/membership.h"
@@ -40,8 +36,6 @@
 #include "session/replica_identity.h"
 #include "session/unchanged_toast.h"
 #include "bdr_compat.h"
-
-/* bdr.peer_state */
 
 static ExecutorStart_hook_type previous_start_hook = NULL;
 static ExecutorFinish_hook_type previous_finish_hook = NULL;

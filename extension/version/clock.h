@@ -35,7 +35,7 @@ extern void bdr_clock_committed(TimestampTz time);
  */
 extern bool bdr_clock_wait_for_commits(void);
 
-/* For bdr.c, base/shmem.c and manager/supervisor.c. */
+/* For bdr.c and manager/supervisor.c. */
 extern void bdr_clock_init(void);
 extern void bdr_clock_configure(void);
 
