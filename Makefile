@@ -92,7 +92,7 @@ help:
 	@echo 'make install         install them into the server of PG_CONFIG'
 	@echo 'make setup           install what building and testing needs (apt)'
 	@echo 'make demo            three nodes on loopback; make demo-stop ends them'
-	@echo 'make test            everything below, on a fresh checkout too'
+	@echo 'make test            all tests but check-assert and soak, on a fresh checkout too'
 	@echo '                     PG=17, PG=18: on that PostgreSQL, in a root of its own; PG=all: on each'
 	@echo 'make check-go        Go: vet and unit tests, race detector on'
 	@echo 'make installcheck    one server: regression and isolation tests'

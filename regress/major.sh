@@ -3,7 +3,7 @@
 # does not have.
 #
 # The server, a compiler and make are Debian's packages of a newer release, in a
-# root of their own that is made once and kept in BDR_MAJOR_DIR. The checkout is
+# root of their own that is made once and kept in BDR_MAJOR_DIR-MAJOR. The checkout is
 # copied into it; Go, its modules and what it has compiled are this machine's.
 # Mounts end with the run. Needs root, or sudo.
 set -euo pipefail

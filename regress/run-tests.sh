@@ -2,7 +2,7 @@
 # run-tests.sh [installcheck | check-cluster | check-assert | soak | STAGE]: all
 # tests, or one kind, or one stage; "stages" lists those of all tests.
 #
-# check-assert is what applies rows, and the attacks, on a server with assertions
+# check-assert is what applies rows, and most attacks, on a server with assertions
 # (assert-server.sh): freed memory is overwritten there.
 #
 # soak is the kind that "all" leaves out. SOAK chooses from it: "model", millions
