@@ -31,7 +31,7 @@ EXTRA_CLEAN = $(OUTPUT_OBJS) $(TEST_OBJS) bdr_output$(DLSUFFIX) bdr_test$(DLSUFF
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2> /dev/null)
 # These do without, or install it first.
-WITHOUT_SERVER = help setup test demo demo-stop bench soak installcheck check-cluster check-assert check-go fmt lint
+WITHOUT_SERVER = help setup test demo demo-stop bench soak installcheck check-cluster check-assert check-mixed check-go fmt lint
 ifeq ($(PGXS),)
 ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 $(error $(PG_CONFIG) was not found: run "make setup", or set PG_CONFIG)
@@ -98,6 +98,7 @@ help:
 	@echo 'make installcheck    one server: regression and isolation tests'
 	@echo 'make check-cluster   several servers'
 	@echo 'make check-assert    the same for what applies rows, on a server with assertions (built once)'
+	@echo 'make check-mixed     servers of 15, 17 and 18 in one cluster, and upgrades from one to the next'
 	@echo 'make bench           against native logical replication (REPEATS, SCALE, WORKLOADS, VARIANTS)'
 	@echo 'make soak            hours that make test leaves out: SOAK="model cluster", SCHEDULES=100000 of each'
 	@echo '                     kind in the conflict model, BDR_SOAK_ROWS=5000000, BDR_SOAK_MINUTES=30,'
@@ -129,6 +130,9 @@ installcheck check-cluster test: %:
 check-assert soak: %:
 	PG_CONFIG='$(PG_CONFIG)' regress/run-tests.sh $@
 
+check-mixed:
+	regress/major.sh mixed
+
 bench:
 	PG_CONFIG='$(PG_CONFIG)' regress/bench.sh
 
@@ -141,4 +145,4 @@ demo:
 demo-stop:
 	PG_CONFIG='$(PG_CONFIG)' regress/demo.sh stop
 
-.PHONY: help fmt lint check-go installcheck check-cluster check-assert test bench soak setup demo demo-stop install-modules uninstall-modules
+.PHONY: help fmt lint check-go installcheck check-cluster check-assert check-mixed test bench soak setup demo demo-stop install-modules uninstall-modules

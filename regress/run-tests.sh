@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# run-tests.sh [installcheck | check-cluster | check-assert | soak | STAGE]: all
+# run-tests.sh [installcheck | check-cluster | check-assert | mixed | soak | STAGE]: all
 # tests, or one kind, or one stage; "stages" lists those of all tests.
 #
 # check-assert is what applies rows, and most attacks, on a server with assertions
 # (assert-server.sh): freed memory is overwritten there.
 #
-# soak is the kind that "all" leaves out. SOAK chooses from it: "model", millions
+# mixed needs the servers of several majors side by side (major.sh mixed).
+#
+# soak is another kind that "all" leaves out. SOAK chooses from it: "model", millions
 # of schedules of conflicts (SCHEDULES of each kind), and "cluster", a large
 # transaction, chaos, conflicts and storms (BDR_SOAK_ROWS, BDR_SOAK_MINUTES,
 # BDR_SEED, BDR_SOAK_SCHEDULES and BDR_SOAK_STORMS of each kind).
@@ -23,6 +25,7 @@ declare -A kinds=(
     [installcheck]="build regress"
     [check-cluster]="build cluster load"
     [check-assert]="build assert"
+    [mixed]="majors mixed"
     [soak]="build soak"
 )
 declare -A stages=(
@@ -33,9 +36,11 @@ declare -A stages=(
     [cluster]="clusters of real servers, and attacks on them"
     [load]="clusters that measure, or load the machine, one at a time"
     [assert]="clusters on a server with assertions"
+    [majors]="build with warnings as errors and install, for each server that is here"
+    [mixed]="clusters of servers of different majors, and upgrades"
     [soak]="what takes hours"
 )
-without_build="build unit fuzz"
+without_build="build unit fuzz majors"
 
 passed=0
 failed=0
@@ -140,6 +145,19 @@ stage_build() {
     [ "$failed" -ne 0 ] || built=yes
 }
 
+# The folder with one folder for each major, as Debian has it. The last one that
+# is built stays in the tree.
+servers=/usr/lib/postgresql
+
+stage_majors() {
+    local bin
+    for bin in "$servers"/*/bin; do
+        rm -f "$root"/extension/*.o "$root"/extension/*/*.o "$root"/bdr.so "$root"/bdr_output.so "$root"/bdr_test.so
+        PG_CONFIG=$bin/pg_config check "build and install for $("$bin/pg_config" --version)" build_and_install
+    done
+    [ "$failed" -ne 0 ] || built=yes
+}
+
 formatted() {
     local files
     files=$(cd "$root" && gofmt -l gosrc regress ./*.go)
@@ -207,8 +225,9 @@ prepare_isolation() {
 }
 
 # The packages whose tests start servers, as folders of regress/.
+tested=(cluster security)
 cluster_packages() {
-    (cd "$root/regress" && find . -name '*_test.go' -printf '%P\n') | sed 's,/[^/]*$,,' | sort -u | grep -vx bench
+    (cd "$root/regress" && find "${tested[@]}" -name '*_test.go') | sed 's,/[^/]*$,,' | sort -u
 }
 
 # cluster_tests NAME WORKERS GREP-OPTIONS...: the tests that grep picks, each a
@@ -278,6 +297,11 @@ stage_assert() {
 # Not those that are about the manager, time or load, nor the very long ones.
 assert_run='Apply|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
 
+stage_mixed() {
+    tested=(mixed)
+    BDR_SERVERS=$servers cluster_tests mixed "$workers" .
+}
+
 stage_soak() {
     local shown='^(ok| *--- | *[a-z_]+_test.go)'
     case " ${SOAK:=model cluster} " in *" model "*)
@@ -341,7 +365,7 @@ fi
 run=${kinds[$what]:-}
 [ -n "$run" ] || [ -z "${stages[$what]:-}" ] || run="build $what"
 if [ -z "$run" ]; then
-    echo "usage: run-tests.sh [installcheck | check-cluster | check-assert | soak | STAGE], a STAGE of ${!stages[*]}" >&2
+    echo "usage: run-tests.sh [installcheck | check-cluster | check-assert | mixed | soak | STAGE], a STAGE of ${!stages[*]}" >&2
     exit 2
 fi
 

@@ -9,6 +9,7 @@ package pgtest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -76,6 +77,16 @@ func binDirectory() (string, error) {
 		return "", fmt.Errorf("run pg_config: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// majorDirectory is where the programs of a server of a major version live, where
+// those of several are side by side: Debian's folder, as BDR_SERVERS names it.
+func majorDirectory(major int) (string, error) {
+	servers := os.Getenv("BDR_SERVERS")
+	if servers == "" {
+		return "", errors.New("BDR_SERVERS is not set; \"make check-mixed\" runs the tests with servers of several majors")
+	}
+	return filepath.Join(servers, strconv.Itoa(major), "bin"), nil
 }
 
 // runVariable names the folder of a run of several test processes, where all of

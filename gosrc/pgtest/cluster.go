@@ -22,6 +22,7 @@ type plan struct {
 	proxies  bool
 	members  int // how many of the nodes join; the others only get the extension
 	settings map[string]string
+	majors   []int // of the nodes in turn; empty: the server that we build for
 	prepare  []preparation
 }
 
@@ -37,6 +38,9 @@ func WithMembers(n int) Option { return func(p *plan) { p.members = n } }
 
 // WithSettings lays settings over those of every server.
 func WithSettings(s map[string]string) Option { return func(p *plan) { p.settings = s } }
+
+// WithMajors gives the nodes servers of these major versions, one each.
+func WithMajors(majors ...int) Option { return func(p *plan) { p.majors = majors } }
 
 const (
 	database   = "app"
@@ -62,7 +66,7 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 		}
 	}
 	for i := range n {
-		c.addNode(fmt.Sprintf("node%d", i+1), p)
+		c.addNode(i, p)
 	}
 	for i := range p.members {
 		c.Member(i)
@@ -78,7 +82,11 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 // the test as a cluster is.
 func StartPlain(t testing.TB, name string, settings map[string]string) *Node {
 	t.Helper()
-	return newCluster(t).start(name, settings, "postgres")
+	bin, err := binDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newCluster(t).start(bin, name, settings, "postgres")
 }
 
 func newCluster(t testing.TB) *Cluster {
@@ -92,9 +100,9 @@ func newCluster(t testing.TB) *Cluster {
 	return c
 }
 
-func (c *Cluster) start(name string, settings map[string]string, database string) *Node {
+func (c *Cluster) start(bin, name string, settings map[string]string, database string) *Node {
 	c.t.Helper()
-	s, err := NewServer(c.Dir, name, settings)
+	s, err := newServer(bin, c.Dir, name, settings)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -104,9 +112,13 @@ func (c *Cluster) start(name string, settings map[string]string, database string
 	return n
 }
 
-func (c *Cluster) addNode(name string, p plan) {
+func (c *Cluster) addNode(i int, p plan) {
 	c.t.Helper()
-	n := c.start(name, p.settings, database)
+	bin, err := p.binDirectory(i)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n := c.start(bin, fmt.Sprintf("node%d", i+1), p.settings, database)
 	if p.proxies {
 		proxy, err := newProxy(n.Port, c.serverOfPort)
 		n.Must(err)
@@ -117,6 +129,13 @@ func (c *Cluster) addNode(name string, p plan) {
 		c.t.Fatal(err)
 	}
 	n.Exec("CREATE EXTENSION bdr CASCADE")
+}
+
+func (p plan) binDirectory(i int) (string, error) {
+	if len(p.majors) == 0 {
+		return binDirectory()
+	}
+	return majorDirectory(p.majors[i])
 }
 
 // Member makes node i a member: the first one founds the group.

@@ -53,6 +53,11 @@ func NewServer(dir, name string, settings map[string]string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newServer(bin, dir, name, settings)
+}
+
+// newServer makes a data directory with the programs of one installation.
+func newServer(bin, dir, name string, settings map[string]string) (*Server, error) {
 	a, err := serverAccount()
 	if err != nil {
 		return nil, err
