@@ -69,10 +69,11 @@ func containsAll(text string, words []string) bool {
 func (p Process) Kill9() error { return syscall.Kill(p.PID, syscall.SIGKILL) }
 
 // Gone says whether the process has ended. One that ended but was not waited
-// for by its parent counts as gone.
+// for by its parent counts as gone, once its last thread has: until then it holds
+// its memory, and a server that shares it does not start.
 func (p Process) Gone() bool {
 	fields, ok := statFields(p.PID)
-	return !ok || fields[0] == "Z" || fields[0] == "X"
+	return !ok || (fields[0] == "Z" || fields[0] == "X") && fields[17] <= "1"
 }
 
 // Stopped says whether the process does nothing more before SIGCONT, or ended.
