@@ -22,6 +22,7 @@ TEST_OBJS = $(call objects,extension/test/*.c)
 OBJS = $(call objects,extension/*.c $(patsubst %,extension/%/*.c,$(LAYERS)))
 LAYER_HEADERS = $(wildcard include/*.h extension/*/*.h)
 DATA_built = bdr--$(BDR_VERSION).sql
+SCRIPTS_built = bdr_pg_upgrade
 PG_CPPFLAGS = -I$(srcdir)/include -I$(srcdir)/extension
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # What a file calls is ours, whatever other modules of the server are named.
@@ -77,6 +78,9 @@ bdr_go_test$(DLSUFFIX): $(GO_SOURCES)
 
 bdr--$(BDR_VERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
 	cat $^ > $@
+
+bdr_pg_upgrade: extension/bdr_pg_upgrade.sh
+	cp $< $@
 
 # install(1) replaces a file, so running servers keep the one they mapped.
 install: install-modules

@@ -26,7 +26,8 @@ import (
 // and pgerr are words of the whole house. An arrow that nobody uses goes.
 var arrows = map[string][]string{
 	"gosrc/bdrgo":          {"gosrc/ipc", "gosrc/manager"},
-	"gosrc/manager":        {"gosrc/api", "gosrc/catalog", "gosrc/cluster", "gosrc/ipc", "gosrc/membership", "gosrc/pgerr", "gosrc/retention", "gosrc/stream", "gosrc/subscription"},
+	"gosrc/manager":        {"gosrc/api", "gosrc/catalog", "gosrc/cluster", "gosrc/ipc", "gosrc/membership", "gosrc/pgerr", "gosrc/retention", "gosrc/stream", "gosrc/subscription", "gosrc/upgrade"},
+	"gosrc/upgrade":        {"gosrc/catalog", "gosrc/cluster", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream"},
 	"gosrc/api":            {"gosrc/catalog", "gosrc/conflict", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/subscription", "gosrc/wire"},
 	"gosrc/retention":      {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/ipc", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/subscription":   {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/stream", "gosrc/wire"},
@@ -54,7 +55,7 @@ var arrows = map[string][]string{
 	"regress/cluster/conflict":    {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/failure":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/join":        {"gosrc/pgtest", "regress/cluster/clustertest"},
-	"regress/mixed":               {"gosrc/pgtest"},
+	"regress/mixed":               {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/operate":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "regress/cluster/clustertest"},
 	"regress/security":            {"gosrc/pgtest"},

@@ -19,10 +19,12 @@
 #include "rebuild/index.h"
 #include "rebuild/table.h"
 #include "row/statistics.h"
+#include "session/attribute_version.h"
 #include "session/commit_prepared.h"
 #include "session/drop_guard.h"
 #include "session/dropped.h"
 #include "session/local_only.h"
+#include "session/pg_upgrade.h"
 #include "session/replica_identity.h"
 #include "settings.h"
 #include "version/clock.h"
@@ -42,6 +44,7 @@ _PG_init(void)
 	bdr_drop_guard_init();
 	bdr_dropped_init();
 	bdr_local_only_init();
+	bdr_pg_upgrade_init();
 	bdr_replica_identity_init();
 	bdr_key_removal_init();
 	bdr_commit_prepared_init();
@@ -51,6 +54,8 @@ _PG_init(void)
 		return;
 	bdr_shmem_init();
 	/* pg_upgrade must find a quiet server. */
-	if (!IsBinaryUpgrade)
+	if (IsBinaryUpgrade)
+		bdr_attribute_version_init();
+	else
 		bdr_supervisor_register();
 }

@@ -246,6 +246,20 @@ bdr_set_updated_columns(EState *estate, Bitmapset *updated)
 #define bdr_local_xid()		(MyProc->lxid)
 #endif
 
+/* Limits of transaction ids; needs access/transam.h. */
+#if PG_VERSION_NUM >= 170000
+#define BdrTransamVariables	TransamVariables
+#else
+#define BdrTransamVariables	ShmemVariableCache
+#endif
+
+/* Is this a worker of autovacuum?  Needs postmaster/autovacuum.h or miscadmin.h. */
+#if PG_VERSION_NUM >= 170000
+#define bdr_is_autovacuum_worker()	AmAutoVacuumWorkerProcess()
+#else
+#define bdr_is_autovacuum_worker()	IsAutoVacuumWorkerProcess()
+#endif
+
 /* A message in WAL, outside of any transaction; it is not flushed yet. */
 #if PG_VERSION_NUM >= 170000
 #define BDR_LOG_MESSAGE(prefix, content, size) \

@@ -53,6 +53,7 @@
 
 #include "base/hooks.h"
 #include "base/user_context.h"
+#include "session/attribute_version.h"
 #include "session/restore.h"
 #include "bdr_compat.h"
 
@@ -104,6 +105,7 @@ bdr_restore_assign(bool newval, void *extra)
 		return;
 	is_hooked = true;
 	bdr_hooks_on_utility(process);
+	bdr_attribute_version_init();
 	bdr_restore_code_init();
 }
 

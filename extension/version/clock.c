@@ -24,7 +24,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
-#include "postmaster/bgworker.h"
 #include "replication/origin.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
@@ -32,6 +31,7 @@
 
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "base/worker.h"
 #include "version/clock.h"
 
 /* Less than this is not worth a sleep. */
@@ -162,7 +162,7 @@ is_guarded(void)
 {
 	if (shared == NULL || !bdr_shmem_has_database(MyDatabaseId))
 		return false;
-	return MyBgworkerEntry == NULL || strcmp(MyBgworkerEntry->bgw_library_name, "bdr") != 0;
+	return !bdr_is_own_worker();
 }
 
 /*

@@ -25,12 +25,12 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "postmaster/bgworker.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "base/worker.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
 
@@ -168,7 +168,7 @@ at_transaction_end(XactEvent event, void *arg)
 static bool
 goes_around_executor(void)
 {
-	return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, "bdr") != 0 &&
+	return MyBgworkerEntry != NULL && !bdr_is_own_worker() &&
 		TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 

@@ -45,6 +45,12 @@ func openStore(dir string, logger hclog.Logger) (s *store, err error) {
 	return &store{bolt: bolt, snapshots: snapshots}, nil
 }
 
+// HasStore says whether a node has been a member here.
+func HasStore(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, storeFile))
+	return err == nil
+}
+
 // RemoveStore deletes the files of a node that is no longer a member.
 func RemoveStore(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {

@@ -23,6 +23,9 @@ func (m *Manager) table() map[string]entry {
 		"internal_dead_row_hold": {m.deadRows.Rows, true},
 		"internal_upkeep_errors": {m.upkeep.Rows, true},
 		"internal_rpc":           {m.rpc, false},
+		"prepare_pg_upgrade":     {m.upgrade.Prepare, false},
+		"cancel_pg_upgrade":      {m.upgrade.Cancel, true},
+		"finish_pg_upgrade":      {m.upgrade.Finish, true},
 	}
 	maps.Copy(all, faults())
 	add := func(handlers map[string]api.Handler, anywhere bool) {

@@ -24,6 +24,16 @@ type incarnation struct {
 	Inode            uint64 `json:"inode"` // of PG_VERSION in the data directory
 }
 
+// settle makes this data directory the place where the node lives.
+func (m *Manager) settle(ctx context.Context) error {
+	local, _ := m.node()
+	here, err := currentIncarnation(ctx, m.main, m.config, local)
+	if err != nil {
+		return err
+	}
+	return writeIncarnation(filepath.Join(m.config.RunDirectory, incarnationFile), here)
+}
+
 // checkIdentity compares the node with what the run directory remembers. The
 // first return value says why the node must not act; the second is a failure to
 // find out. A node without a file, or another node than the one in the file,

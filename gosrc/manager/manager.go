@@ -17,6 +17,7 @@ import (
 	"bdr/gosrc/retention"
 	"bdr/gosrc/stream"
 	"bdr/gosrc/subscription"
+	"bdr/gosrc/upgrade"
 )
 
 // Times of the manager's own life.
@@ -68,6 +69,7 @@ type Manager struct {
 	deadRows      *retention.DeadRows
 	history       *retention.History
 	upkeep        *retention.Upkeep
+	upgrade       *upgrade.Upgrade
 	api           *api.API
 	ctx           context.Context
 	cancel        context.CancelFunc
@@ -115,6 +117,9 @@ func (m *Manager) wire() {
 		Watermark: m.subscriptions.Watermark, Upkeep: m.upkeep}
 	m.deadRows, m.history = retention.NewDeadRows(keepers), retention.NewHistory(keepers)
 	m.api = api.New(api.Deps{Main: m.main, Subscriptions: m.subscriptions, Node: m.node})
+	m.upgrade = upgrade.New(upgrade.Deps{Main: m.main, RunDirectory: m.config.RunDirectory, DatabaseOID: m.config.DatabaseOID,
+		Node: m.node, Cluster: agreed, Idle: func() bool { return len(m.subscriptions.Status()) == 0 },
+		Reconsider: m.reconsider, Settle: m.settle})
 	m.member = newMember(m)
 }
 
@@ -152,6 +157,19 @@ func (m *Manager) load() {
 // refresh finds out whether this database is a node, and if it has become one,
 // starts consensus and subscriptions.
 func (m *Manager) refresh(ctx context.Context) error {
+	return m.look(ctx, func(local catalog.LocalNode) bool {
+		known, _ := m.node()
+		return known != local
+	})
+}
+
+// reconsider finds out once more whether the node may act.
+func (m *Manager) reconsider(ctx context.Context) error {
+	return m.look(ctx, func(catalog.LocalNode) bool { return true })
+}
+
+// look reads which node this is, and has it act as that where it matters.
+func (m *Manager) look(ctx context.Context, matters func(catalog.LocalNode) bool) error {
 	select {
 	case m.reading <- struct{}{}:
 		defer func() { <-m.reading }()
@@ -159,11 +177,8 @@ func (m *Manager) refresh(ctx context.Context) error {
 		return ctx.Err()
 	}
 	local, _, err := m.readLocal(ctx)
-	if err != nil {
+	if err != nil || !matters(local) {
 		return err
-	}
-	if known, _ := m.node(); known == local {
-		return nil
 	}
 	return m.become(ctx, local)
 }
@@ -177,7 +192,7 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 	if _, err := m.main.Run(ctx, catalog.TerminateWriters()); err != nil {
 		return fmt.Errorf("end the writers of an earlier manager: %w", err)
 	}
-	refusal, err := checkIdentity(ctx, m.main, m.config, local)
+	refusal, err := m.whyNot(ctx, local)
 	if err != nil {
 		return err
 	}
@@ -193,12 +208,35 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 			Go("history", func() { m.history.Run(m.ctx) })
 			Go("versions", func() { m.deadRows.Run(m.ctx) })
 		})
-		return nil
-	}
-	if _, err := m.main.Run(ctx, catalog.DropSlot(stream.HoldName(m.config.DatabaseOID))); err != nil {
-		return fmt.Errorf("drop the hold of the original: %w", err)
 	}
 	return nil
+}
+
+// whyNot says why the node must not act, and sees to its retention slot.
+func (m *Manager) whyNot(ctx context.Context, local catalog.LocalNode) (*pgerr.Error, error) {
+	results, err := m.main.Run(ctx, catalog.SelectServer())
+	if err != nil {
+		return nil, fmt.Errorf("read system identifier: %w", err)
+	}
+	server, err := catalog.ServerOf(results[0])
+	if err != nil {
+		return nil, err
+	}
+	refusal, err := m.upgrade.Refusal(server)
+	if err != nil {
+		return nil, err
+	}
+	if refusal != nil {
+		return refusal, m.upgrade.Hold(ctx)
+	}
+	refusal, err = checkIdentity(ctx, m.main, m.config, local)
+	if err != nil || refusal == nil {
+		return nil, err
+	}
+	if _, err := m.main.Run(ctx, catalog.DropSlot(stream.HoldName(m.config.DatabaseOID))); err != nil {
+		return nil, fmt.Errorf("drop the hold of the original: %w", err)
+	}
+	return refusal, nil
 }
 
 // readLocal reads which node this database is.

@@ -114,6 +114,9 @@ func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
 	if err != nil {
 		return err
 	}
+	if self, member := ledger.Cluster().Node(local.ID); member && self.State == cluster.Active && !consensus.HasStore(s.raftDir()) {
+		return errNoStore(self.Name, s.raftDir())
+	}
 	s.mu.Lock()
 	s.local, s.ledger, s.join, s.cluster, s.cleaned = local, ledger, nil, consensus.UUID{}, false
 	s.mu.Unlock()
@@ -286,6 +289,13 @@ func (s *Service) record(ctx context.Context) (catalog.Node, error) {
 func errNoNode() *pgerr.Error {
 	return pgerr.New(pgerr.WrongState, "this database is not a node").
 		WithHint("Call bdr.create_node() first.")
+}
+
+// errNoStore: whatever took the files away may have taken slots and origins too.
+func errNoStore(node, dir string) *pgerr.Error {
+	return pgerr.New(pgerr.WrongState, "node %q has lost its files", node).
+		WithDetail("\"%s\" is missing in the data directory: pg_upgrade and tools that copy databases do not bring it along.", dir).
+		WithHint("Part this node on another one and let it join again in an empty database. To upgrade a server, run bdr_pg_upgrade.")
 }
 
 // identity is for messages to peers.

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -118,6 +119,14 @@ type Pgbench struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer
 	node   *Node
+}
+
+// Script puts statements where a pgbench of this node can read them, for -f.
+func (n *Node) Script(statements string) string {
+	n.t.Helper()
+	path := filepath.Join(n.Dir, "script.sql")
+	n.Must(os.WriteFile(path, []byte(statements), 0o644))
+	return path
 }
 
 // StartPgbench runs pgbench on the node with more arguments, until Stop.

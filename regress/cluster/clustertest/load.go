@@ -117,8 +117,9 @@ func (l *Load) note(err error, lost bool) {
 		return
 	}
 	e := pgtest.PgError(err)
-	// 57P0x: the server says that it goes away; 40P01: this writer lost a deadlock.
-	if lost || e != nil && (e.Code[:3] == "57P" || e.Code == "40P01") {
+	// 57P0x: the server says that it goes away; 25006: it takes no changes, as it is
+	// being upgraded; 40P01: this writer lost a deadlock.
+	if lost || e != nil && (e.Code[:3] == "57P" || e.Code == "25006" || e.Code == "40P01") {
 		return
 	}
 	l.failures[pgtest.Explain(err)]++
