@@ -90,10 +90,7 @@ check_new_server() {
 # last one already, behind those of the old server; a timestamp has 10 bytes, and a
 # file 32 pages of whole ones. bdr.finish_pg_upgrade() lets the server believe them.
 carry_commit_timestamps() {
-    local next block per_page file name bytes
-    next=$(control "$old_data" "$old_bin" "Latest checkpoint's NextXID")
-    next=${next#*:}
-    block=$(control "$old_data" "$old_bin" "Database block size")
+    local next=${next_xid#*:} per_page file name bytes
     per_page=$((block / 10))
     name=$(printf '%04X' $((next / per_page / 32)))
     bytes=$((next / per_page % 32 * block + next % per_page * 10))
@@ -121,6 +118,8 @@ for file in "$old_bin/pg_controldata" "$new_bin/pg_upgrade" "$old_data/PG_VERSIO
 done
 check_nodes
 check_new_server
+next_xid=$(control "$old_data" "$old_bin" "Latest checkpoint's NextXID") # --link takes the file away
+block=$(control "$old_data" "$old_bin" "Database block size")
 "$new_bin/pg_upgrade" "$@"
 [ -z "$check" ] || exit 0
 carry_commit_timestamps

@@ -5,7 +5,8 @@
 # The server, a compiler and make are Debian's packages of a newer release, in a
 # root of their own that is made once and kept in BDR_MAJOR_DIR-MAJOR. The checkout is
 # copied into it; Go, its modules and what it has compiled are this machine's.
-# Mounts end with the run. Needs root, or sudo.
+# Mounts end with the run. Needs root, or sudo. Ends with 77 where a root cannot be
+# made: without the right to mount, or without a network.
 #
 # Programs of an older release run with the libraries of a newer one, so the root
 # of 18 also takes the servers of the others, for "mixed", with the few
@@ -58,7 +59,7 @@ ensure_root() {
     packages=("postgresql-$major" "postgresql-server-dev-$major" gcc libc6-dev make procps)
     [ "$(cat "$dir/complete" 2> /dev/null)" != "${packages[*]}" ] || return 0
     echo "major: making a root with PostgreSQL $major in $dir" >&2
-    make_root "$dir" "${releases[$major]}" "${packages[@]}" > "$dir.log" 2>&1 || { tail -n 30 "$dir.log" >&2; return 1; }
+    make_root "$dir" "${releases[$major]}" "${packages[@]}" > "$dir.log" 2>&1 || { tail -n 30 "$dir.log" >&2; exit 77; }
     echo "${packages[*]}" | as_root tee "$dir/complete" > /dev/null
 }
 
@@ -111,6 +112,7 @@ usage() {
     exit 2
 }
 
+as_root unshare --mount true 2> /dev/null || { echo "major: no right to mount here" >&2; exit 77; }
 major=${1:-}
 what=${2:-all}
 if [ "$major" = mixed ]; then

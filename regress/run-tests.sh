@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# run-tests.sh [installcheck | check-cluster | check-assert | mixed | soak | STAGE]: all
+# run-tests.sh [installcheck | check-cluster | check-assert | check-server | mixed | soak | STAGE]: all
 # tests, or one kind, or one stage; "stages" lists those of all tests.
 #
 # check-assert is what applies rows, and most attacks, on a server with assertions
 # (assert-server.sh): freed memory is overwritten there.
+#
+# check-server is what touches the server's API, and loads the machine little.
 #
 # mixed needs the servers of several majors side by side (major.sh mixed).
 #
@@ -25,6 +27,7 @@ declare -A kinds=(
     [installcheck]="build regress"
     [check-cluster]="build cluster load"
     [check-assert]="build assert"
+    [check-server]="build regress cluster"
     [mixed]="majors mixed"
     [soak]="build soak"
 )
@@ -365,7 +368,7 @@ fi
 run=${kinds[$what]:-}
 [ -n "$run" ] || [ -z "${stages[$what]:-}" ] || run="build $what"
 if [ -z "$run" ]; then
-    echo "usage: run-tests.sh [installcheck | check-cluster | check-assert | mixed | soak | STAGE], a STAGE of ${!stages[*]}" >&2
+    echo "usage: run-tests.sh [installcheck | check-cluster | check-assert | check-server | mixed | soak | STAGE], a STAGE of ${!stages[*]}" >&2
     exit 2
 fi
 

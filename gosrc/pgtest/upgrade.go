@@ -9,8 +9,9 @@ import (
 
 // UpgradeTo makes the server, which does not run, one of a newer major version in
 // the same place: initdb, the same settings, and bdr_pg_upgrade. The old data
-// directory stays beside the new one. It returns what the programs said.
-func (s *Server) UpgradeTo(major int) (string, error) {
+// directory stays beside the new one. It returns what the programs said. Options
+// are those of pg_upgrade.
+func (s *Server) UpgradeTo(major int, options ...string) (string, error) {
 	bin, err := majorDirectory(major)
 	if err != nil {
 		return "", err
@@ -21,11 +22,11 @@ func (s *Server) UpgradeTo(major int) (string, error) {
 		return "", err
 	}
 	s.bin = bin
-	options := initdbOptions
+	arguments := append([]string{"-D", s.DataDirectory()}, initdbOptions...)
 	if major >= 18 {
-		options = append(options[:len(options):len(options)], "--no-data-checksums")
+		arguments = append(arguments, "--no-data-checksums")
 	}
-	cmd := s.account.command(s.Dir, filepath.Join(bin, "initdb"), append([]string{"-D", s.DataDirectory()}, options...)...)
+	cmd := s.account.command(s.Dir, filepath.Join(bin, "initdb"), arguments...)
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		return string(said), fmt.Errorf("initdb: %w: %s", err, said)
@@ -39,11 +40,11 @@ func (s *Server) UpgradeTo(major int) (string, error) {
 			return "", err
 		}
 	}
-	out, err := s.bdrPgUpgrade(old, oldData)
+	out, err := s.bdrPgUpgrade(old, oldData, options)
 	return string(said) + out, err
 }
 
-func (s *Server) bdrPgUpgrade(oldBin, oldData string) (string, error) {
+func (s *Server) bdrPgUpgrade(oldBin, oldData string, options []string) (string, error) {
 	oldPort, err := freePort()
 	if err != nil {
 		return "", err
@@ -52,8 +53,9 @@ func (s *Server) bdrPgUpgrade(oldBin, oldData string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := s.account.command(s.Dir, filepath.Join(s.bin, "bdr_pg_upgrade"), "-U", "postgres", "-b", oldBin, "-B", s.bin, "-d", oldData, "-D", s.DataDirectory(),
-		"-p", fmt.Sprint(oldPort), "-P", fmt.Sprint(newPort), "-s", s.Dir)
+	arguments := append([]string{"-U", "postgres", "-b", oldBin, "-B", s.bin, "-d", oldData, "-D", s.DataDirectory(),
+		"-p", fmt.Sprint(oldPort), "-P", fmt.Sprint(newPort), "-s", s.Dir}, options...)
+	cmd := s.account.command(s.Dir, filepath.Join(s.bin, "bdr_pg_upgrade"), arguments...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("bdr_pg_upgrade: %w: %s%s", err, out, s.upgradeLogs())

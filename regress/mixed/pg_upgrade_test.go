@@ -54,7 +54,7 @@ func makeTables(c *pgtest.Cluster) {
 
 // upgradeInPlace is docs/upgrade.md, while clients of the other nodes see nothing
 // of it.
-func upgradeInPlace(t *testing.T, c *pgtest.Cluster, i int) {
+func upgradeInPlace(t *testing.T, c *pgtest.Cluster, i int, options ...string) {
 	t.Helper()
 	n := c.Nodes[i]
 	var clients []*pgtest.Pgbench
@@ -69,7 +69,7 @@ func upgradeInPlace(t *testing.T, c *pgtest.Cluster, i int) {
 	before, originsBefore := n.Value(versions), n.Value(origins)
 	_, err := n.Stop(pgtest.Fast)
 	n.Must(err)
-	said, err := n.UpgradeTo(18)
+	said, err := n.UpgradeTo(18, options...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -106,7 +106,7 @@ func TestUpgradeFrom17(t *testing.T) {
 	makeTables(c)
 	load := clustertest.StartLoad(c.Nodes...)
 	load.WaitCommits(t, 500)
-	upgradeInPlace(t, c, 0)
+	upgradeInPlace(t, c, 0, "--link")
 	load.WaitCommits(t, 500)
 	load.End(t)
 	c.RequireConverged()
