@@ -103,7 +103,7 @@ help:
 	@echo 'make check-cluster   several servers'
 	@echo 'make check-assert    the same for what applies rows, on a server with assertions (built once)'
 	@echo 'make check-mixed     servers of 15, 17 and 18 in one cluster, and upgrades from one to the next'
-	@echo 'make bench           against native logical replication (REPEATS, SCALE, WORKLOADS, VARIANTS)'
+	@echo 'make bench           against native logical replication (REPEATS, SCALE, WORKLOADS, VARIANTS); PG=17, PG=18'
 	@echo 'make soak            hours that make test leaves out: SOAK="model cluster", SCHEDULES=100000 of each'
 	@echo '                     kind in the conflict model, BDR_SOAK_ROWS=5000000, BDR_SOAK_MINUTES=30,'
 	@echo '                     BDR_SOAK_SCHEDULES=1000, BDR_SOAK_STORMS=50 of each kind, BDR_SEED for one of chaos and joins'
@@ -137,8 +137,9 @@ check-assert soak: %:
 check-mixed:
 	regress/major.sh mixed
 
+# Of another major it prints the results, and writes no page.
 bench:
-	PG_CONFIG='$(PG_CONFIG)' regress/bench.sh
+	$(if $(PG),regress/major.sh $(PG) bench,PG_CONFIG='$(PG_CONFIG)' regress/bench.sh)
 
 setup:
 	PG_CONFIG='$(PG_CONFIG)' regress/setup.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # major.sh MAJOR WHAT: run-tests.sh WHAT on PostgreSQL 17 or 18, which Debian 12
-# does not have. major.sh mixed: tests with servers of 15, 17 and 18 at a time.
+# does not have; WHAT may also be bench. major.sh mixed: tests with servers of 15, 17
+# and 18 at a time.
 #
 # The server, a compiler and make are Debian's packages of a newer release, in a
 # root of their own that is made once and kept in BDR_MAJOR_DIR-MAJOR. The checkout is
@@ -104,11 +105,11 @@ run_in() {
     in_root "$dir" "$goroot" "$("$GO" env GOMODCACHE)" "$("$GO" env GOCACHE)" -- \
         PATH="$goroot/bin:$path:/usr/sbin:/usr/bin:/sbin:/bin" PG_CONFIG="$path/pg_config" \
         GOMODCACHE="$("$GO" env GOMODCACHE)" GOCACHE="$("$GO" env GOCACHE)" GOPROXY="$("$GO" env GOPROXY)" \
-        TESTS="${TESTS:-}" "$@"
+        TESTS="${TESTS:-}" REPEATS="${REPEATS:-}" SCALE="${SCALE:-}" WORKLOADS="${WORKLOADS:-}" VARIANTS="${VARIANTS:-}" "$@"
 }
 
 usage() {
-    echo "usage: major.sh MAJOR [WHAT] | major.sh mixed, a MAJOR of ${!releases[*]}" >&2
+    echo "usage: major.sh MAJOR [WHAT | bench] | major.sh mixed, a MAJOR of ${!releases[*]}" >&2
     exit 2
 }
 
@@ -128,4 +129,6 @@ else
     [ -n "${releases[$major]:-}" ] || usage
     ensure_root "$major"
 fi
-run_in "$major" "/usr/lib/postgresql/$major/bin" "$source/regress/run-tests.sh" "$what"
+program=("$source/regress/run-tests.sh" "$what")
+[ "$what" != bench ] || program=("$source/regress/bench.sh")
+run_in "$major" "/usr/lib/postgresql/$major/bin" "${program[@]}"
