@@ -58,6 +58,13 @@ fi
 as_root rm -rf "$dir/src"
 as_root mkdir "$dir/src"
 (cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' .) | as_root tar xf - -C "$dir/src" --no-same-owner
+# Released versions, for the tests that update from them: the root has no git.
+as_root mkdir -p "$dir/src/tmp_check"
+while read -r version commit _; do
+    [ "$version" != '#' ] || continue
+    archive=$dir/src/tmp_check/bdr-$version.tar
+    git -c safe.directory='*' -C "$root" archive "$commit" 2> /dev/null | as_root tee "$archive" > /dev/null || as_root rm -f "$archive"
+done < "$root/sql/released/versions"
 goroot=$("$GO" env GOROOT)
 in_root "$goroot" "$("$GO" env GOMODCACHE)" "$("$GO" env GOCACHE)" -- \
     PATH="$goroot/bin:$pg_bin:/usr/sbin:/usr/bin:/sbin:/bin" PG_CONFIG="$pg_bin/pg_config" \

@@ -23,6 +23,8 @@ func (m *Manager) table() map[string]entry {
 		"internal_dead_row_hold": {m.deadRows.Rows, true},
 		"internal_upkeep_errors": {m.upkeep.Rows, true},
 		"internal_rpc":           {m.rpc, false},
+
+		"internal_group_versions": {m.member.GroupVersions, true},
 	}
 	maps.Copy(all, faults())
 	add := func(handlers map[string]api.Handler, anywhere bool) {

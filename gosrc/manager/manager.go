@@ -49,6 +49,8 @@ type member interface {
 	Handlers() map[string]api.Handler
 	// RPC answers a message of a peer's manager.
 	RPC(ctx context.Context, message []byte) ([]byte, error)
+	// GroupVersions answers bdr.internal_group_versions().
+	GroupVersions(ctx context.Context, r *ipc.Request) (ipc.Rows, error)
 	// Cluster returns what all nodes agree on.
 	Cluster() cluster.Cluster
 	// Changed returns a channel that is closed when Cluster has changed.
@@ -181,6 +183,12 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 	if err != nil {
 		return err
 	}
+	isCopy := refusal != nil
+	if !isCopy {
+		if refusal, err = m.checkObjects(ctx); err != nil {
+			return err
+		}
+	}
 	if refusal != nil {
 		m.main.Log(ipc.Warning, refusal.Message, refusal.Detail, refusal.Hint)
 	} else if err := m.member.Open(m.ctx, local); err != nil {
@@ -193,6 +201,8 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 			Go("history", func() { m.history.Run(m.ctx) })
 			Go("versions", func() { m.deadRows.Run(m.ctx) })
 		})
+	}
+	if !isCopy {
 		return nil
 	}
 	if _, err := m.main.Run(ctx, catalog.DropSlot(stream.HoldName(m.config.DatabaseOID))); err != nil {

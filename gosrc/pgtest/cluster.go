@@ -23,6 +23,8 @@ type plan struct {
 	members  int // how many of the nodes join; the others only get the extension
 	settings map[string]string
 	prepare  []preparation
+
+	installation *Installation // nil: that of all servers
 }
 
 // A preparation puts files into the cluster's folder, and returns settings with
@@ -78,7 +80,7 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 // the test as a cluster is.
 func StartPlain(t testing.TB, name string, settings map[string]string) *Node {
 	t.Helper()
-	return newCluster(t).start(name, settings, "postgres")
+	return newCluster(t).start(name, plan{settings: settings}, "postgres")
 }
 
 func newCluster(t testing.TB) *Cluster {
@@ -92,9 +94,9 @@ func newCluster(t testing.TB) *Cluster {
 	return c
 }
 
-func (c *Cluster) start(name string, settings map[string]string, database string) *Node {
+func (c *Cluster) start(name string, p plan, database string) *Node {
 	c.t.Helper()
-	s, err := NewServer(c.Dir, name, settings)
+	s, err := p.server(c.Dir, name)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -104,9 +106,20 @@ func (c *Cluster) start(name string, settings map[string]string, database string
 	return n
 }
 
+func (p plan) server(dir, name string) (*Server, error) {
+	if p.installation == nil {
+		return NewServer(dir, name, p.settings)
+	}
+	s, err := newServer(p.installation.bin(), dir, name, p.settings)
+	if err == nil {
+		s.installation = p.installation
+	}
+	return s, err
+}
+
 func (c *Cluster) addNode(name string, p plan) {
 	c.t.Helper()
-	n := c.start(name, p.settings, database)
+	n := c.start(name, p, database)
 	if p.proxies {
 		proxy, err := newProxy(n.Port, c.serverOfPort)
 		n.Must(err)

@@ -24,8 +24,9 @@ type Server struct {
 	Dir     string // holds data, log and the Unix socket
 	Port    int
 
-	bin     string
-	account account
+	bin          string
+	installation *Installation // nil: that of all servers
+	account      account
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -53,6 +54,11 @@ func NewServer(dir, name string, settings map[string]string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newServer(bin, dir, name, settings)
+}
+
+// newServer is NewServer with the programs of a folder.
+func newServer(bin, dir, name string, settings map[string]string) (*Server, error) {
 	a, err := serverAccount()
 	if err != nil {
 		return nil, err
