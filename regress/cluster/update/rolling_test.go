@@ -49,6 +49,7 @@ func TestRollingUpdate(t *testing.T) {
 	u.requireOneBehind(b, c)
 	u.updateObjects(c)
 	u.awaitWrites(200)
+	u.backAndForth(c)
 
 	u.stopBenches()
 	u.c.RequireConverged()
@@ -96,7 +97,7 @@ func (u *update) startBenches() {
 
 func (u *update) startBench(n *pgtest.Node) {
 	u.t.Helper()
-	script := filepath.Join(u.c.Dir, "bench.sql")
+	script := filepath.Join(n.Dir, "bench.sql")
 	text := "\\set id random(1, 50)\nINSERT INTO own VALUES (:node, gen_random_uuid());\nUPDATE shared SET v = :node WHERE id = :id;\n"
 	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
 		u.t.Fatal(err)
@@ -124,17 +125,35 @@ func (u *update) awaitWrites(rows int) {
 // server stops, gets the files, and starts.
 func (u *update) replaceFiles(n *pgtest.Node) {
 	u.t.Helper()
+	u.exchange(n, u.new, func() {
+		if u.to != "" { // the first node has more
+			u.requireAbsent(u.c.Nodes[0], n)
+		}
+	})
+	u.requireReplicating()
+}
+
+// exchange restarts a node that has no clients meanwhile, with other files.
+func (u *update) exchange(n *pgtest.Node, files pgtest.Files, whileStopped func()) {
+	u.t.Helper()
 	u.benches[n].Stop()
 	if _, err := n.Stop(pgtest.Fast); err != nil {
 		u.t.Fatal(err)
 	}
-	if u.to != "" { // the first node has more
-		u.requireAbsent(u.c.Nodes[0], n)
-	}
-	n.Install(u.new)
+	whileStopped()
+	n.Install(files)
 	n.Must(n.Start())
 	u.startBench(n)
-	u.requireReplicating()
+}
+
+// backAndForth gives a node the old library again, behind the update of its
+// objects. Nobody should do that, but it harms nothing.
+func (u *update) backAndForth(n *pgtest.Node) {
+	u.t.Helper()
+	for _, files := range []pgtest.Files{u.old, u.new} {
+		u.exchange(n, files, func() {})
+		u.requireReplicating()
+	}
 }
 
 // updateObjects is the last step on a node.
