@@ -1,6 +1,6 @@
 -- All that the catalogs say about the extension and its members, one fact a row,
 -- without oids.  Privileges are compared by what they are, not by whether they
--- were written down.
+-- were written down, and the server's own count of changes of a column is left out.
 WITH member AS (
     SELECT d.classid, d.objid, identity.type || ' ' || identity.identity AS name
     FROM pg_extension e
@@ -46,7 +46,8 @@ UNION ALL SELECT format('%s: kind %s, persistence %s, identity %s, row security 
     relpersistence, relreplident, relrowsecurity, relforcerowsecurity, reloptions, reltablespace) FROM relation
 UNION ALL SELECT format('column %s of %s: number %s, %s %s%s%s, default %s, storage %s, options %s', a.attname, r.name,
     row_number() OVER (PARTITION BY r.oid ORDER BY a.attnum), format_type(a.atttypid, a.atttypmod),
-    CASE WHEN a.attnotnull THEN 'not null' END, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid), a.attstorage, a.attoptions)
+    CASE WHEN a.attnotnull THEN 'not null' END, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid), a.attstorage,
+    ARRAY(SELECT o FROM unnest(a.attoptions) o WHERE o !~ '^pg_attver='))
     FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 UNION ALL SELECT format('column %s of %s: privileges %s', a.attname, r.name, a.attacl)
