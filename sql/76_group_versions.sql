@@ -25,8 +25,10 @@ BEGIN ATOMIC
     finding AS (
         SELECT 1 AS place, 'UNKNOWN' AS status, 'this database is not a member of a node group' AS message
         WHERE NOT EXISTS (SELECT FROM node)
+        UNION ALL SELECT 2, 'WARNING', 'the bdr manager of this database does not run, or must not act'
+        FROM node n HAVING pg_catalog.count(*) > pg_catalog.count(n.is_reachable)
         UNION ALL SELECT 2, 'WARNING', 'not reachable: ' || pg_catalog.string_agg(n.node_name, ', ' ORDER BY n.node_name)
-        FROM node n WHERE n.is_reachable IS NOT TRUE HAVING pg_catalog.count(*) > 0
+        FROM node n WHERE NOT n.is_reachable HAVING pg_catalog.count(*) > 0
         UNION ALL SELECT 3, 'WARNING', 'nodes have different versions of bdr: '
                || pg_catalog.string_agg(n.node_name || ' ' || n.bdr_version, ', ' ORDER BY n.node_name)
         FROM node n WHERE n.bdr_version IS NOT NULL HAVING pg_catalog.count(DISTINCT n.bdr_version) > 1

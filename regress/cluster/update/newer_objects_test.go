@@ -31,6 +31,8 @@ func TestNewerObjects(t *testing.T) {
 	if err == nil || err.Code != "55000" || !strings.Contains(err.Hint, "Install bdr 9.0.0 or later") {
 		t.Errorf("a function of the manager: %+v", err)
 	}
+	b.Wait(clustertest.ResumeLimit, "SELECT status || ': ' || message FROM bdr.monitor_group_versions()",
+		"WARNING: the bdr manager of this database does not run, or must not act")
 	b.Exec("INSERT INTO t VALUES (2)")
 	a.Wait(clustertest.ResumeLimit, "SELECT count(*) FROM t", "2") // the peer reads what it writes
 	a.Wait(clustertest.ResumeLimit, "SELECT status FROM bdr.monitor_group_versions()", "WARNING")
