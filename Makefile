@@ -1,6 +1,6 @@
 #-------------------------------------------------------------------------
 # Makefile
-#		Builds three modules and one script; `make help` lists the targets.
+#		Builds three modules and the scripts; `make help` lists the targets.
 #
 # NOTES
 #		bdr.so         the extension: workers, SQL functions, hooks
@@ -9,7 +9,9 @@
 #		bdr_test.so, bdr_go_test.so    what only tests use; they build it
 #		V=1 shows the commands.  PG_CONFIG picks the server.
 #-------------------------------------------------------------------------
-BDR_VERSION = 0.1.0
+BDR_VERSION = 0.2.0
+# From these ALTER EXTENSION bdr UPDATE leads to it; their scripts never change.
+BDR_RELEASED = 0.1.0
 
 EXTENSION = bdr
 MODULE_big = bdr
@@ -21,7 +23,10 @@ OUTPUT_OBJS = $(call objects,extension/output/*.c)
 TEST_OBJS = $(call objects,extension/test/*.c)
 OBJS = $(call objects,extension/*.c $(patsubst %,extension/%/*.c,$(LAYERS)))
 LAYER_HEADERS = $(wildcard include/*.h extension/*/*.h)
-DATA_built = bdr--$(BDR_VERSION).sql
+PIECES = $(sort $(wildcard sql/[0-9]*.sql))
+UPDATES = $(patsubst %,bdr--%--$(BDR_VERSION).sql,$(BDR_RELEASED))
+DATA = $(patsubst %,sql/released/bdr--%.sql,$(BDR_RELEASED))
+DATA_built = bdr--$(BDR_VERSION).sql $(UPDATES)
 SCRIPTS_built = bdr_pg_upgrade
 PG_CPPFLAGS = -I$(srcdir)/include -I$(srcdir)/extension
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
@@ -76,8 +81,12 @@ bdr_go_test$(DLSUFFIX): $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./gosrc/bdrgo
 	rm -f bdr_go_test.h
 
-bdr--$(BDR_VERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
+bdr--$(BDR_VERSION).sql: $(PIECES)
 	cat $^ > $@
+
+# What is new in the pieces; the decision 0021 says how.
+$(UPDATES): bdr--%--$(BDR_VERSION).sql: sql/update.awk sql/updates/bdr--%--$(BDR_VERSION).sql sql/released/bdr--%.sql $(PIECES)
+	awk -f $^ > $@ || { rm -f $@; exit 1; }
 
 bdr_pg_upgrade: extension/bdr_pg_upgrade.sh
 	cp $< $@

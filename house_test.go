@@ -5,6 +5,7 @@ package bdr_test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -25,14 +26,14 @@ import (
 // down: decisions know nothing of servers, and only manager knows everybody. lsn
 // and pgerr are words of the whole house. An arrow that nobody uses goes.
 var arrows = map[string][]string{
-	"gosrc/bdrgo":          {"gosrc/ipc", "gosrc/manager"},
-	"gosrc/manager":        {"gosrc/api", "gosrc/catalog", "gosrc/cluster", "gosrc/ipc", "gosrc/membership", "gosrc/pgerr", "gosrc/retention", "gosrc/stream", "gosrc/subscription", "gosrc/upgrade"},
+	"gosrc/bdrgo":          {"gosrc/ipc", "gosrc/manager", "gosrc/release"},
+	"gosrc/manager":        {"gosrc/api", "gosrc/catalog", "gosrc/cluster", "gosrc/ipc", "gosrc/membership", "gosrc/pgerr", "gosrc/release", "gosrc/retention", "gosrc/stream", "gosrc/subscription", "gosrc/upgrade"},
 	"gosrc/upgrade":        {"gosrc/catalog", "gosrc/cluster", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream"},
 	"gosrc/api":            {"gosrc/catalog", "gosrc/conflict", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/subscription", "gosrc/wire"},
 	"gosrc/retention":      {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/ipc", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/subscription":   {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/stream", "gosrc/wire"},
-	"gosrc/membership":     {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/control", "gosrc/ipc", "gosrc/join", "gosrc/lsn", "gosrc/pgerr", "gosrc/statemachine", "gosrc/stream"},
-	"gosrc/join":           {"gosrc/catalog", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream"},
+	"gosrc/membership":     {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/control", "gosrc/ipc", "gosrc/join", "gosrc/lsn", "gosrc/pgerr", "gosrc/release", "gosrc/statemachine", "gosrc/stream", "gosrc/wire"},
+	"gosrc/join":           {"gosrc/catalog", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/release", "gosrc/stream"},
 	"gosrc/statemachine":   {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/ipc", "gosrc/pgerr"},
 	"gosrc/replicate":      {"gosrc/catalog", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/control":        {"gosrc/lsn", "gosrc/wire"},
@@ -46,6 +47,7 @@ var arrows = map[string][]string{
 	"gosrc/conflict/model": {"gosrc/conflict"},
 	"gosrc/pgerr":          {},
 	"gosrc/rawsocket":      {},
+	"gosrc/release":        {},
 	"gosrc/lsn":            {},
 	"gosrc/pgtest":         {},
 
@@ -57,7 +59,8 @@ var arrows = map[string][]string{
 	"regress/cluster/join":        {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/mixed":               {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/operate":     {"gosrc/pgtest", "regress/cluster/clustertest"},
-	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "regress/cluster/clustertest"},
+	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "gosrc/wire", "regress/cluster/clustertest"},
+	"regress/cluster/update":      {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/security":            {"gosrc/pgtest"},
 }
 
@@ -170,7 +173,7 @@ func TestImportArrows(t *testing.T) {
 func TestPurePackagesHaveNoOutsideWorld(t *testing.T) {
 	outside := []string{"net", "os", "os/exec", "time", "math/rand", "math/rand/v2", "syscall", "database/sql"}
 	for _, f := range goFiles(t, false) {
-		if !slices.Contains([]string{"gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/lsn"}, f.pkg) {
+		if !slices.Contains([]string{"gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/lsn", "gosrc/release"}, f.pkg) {
 			continue
 		}
 		for _, spec := range f.ast.Imports {
@@ -590,5 +593,56 @@ func TestPinnedSettingsAreOneList(t *testing.T) {
 	}
 	if len(workers) < 20 || !maps.Equal(connections, workers) {
 		t.Errorf("connections pin %v\nbackground workers pin %v", connections, workers)
+	}
+}
+
+// One version is written in many places, and what was released does not change:
+// whoever has it updates from it.
+func TestVersions(t *testing.T) {
+	number := func(path, pattern string) string {
+		t.Helper()
+		m := regexp.MustCompile(pattern).FindStringSubmatch(read(t, path))
+		if m == nil {
+			t.Fatalf("%s has no version", path)
+		}
+		return m[1]
+	}
+	version := number("Makefile", `(?m)^BDR_VERSION = (.*)$`)
+	var major, minor, patch int
+	if n, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); n != 3 {
+		t.Fatalf("version %q of the Makefile: %v", version, err)
+	}
+	asNumber := strconv.Itoa(major*10000 + minor*100 + patch)
+	for _, place := range []struct{ path, pattern, want string }{
+		{"bdr.control", `default_version = '(.*)'`, version},
+		{"META.json", `"version": "(.*)"`, version},
+		{"META.json", `(?s)"provides".*"version": "([^"]*)".*"prereqs"`, version},
+		{"extension/base/bdr.h", `#define BDR_VERSION\s+"(.*)"`, version},
+		{"extension/base/bdr.h", `#define BDR_VERSION_NUM\s+(\d+)`, asNumber},
+		{"gosrc/release/release.go", `(?m)^const Version = "(.*)"$`, version},
+		{"gosrc/ipc/kinds.go", `const SocketVersion = "(.*)/\d+"`, version},
+		{"sql/00_schema.sql", `bdr_version_num\(\) < (\d+)`, asNumber},
+		{"sql/00_schema.sql", `'the SQL objects of bdr (\S+) need`, version},
+		{"CHANGELOG.md", `(?m)^## (\S+)`, version},
+	} {
+		if got := number(place.path, place.pattern); got != place.want {
+			t.Errorf("%s has version %s, expected %s", place.path, got, place.want)
+		}
+	}
+	released := strings.Fields(number("Makefile", `(?m)^BDR_RELEASED = (.*)$`))
+	var listed []string
+	for line := range strings.Lines(read(t, "sql/released/versions")) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		listed = append(listed, fields[0])
+		script := fmt.Sprintf("sql/released/bdr--%s.sql", fields[0])
+		if sum := fmt.Sprintf("%x", sha256.Sum256([]byte(read(t, script)))); sum != fields[2] {
+			t.Errorf("%s has been changed: a released script stays as it is", script)
+		}
+	}
+	if !slices.Equal(listed, released) {
+		t.Errorf("sql/released/versions lists %v, the Makefile %v", listed, released)
 	}
 }

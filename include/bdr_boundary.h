@@ -32,8 +32,15 @@ typedef struct BdrGoError
 	char		message[512];
 } BdrGoError;
 
-/* 0 on success; -1 with error->message filled in. */
-typedef int (*bdr_go_start_fn) (const BdrGoConfig *config, BdrGoError *error);
+/*
+ * 0 on success; -1 with error->message filled in.  socket_version is the
+ * caller's BDR_SOCKET_VERSION: where it is another than the library's own, the
+ * library was installed over that of a server that runs, and looks at nothing
+ * else.  "bdr_go_start" is what 0.1.0 calls, with a config first; it always fails.
+ */
+typedef int (*bdr_go_start_fn) (const char *socket_version, const BdrGoConfig *config,
+								BdrGoError *error);
+#define BDR_GO_START			"bdr_go_start_version"
 
 /* Returns when Go has stopped or grace_ms have passed. */
 typedef void (*bdr_go_stop_fn) (int64_t grace_ms);

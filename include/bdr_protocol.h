@@ -19,7 +19,7 @@
 #include "bdr_compat.h"
 
 /* First message of every connection; both ends must be of one build. */
-#define BDR_SOCKET_VERSION		"0.1.0/5"
+#define BDR_SOCKET_VERSION		"0.2.0/6"
 
 /* Largest body: a 1 GB row and its frame fit. */
 #define BDR_MESSAGE_BYTES_MAX	((Size) 1024 * 1024 * 1024 + 64 * 1024)

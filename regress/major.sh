@@ -92,6 +92,18 @@ missing_libraries() {
         | awk '/not found/ { print $1 }' | sort -u
 }
 
+# released_sources DIRECTORY: for the tests that update from them, as a root has no
+# git.
+released_sources() {
+    local version commit archive
+    as_root mkdir -p "$1"
+    while read -r version commit _; do
+        [ "$version" != '#' ] || continue
+        archive=$1/bdr-$version.tar
+        git -c safe.directory='*' -C "$root" archive "$commit" 2> /dev/null | as_root tee "$archive" > /dev/null || as_root rm -f "$archive"
+    done < "$root/sql/released/versions"
+}
+
 # run_in MAJOR PATH COMMAND...: in the root of a major, with a fresh copy of the
 # checkout and what Go needs of this machine.
 run_in() {
@@ -101,6 +113,7 @@ run_in() {
     as_root rm -rf "$dir$source"
     as_root mkdir "$dir$source"
     (cd "$root" && tar cf - --exclude=.git --exclude='*.o' --exclude='*.so' .) | as_root tar xf - -C "$dir$source" --no-same-owner
+    released_sources "$dir$source/tmp_check"
     goroot=$("$GO" env GOROOT)
     in_root "$dir" "$goroot" "$("$GO" env GOMODCACHE)" "$("$GO" env GOCACHE)" -- \
         PATH="$goroot/bin:$path:/usr/sbin:/usr/bin:/sbin:/bin" PG_CONFIG="$path/pg_config" \

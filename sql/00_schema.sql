@@ -15,6 +15,16 @@ AS 'MODULE_PATHNAME', 'bdr_version_num'
 LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION bdr.bdr_version_num() IS 'version of the bdr extension as major * 10000 + minor * 100 + patch';
 
+-- A server that was not restarted after an installation has the older library still.
+DO $do$
+BEGIN
+    IF bdr.bdr_version_num() < 200 THEN
+        RAISE EXCEPTION 'the SQL objects of bdr 0.2.0 need its library, and the server has loaded that of %', bdr.bdr_version()
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restart the server.';
+    END IF;
+END
+$do$;
+
 -- What internal form of values depends on, besides the server's major version.
 CREATE FUNCTION bdr.internal_architecture()
 RETURNS text

@@ -7,7 +7,7 @@ DO $do$
 DECLARE
     role name;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['bdr_read_all_conflicts', 'bdr_read_all_stats'] LOOP
+    FOREACH role IN ARRAY ARRAY['bdr_read_all_conflicts', 'bdr_read_all_stats', 'bdr_monitor'] LOOP
         BEGIN
             EXECUTE pg_catalog.format('CREATE ROLE %I', role);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
@@ -19,6 +19,10 @@ $do$;
 
 GRANT SELECT ON bdr.stat_relation TO bdr_read_all_stats;
 GRANT EXECUTE ON FUNCTION bdr.get_relation_stats() TO bdr_read_all_stats;
+
+GRANT bdr_read_all_stats TO bdr_monitor;
+GRANT SELECT ON bdr.group_versions_details TO bdr_monitor;
+GRANT EXECUTE ON FUNCTION bdr.internal_group_versions(), bdr.monitor_group_versions() TO bdr_monitor;
 
 -- Row security says which conflicts each user sees.
 GRANT SELECT ON bdr.conflict_history, bdr.conflict_history_summary TO PUBLIC;

@@ -10,7 +10,7 @@
  *		its handlers back; Go keeps those of its own faults; and the abort that
  *		ends a dying Go runtime is caught on the thread that dies.
  *
- *		bdr_go_start and bdr_go_stop run on threads of this file.  If Go dies
+ *		bdr_go_start_version and bdr_go_stop run on threads of this file.  If Go dies
  *		in them, the main thread is not in Go and can end the process.
  *-------------------------------------------------------------------------
  */
@@ -28,6 +28,7 @@
 
 #include "base/settings.h"
 #include "manager/golib.h"
+#include "bdr_protocol.h"
 
 #define GO_LIBRARY		"bdr_go" DLSUFFIX
 #define START_MS_MAX	10000	/* until Go's runtime is up */
@@ -173,7 +174,7 @@ load_library(void)
 				 errmsg("could not load library \"%s\"", path),
 				 errdetail_internal("%s", dlerror()),
 				 errhint("Install all files of one build of bdr.")));
-	go_start = (bdr_go_start_fn) (uintptr_t) find_symbol(library, "bdr_go_start");
+	go_start = (bdr_go_start_fn) (uintptr_t) find_symbol(library, BDR_GO_START);
 	go_stop = (bdr_go_stop_fn) (uintptr_t) find_symbol(library, "bdr_go_stop");
 }
 
@@ -208,7 +209,7 @@ run_thread(void *(*body) (void *))
 static void *
 start_thread(void *arg)
 {
-	set_state(go_start(go_config, &go_error) == 0 ? BDR_GO_RUNNING : BDR_GO_FAILED);
+	set_state(go_start(BDR_SOCKET_VERSION, go_config, &go_error) == 0 ? BDR_GO_RUNNING : BDR_GO_FAILED);
 	return NULL;
 }
 

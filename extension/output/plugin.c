@@ -443,7 +443,9 @@ negotiate(BdrOutput *output)
 				 errdetail("The subscriber reads versions %d to %d, this server writes %d to %d.",
 						   output->proto_min, output->proto_max,
 						   BDR_WIRE_VERSION_MIN, BDR_WIRE_VERSION_MAX),
-				 errhint("Upgrade the older of the two nodes.")));
+				 output->proto_max < BDR_WIRE_VERSION_MIN ?
+				 errhint("Install a newer version of bdr on the subscriber.") :
+				 errhint("Install a newer version of bdr on this server.")));
 
 	bdr_architecture(own_architecture, sizeof(own_architecture));
 	if (output->server_version / 10000 == PG_VERSION_NUM / 10000 &&

@@ -31,6 +31,7 @@ import (
 
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/manager"
+	"bdr/gosrc/release"
 )
 
 // Limits of the runtime: it shares the machine with PostgreSQL.
@@ -47,15 +48,35 @@ var (
 
 func main() {}
 
-// bdr_go_start starts the manager of one database; once in a process.
+// bdr_go_start_version starts the manager of one database; once in a process. The
+// config is looked at only if the caller is of the same build.
 //
-//export bdr_go_start
-func bdr_go_start(config *C.BdrGoConfig, failure *C.BdrGoError) C.int {
+//export bdr_go_start_version
+func bdr_go_start_version(socketVersion *C.char, config *C.BdrGoConfig, failure *C.BdrGoError) C.int {
+	if loaded := C.GoString(socketVersion); loaded != ipc.SocketVersion {
+		return fail(failure, errNotRestarted(loaded))
+	}
 	err := errors.New("the Go part has been started before")
 	once.Do(func() { err = start(config) })
 	if err == nil {
 		return 0
 	}
+	return fail(failure, err)
+}
+
+// bdr_go_start is what the library of 0.1.0 calls.
+//
+//export bdr_go_start
+func bdr_go_start(_ *C.BdrGoConfig, failure *C.BdrGoError) C.int {
+	return fail(failure, errNotRestarted(release.First))
+}
+
+// errNotRestarted says why the two halves do not fit together.
+func errNotRestarted(loaded string) error {
+	return fmt.Errorf("the server has loaded bdr %s, and the installed files are of bdr %s: restart the server", loaded, ipc.SocketVersion)
+}
+
+func fail(failure *C.BdrGoError, err error) C.int {
 	message := C.CString(err.Error())
 	defer C.free(unsafe.Pointer(message))
 	C.set_error(failure, message)

@@ -36,6 +36,22 @@ func ServerOf(r ipc.Result) (Server, error) {
 	return s, c.done()
 }
 
+// SelectVersions reads which PostgreSQL this is, and of which version of bdr the SQL objects are.
+func SelectVersions() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT pg_catalog.current_setting('server_version'),
+ (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'bdr')`}
+}
+
+// VersionsOf decodes what SelectVersions returned.
+func VersionsOf(r ipc.Result) (postgres, extension string, err error) {
+	if len(r.Rows) == 0 {
+		return "", "", (&columns{}).done()
+	}
+	c := columns{row: r.Rows[0]}
+	postgres, extension = c.text(), c.text()
+	return postgres, extension, c.done()
+}
+
 // LimitLockWait keeps the statements that follow it in a transaction from
 // waiting for ever for a lock, which the transaction of a caller may hold that
 // waits for us.

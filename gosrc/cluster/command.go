@@ -19,6 +19,15 @@ const (
 	DropNode     Kind = "drop_node"    // NodeID, parted
 )
 
+// Knows says whether a command is one of this version's.
+func Knows(kind Kind) bool {
+	switch kind {
+	case CreateGroup, RegisterNode, ChangeState, DropNode:
+		return true
+	}
+	return false
+}
+
 // NodesMax is how many node records a cluster may have: a sequence id must fit
 // into ten bits.
 const NodesMax = 1023
@@ -62,8 +71,8 @@ func Apply(c Cluster, cmd Command) (Cluster, Changes, string, *pgerr.Error) {
 // UnknownCommand refuses what a newer version has proposed.
 func UnknownCommand(kind string) *pgerr.Error {
 	return pgerr.New(pgerr.FeatureNotSupported, "unknown consensus command %q", kind).
-		WithDetail("It was proposed by a newer version of the extension.").
-		WithHint("Install the same version of bdr on every node.")
+		WithDetail("It is one of a newer version of bdr.").
+		WithHint("Install that version on this node, too.")
 }
 
 func applyCreateGroup(c Cluster, cmd Command) (Cluster, Changes, string, *pgerr.Error) {

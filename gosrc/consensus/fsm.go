@@ -20,6 +20,8 @@ const (
 type Machine interface {
 	// Applied returns the index of the last entry that was carried out.
 	Applied() uint64
+	// Check says why an entry must not be proposed: this node does not know it.
+	Check(entry []byte) *pgerr.Error
 	// Apply carries out one entry and records its index, both or neither. An
 	// error is one of storage: the entry is tried again.
 	Apply(ctx context.Context, index, term uint64, entry []byte) (Answer, error)

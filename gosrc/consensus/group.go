@@ -249,6 +249,9 @@ func (g *Group) attempt(ctx context.Context, entry []byte) (Answer, error) {
 
 // apply commits an entry as leader and waits until it is carried out here.
 func (g *Group) apply(ctx context.Context, entry []byte) (Answer, error) {
+	if fault := g.config.Machine.Check(entry); fault != nil {
+		return Answer{Fault: fault}, nil
+	}
 	future := g.raft.Apply(entry, attemptTimeout)
 	if err := g.wait(ctx, future); err != nil {
 		return Answer{}, err

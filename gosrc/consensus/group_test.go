@@ -29,6 +29,13 @@ func (m *counterMachine) Applied() uint64 {
 	return m.Index
 }
 
+func (m *counterMachine) Check(entry []byte) *pgerr.Error {
+	if string(entry) == "future" {
+		return pgerr.New(pgerr.FeatureNotSupported, "unknown")
+	}
+	return nil
+}
+
 func (m *counterMachine) Apply(_ context.Context, index, _ uint64, entry []byte) (Answer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -243,6 +250,11 @@ func TestProposeAnswers(t *testing.T) {
 		_, err := g.net.groups[id].Propose(context.Background(), []byte("refuse"))
 		if e := pgerr.From(err); e == nil || e.Code != pgerr.WrongState || e.Detail != "d" || e.Hint != "h" {
 			t.Errorf("refusal on %d is %v", id, err)
+		}
+	}
+	for id := uint32(1); id <= 3; id++ {
+		if _, err := g.net.groups[id].Propose(context.Background(), []byte("future")); pgerr.From(err).Code != pgerr.FeatureNotSupported {
+			t.Errorf("an entry that the leader does not know: %v", err)
 		}
 	}
 	g.equal(1, 2, 3)

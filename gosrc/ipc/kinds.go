@@ -2,7 +2,7 @@ package ipc
 
 // SocketVersion names the messages; both ends must be of one build. The same string is
 // BDR_SOCKET_VERSION in include/bdr_protocol.h.
-const SocketVersion = "0.1.0/5"
+const SocketVersion = "0.2.0/6"
 
 // messageBytesMax limits a body; BDR_MESSAGE_BYTES_MAX in C.
 const messageBytesMax = 1<<30 + 64*1024

@@ -8,6 +8,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/release"
 )
 
 // The checks of this file are pure: they look at facts and refuse with a
@@ -173,17 +174,50 @@ func CheckPair(joiner, source catalog.Facts) *pgerr.Error {
 			WithDetail("Database %q of the join target is not a node.", source.Database).
 			WithHint("Give the connection string of a node that is a member of the group.")
 	}
-	if joiner.Extension != source.Extension {
-		return pgerr.New(pgerr.WrongState, "the join target has another version of bdr").
-			WithDetail("It has version %s, this database has version %s.", source.Extension, joiner.Extension).
-			WithHint("Install the same version and run ALTER EXTENSION bdr UPDATE.")
-	}
 	if joiner.VersionNum/10000 < source.VersionNum/10000 {
 		return pgerr.New(pgerr.WrongState, "the join target runs a newer major version of PostgreSQL").
 			WithDetail("It runs %s, this server runs %s, whose pg_dump cannot read it.", source.Version, joiner.Version).
 			WithHint("Join through a node whose major version is not newer.")
 	}
 	return checkText(joiner, source)
+}
+
+// CheckBuild refuses to join a group with a member that this node could not work
+// with. What the member's database has was made for its SQL objects, so those of
+// this one must be as new; and all of them are here only after an update.
+func CheckBuild(joiner, member release.Build, who string) *pgerr.Error {
+	if joiner.Extension != joiner.Version {
+		return pgerr.New(pgerr.WrongState, "the SQL objects of this database are those of bdr %s, the server has loaded bdr %s", joiner.Extension, joiner.Version).
+			WithDetail("A node joins with all that its version has.").
+			WithHint("Run ALTER EXTENSION bdr UPDATE in this database.")
+	}
+	if release.Newer(member.Extension, joiner.Version) {
+		return pgerr.New(pgerr.WrongState, "%s has a newer version of bdr", who).
+			WithDetail("Its SQL objects are those of bdr %s, this server has bdr %s.", member.Extension, joiner.Version).
+			WithHint("Install bdr %s or later on this server, restart it, and run ALTER EXTENSION bdr UPDATE.", member.Extension)
+	}
+	for _, p := range []struct {
+		what         string
+		here, theirs release.Range
+	}{
+		{"the replication protocol", joiner.Frames, member.Frames},
+		{"the managers' protocol", joiner.Managers, member.Managers},
+	} {
+		if _, ok := p.here.Common(p.theirs); !ok {
+			return pgerr.New(pgerr.WrongState, "%s has no version of %s in common with this node", who, p.what).
+				WithDetail("It speaks %s, this node speaks %s.", p.theirs, p.here).
+				WithHint("%s", whoUpdates(p.here, p.theirs, who))
+		}
+	}
+	return nil
+}
+
+// whoUpdates names the side that is behind.
+func whoUpdates(here, theirs release.Range, who string) string {
+	if here.Max < theirs.Min {
+		return "Install a newer version of bdr on this server."
+	}
+	return "Install a newer version of bdr on " + who + "."
 }
 
 func checkText(joiner, source catalog.Facts) *pgerr.Error {

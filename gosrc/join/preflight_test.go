@@ -6,6 +6,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/release"
 )
 
 func goodFacts() catalog.Facts {
@@ -65,7 +66,7 @@ func TestCheckPair(t *testing.T) {
 		{"good", "", other(func(*catalog.Facts) {})},
 		{"itself", "to itself", goodFacts()},
 		{"no_extension", "no extension bdr", other(func(f *catalog.Facts) { f.Extension = "" })},
-		{"other_version", "another version of bdr", other(func(f *catalog.Facts) { f.Extension = "0.2.0" })},
+		{"other_version", "", other(func(f *catalog.Facts) { f.Extension = "0.2.0" })},
 		{"newer_major", "newer major version", other(func(f *catalog.Facts) { f.VersionNum = 170000 })},
 		{"older_major", "", other(func(f *catalog.Facts) { f.VersionNum = 140000 })},
 		{"encoding", "another encoding", other(func(f *catalog.Facts) { f.Encoding = "LATIN1" })},
@@ -76,6 +77,44 @@ func TestCheckPair(t *testing.T) {
 			err := CheckPair(goodFacts(), tt.source)
 			if (err == nil) != (tt.message == "") || err != nil && !strings.Contains(err.Message, tt.message) {
 				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// Versions that can work together may; the hint says which side is behind.
+func TestCheckBuild(t *testing.T) {
+	build := func(version, extension string, frames, managers release.Range) release.Build {
+		return release.Build{Version: version, Extension: extension, Frames: frames, Managers: managers}
+	}
+	one, two, later := release.Range{Min: 1, Max: 1}, release.Range{Min: 2, Max: 2}, release.Range{Min: 3, Max: 4}
+	here := build("0.2.0", "0.2.0", two, one)
+	tests := []struct {
+		name, message, hint string
+		joiner, member      release.Build
+	}{
+		{"same", "", "", here, here},
+		{"older_member", "", "", here, build("0.1.0", "0.1.0", two, one)},
+		{"member_before_its_update", "", "", here, build("0.2.0", "0.1.0", two, one)},
+		{"newer_member_before_its_update", "", "", here, build("0.3.0", "0.2.0", release.Range{Min: 2, Max: 4}, one)},
+		{"newer_objects", `node "b" has a newer version`, "Install bdr 0.3.0 or later on this server", here, build("0.3.0", "0.3.0", two, one)},
+		{"joiner_before_its_update", "SQL objects of this database", "ALTER EXTENSION bdr UPDATE", build("0.2.0", "0.1.0", two, one), here},
+		{"frames_too_new", "the replication protocol", "on this server", here, build("0.3.0", "0.2.0", later, one)},
+		{"frames_too_old", "the replication protocol", `on node "b"`, here, build("0.0.9", "0.0.9", one, one)},
+		{"managers_too_new", "the managers' protocol", "on this server", here, build("0.3.0", "0.2.0", two, later)},
+		{"managers_too_old", "the managers' protocol", `on node "b"`, build("0.2.0", "0.2.0", two, later), here},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := CheckBuild(tt.joiner, tt.member, `node "b"`)
+			if tt.message == "" {
+				if err != nil {
+					t.Fatalf("got %+v", err)
+				}
+				return
+			}
+			if err == nil || err.Code != pgerr.WrongState || !strings.Contains(err.Message, tt.message) || !strings.Contains(err.Hint, tt.hint) || err.Detail == "" {
+				t.Errorf("got %+v", err)
 			}
 		})
 	}

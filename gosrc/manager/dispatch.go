@@ -26,6 +26,8 @@ func (m *Manager) table() map[string]entry {
 		"prepare_pg_upgrade":     {m.upgrade.Prepare, false},
 		"cancel_pg_upgrade":      {m.upgrade.Cancel, true},
 		"finish_pg_upgrade":      {m.upgrade.Finish, true},
+
+		"internal_group_versions": {m.member.GroupVersions, true},
 	}
 	maps.Copy(all, faults())
 	add := func(handlers map[string]api.Handler, anywhere bool) {

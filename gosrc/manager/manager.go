@@ -50,6 +50,8 @@ type member interface {
 	Handlers() map[string]api.Handler
 	// RPC answers a message of a peer's manager.
 	RPC(ctx context.Context, message []byte) ([]byte, error)
+	// GroupVersions answers bdr.internal_group_versions().
+	GroupVersions(ctx context.Context, r *ipc.Request) (ipc.Rows, error)
 	// Cluster returns what all nodes agree on.
 	Cluster() cluster.Cluster
 	// Changed returns a channel that is closed when Cluster has changed.
@@ -230,8 +232,11 @@ func (m *Manager) whyNot(ctx context.Context, local catalog.LocalNode) (*pgerr.E
 		return refusal, m.upgrade.Hold(ctx)
 	}
 	refusal, err = checkIdentity(ctx, m.main, m.config, local)
-	if err != nil || refusal == nil {
+	if err != nil {
 		return nil, err
+	}
+	if refusal == nil {
+		return m.checkObjects(ctx)
 	}
 	if _, err := m.main.Run(ctx, catalog.DropSlot(stream.HoldName(m.config.DatabaseOID))); err != nil {
 		return nil, fmt.Errorf("drop the hold of the original: %w", err)

@@ -140,13 +140,18 @@ func (s *Service) preflight(ctx context.Context, local catalog.Node, dsn, groupN
 	if err := join.CheckRole(there, dsn); err != nil {
 		return 0, err
 	}
-	hello, err := s.hello(ctx, dsn)
+	hello, err := s.greet(ctx, dsn)
 	if isCode(err, pgerr.WrongState) {
 		return 0, pgerr.New(pgerr.WrongState, "the join target is not a member of a node group").
 			WithDetail("It says: %s.", pgerr.From(err).Message).
 			WithHint("Give the connection string of a node that is a member of the group.")
 	}
 	if err != nil {
+		return 0, err
+	}
+	ours := s.ours()
+	ours.Extension = here.Extension
+	if err := join.CheckBuild(ours, hello.build(), "the join target"); err != nil {
 		return 0, err
 	}
 	if err := checkTarget(hello, groupName, local); err != nil {
@@ -303,9 +308,26 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 		if err := join.CheckServer(there, join.Need{Slots: 1 + join.HoldSlots, Senders: 1, Origins: 1, Workers: 1, Purpose: "A new peer"}, where); err != nil {
 			return err
 		}
+		if err := s.checkBuild(ctx, here, m); err != nil {
+			return err
+		}
 		if err := s.checkReach(ctx, local, m, hello); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkBuild refuses a group with a member that we could not work with.
+func (s *Service) checkBuild(ctx context.Context, here catalog.Facts, member catalog.Node) error {
+	hello, err := s.greet(ctx, member.DSN)
+	if err != nil {
+		return fmt.Errorf("node %q: %w", member.Name, err)
+	}
+	ours := s.ours()
+	ours.Extension = here.Extension
+	if err := join.CheckBuild(ours, hello.build(), fmt.Sprintf("node %q", member.Name)); err != nil {
+		return err
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/release"
 	"bdr/gosrc/stream"
 )
 
@@ -32,18 +33,41 @@ const (
 	kindBarrier                                   // from where on is your WAL newer than a time
 )
 
-// wireVersion changes with the messages of this file and with the commands.
-const wireVersion = 1
+// The versions of the messages of this file and of the commands that this node
+// knows. A message may get more fields in a version: who does not know them passes
+// over them.
+const (
+	wireVersionMin = 1
+	wireVersionMax = 1
+)
 
 // rpcTimeout bounds one question to a peer.
 const rpcTimeout = 10 * time.Second
 
+// helloReply says who a node is and what it can do. 0.1.0 sends the first five;
+// what a node does not know, it passes over.
 type helloReply struct {
-	WireVersion int
+	WireVersion int // the lowest
 	NodeID      uint32
 	NodeUUID    string
 	Leader      uint32
 	Cluster     cluster.Cluster
+
+	WireVersionMax       int
+	Version, Extension   string
+	Postgres             string
+	FramesMin, FramesMax int
+}
+
+// build completes what 0.1.0 leaves out.
+func (h helloReply) build() release.Build {
+	b := release.Build{Version: h.Version, Extension: h.Extension, Frames: release.Range{Min: h.FramesMin, Max: h.FramesMax},
+		Managers: release.Range{Min: h.WireVersion, Max: max(h.WireVersion, h.WireVersionMax)}}
+	if b.Version == "" {
+		b.Version, b.Extension = release.First, release.First
+		b.Frames = release.Range{Min: release.FirstFrames, Max: release.FirstFrames}
+	}
+	return b
 }
 
 type reachRequest struct {
@@ -145,7 +169,11 @@ func (s *Service) answerHello(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply := helloReply{WireVersion: wireVersion, NodeID: local.ID, NodeUUID: local.UUID, Cluster: s.Cluster()}
+	reply, err := s.introduction(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reply.NodeID, reply.NodeUUID, reply.Cluster = local.ID, local.UUID, s.Cluster()
 	if group, err := s.consensus(); err == nil {
 		reply.Leader = group.Leader()
 	}
@@ -415,8 +443,24 @@ func (s *Service) position(ctx context.Context, node uint32) (lsn.LSN, error) {
 	return lsn.LSN(at), err
 }
 
-// hello asks whatever node a DSN reaches who it is.
+// hello asks whatever node a DSN reaches who it is. One that no message of ours
+// would make sense to is an error.
 func (s *Service) hello(ctx context.Context, dsn string) (helloReply, error) {
+	reply, err := s.greet(ctx, dsn)
+	if err != nil {
+		return reply, err
+	}
+	ours, theirs := s.ours().Managers, reply.build().Managers
+	if _, ok := ours.Common(theirs); !ok {
+		return reply, pgerr.New(pgerr.FeatureNotSupported, "the node at %q speaks another version of the managers' protocol", pgerr.MaskDSN(dsn)).
+			WithDetail("It speaks %s, this node speaks %s.", theirs, ours).
+			WithHint("Install the same version of bdr on every node.")
+	}
+	return reply, nil
+}
+
+// greet is hello to a node of any version.
+func (s *Service) greet(ctx context.Context, dsn string) (helloReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
 	group, self := s.identity()
@@ -425,15 +469,8 @@ func (s *Service) hello(ctx context.Context, dsn string) (helloReply, error) {
 		return helloReply{}, err
 	}
 	var reply helloReply
-	if err := consensus.Unpack(body, &reply); err != nil {
-		return reply, err
-	}
-	if reply.WireVersion != wireVersion {
-		return reply, pgerr.New(pgerr.WrongState, "the node at %q speaks another version of the managers' protocol", pgerr.MaskDSN(dsn)).
-			WithDetail("It speaks version %d, this node speaks version %d.", reply.WireVersion, wireVersion).
-			WithHint("Install the same version of bdr on every node.")
-	}
-	return reply, nil
+	err = consensus.Unpack(body, &reply)
+	return reply, err
 }
 
 // tell sends a message to the node that a hello found, member or not.

@@ -85,6 +85,8 @@ type Service struct {
 	parts   map[uint32]bool // parts that this node is driving
 	orphan  time.Time       // since when no leader is known
 	cleaned bool            // a parted node has cleaned up
+
+	versions versions // of the nodes
 }
 
 // New returns a Service without a node.
@@ -99,6 +101,7 @@ func New(d Deps) *Service {
 		Address:  s.address,
 	}
 	d.Spawn("membership keeper", s.keep)
+	d.Spawn("versions keeper", s.keepVersions)
 	return s
 }
 

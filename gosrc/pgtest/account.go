@@ -71,8 +71,11 @@ func (a account) own(path string) error {
 }
 
 // binDirectory is where the programs of the server that we build for live.
-func binDirectory() (string, error) {
-	out, err := exec.Command(cmp.Or(os.Getenv("PG_CONFIG"), "pg_config"), "--bindir").Output()
+func binDirectory() (string, error) { return pgConfig("--bindir") }
+
+// pgConfig asks the pg_config of that server.
+func pgConfig(option string) (string, error) {
+	out, err := exec.Command(cmp.Or(os.Getenv("PG_CONFIG"), "pg_config"), option).Output()
 	if err != nil {
 		return "", fmt.Errorf("run pg_config: %w", err)
 	}

@@ -24,6 +24,8 @@ type plan struct {
 	settings map[string]string
 	majors   []int // of the nodes in turn; empty: the server that we build for
 	prepare  []preparation
+
+	installation *Installation // nil: that of all servers
 }
 
 // A preparation puts files into the cluster's folder, and returns settings with
@@ -82,11 +84,7 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 // the test as a cluster is.
 func StartPlain(t testing.TB, name string, settings map[string]string) *Node {
 	t.Helper()
-	bin, err := binDirectory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newCluster(t).start(bin, name, settings, "postgres")
+	return newCluster(t).start(0, name, plan{settings: settings}, "postgres")
 }
 
 func newCluster(t testing.TB) *Cluster {
@@ -100,9 +98,9 @@ func newCluster(t testing.TB) *Cluster {
 	return c
 }
 
-func (c *Cluster) start(bin, name string, settings map[string]string, database string) *Node {
+func (c *Cluster) start(i int, name string, p plan, database string) *Node {
 	c.t.Helper()
-	s, err := newServer(bin, c.Dir, name, settings)
+	s, err := p.server(c.Dir, name, i)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -112,13 +110,24 @@ func (c *Cluster) start(bin, name string, settings map[string]string, database s
 	return n
 }
 
-func (c *Cluster) addNode(i int, p plan) {
-	c.t.Helper()
+func (p plan) server(dir, name string, i int) (*Server, error) {
+	if p.installation != nil {
+		s, err := newServer(p.installation.bin(), dir, name, p.settings)
+		if err == nil {
+			s.installation = p.installation
+		}
+		return s, err
+	}
 	bin, err := p.binDirectory(i)
 	if err != nil {
-		c.t.Fatal(err)
+		return nil, err
 	}
-	n := c.start(bin, fmt.Sprintf("node%d", i+1), p.settings, database)
+	return newServer(bin, dir, name, p.settings)
+}
+
+func (c *Cluster) addNode(i int, p plan) {
+	c.t.Helper()
+	n := c.start(i, fmt.Sprintf("node%d", i+1), p, database)
 	if p.proxies {
 		proxy, err := newProxy(n.Port, c.serverOfPort)
 		n.Must(err)

@@ -150,10 +150,11 @@ func (s *Server) PgbenchCommand(dsn string, arguments ...string) *exec.Cmd {
 // background of a shell.
 func (b *Pgbench) Stop() {
 	b.node.t.Helper()
-	if b.aborted() || b.cmd.Process.Signal(syscall.SIGTERM) != nil {
-		b.node.t.Errorf("%s: pgbench ended early", b.node.Name)
-	}
+	early := b.aborted() || b.cmd.Process.Signal(syscall.SIGTERM) != nil
 	_ = b.cmd.Wait()
+	if early {
+		b.node.t.Errorf("%s: pgbench ended early, %v: %s", b.node.Name, b.cmd.ProcessState, b.output.String())
+	}
 	if strings.Contains(b.output.String(), "aborted") {
 		b.node.t.Errorf("%s: pgbench failed: %s", b.node.Name, b.output.String())
 	}

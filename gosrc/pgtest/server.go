@@ -24,8 +24,9 @@ type Server struct {
 	Dir     string // holds data, log and the Unix socket
 	Port    int
 
-	bin     string
-	account account
+	bin          string
+	installation *Installation // nil: that of all servers
+	account      account
 
 	mu      sync.Mutex
 	process *exec.Cmd

@@ -35,6 +35,9 @@ func (m *clusterMachine) put(n catalog.Node) {
 	m.agreed = m.agreed.WithNode(n)
 }
 
+// Knows is part of Machine.
+func (m *clusterMachine) Knows(kind string) bool { return cluster.Knows(cluster.Kind(kind)) }
+
 // Apply is part of Machine.
 func (m *clusterMachine) Apply(entry []byte) (Step, *pgerr.Error) {
 	var cmd cluster.Command

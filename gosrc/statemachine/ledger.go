@@ -20,6 +20,8 @@ import (
 
 // A Machine holds one part of the state. It is called by one goroutine at a time.
 type Machine interface {
+	// Knows says whether a kind of entries is one of this version's.
+	Knows(kind string) bool
 	// Apply says what an entry does. A refused entry does nothing, on every node
 	// alike, and the error is for its proposer.
 	Apply(entry []byte) (Step, *pgerr.Error)
@@ -97,9 +99,36 @@ func (l *Ledger) position() catalog.Applied {
 	return l.applied
 }
 
+// Check is part of consensus.Machine.
+func (l *Ledger) Check(entry []byte) *pgerr.Error {
+	if kind, ok := kindOf(entry); ok && !l.knows(kind) {
+		return cluster.UnknownCommand(kind)
+	}
+	return nil
+}
+
+// kindOf reads what an entry is; false: it cannot be read.
+func kindOf(entry []byte) (string, bool) {
+	var head struct {
+		Kind string `json:"kind"`
+	}
+	err := json.Unmarshal(entry, &head)
+	return head.Kind, err == nil
+}
+
+func (l *Ledger) knows(kind string) bool {
+	machine, known := l.machines[prefixOf(kind)]
+	return known && machine.Knows(kind)
+}
+
 // Apply is part of consensus.Machine. An entry that cannot be read is refused
-// on every node alike, and counts as carried out.
+// on every node alike, and counts as carried out. One of a newer version is not
+// refused everywhere: nothing goes on here until this node has that version, for
+// what it left out would be missing for good.
 func (l *Ledger) Apply(ctx context.Context, index, term uint64, entry []byte) (consensus.Answer, error) {
+	if fault := l.Check(entry); fault != nil {
+		return consensus.Answer{}, fault
+	}
 	step, fault := l.step(index, entry)
 	if err := l.run(ctx, catalog.Applied{Index: index, Term: term}, step); err != nil {
 		return consensus.Answer{}, err
@@ -109,17 +138,11 @@ func (l *Ledger) Apply(ctx context.Context, index, term uint64, entry []byte) (c
 
 // step has the machine of an entry say what it does.
 func (l *Ledger) step(index uint64, entry []byte) (Step, *pgerr.Error) {
-	var head struct {
-		Kind string `json:"kind"`
+	kind, ok := kindOf(entry)
+	if !ok {
+		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry %d cannot be read", index)
 	}
-	if err := json.Unmarshal(entry, &head); err != nil {
-		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry %d cannot be read: %w", index, err)
-	}
-	machine, known := l.machines[prefixOf(head.Kind)]
-	if !known {
-		return Step{}, cluster.UnknownCommand(head.Kind)
-	}
-	return machine.Apply(entry)
+	return l.machines[prefixOf(kind)].Apply(entry)
 }
 
 // prefixOf names the machine of a kind such as "sequence/allocate".
@@ -188,6 +211,11 @@ func (l *Ledger) Restore(ctx context.Context, snapshot []byte) error {
 }
 
 func (l *Ledger) restored(content snapshotContent) ([]Step, error) {
+	for prefix := range content.Machines {
+		if _, known := l.machines[prefix]; !known {
+			return nil, cluster.UnknownCommand(prefix + "/...")
+		}
+	}
 	var steps []Step
 	for prefix, machine := range l.machines {
 		part := content.Machines[prefix]

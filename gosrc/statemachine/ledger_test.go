@@ -84,12 +84,29 @@ func TestLedgerCountsRefusedEntries(t *testing.T) {
 	if fault := applyAt(t, ledger, 5, cluster.Command{Kind: cluster.DropNode, NodeID: 3}); fault != nil {
 		t.Errorf("dropping what is not there: %v", fault)
 	}
-	if fault := applyAt(t, ledger, 6, cluster.Command{Kind: "future"}); fault == nil || ledger.Applied() != 6 {
-		t.Errorf("unknown command: %v, applied %d", fault, ledger.Applied())
-	}
 	answer, err := ledger.Apply(context.Background(), 7, 1, []byte("{"))
 	if err != nil || answer.Fault == nil || ledger.Applied() != 7 {
 		t.Errorf("unreadable entry: %v, %v", answer, err)
+	}
+}
+
+// An entry of a newer version must not be passed over: nodes that know it carry it
+// out. It waits for this node to be updated, and as a leader it takes none.
+func TestLedgerStopsAtNewerEntries(t *testing.T) {
+	ledger, _ := testLedger(t)
+	for _, kind := range []cluster.Kind{"future", "future/command"} {
+		entry := cluster.Command{Kind: kind}.Encode()
+		_, err := ledger.Apply(context.Background(), 6, 1, entry)
+		fault := pgerr.From(err)
+		if err == nil || fault.Code != pgerr.FeatureNotSupported || !strings.Contains(fault.Message, string(kind)) || fault.Hint == "" || ledger.Applied() != 0 {
+			t.Errorf("unknown command: %+v, applied %d", err, ledger.Applied())
+		}
+		if ledger.Check(entry) == nil {
+			t.Error("a leader would take it")
+		}
+	}
+	if fault := ledger.Check(groupCommand.Encode()); fault != nil {
+		t.Error(fault)
 	}
 }
 
@@ -124,6 +141,8 @@ func TestLedgerSnapshot(t *testing.T) {
 
 // counter is a second machine: it counts its entries and refuses some.
 type counter struct{ n int }
+
+func (c *counter) Knows(string) bool { return true }
 
 func (c *counter) Apply(entry []byte) (Step, *pgerr.Error) {
 	if strings.Contains(string(entry), "refuse") {
@@ -163,8 +182,8 @@ func TestLedgerHandsEntriesOn(t *testing.T) {
 	if answer, _ := source.Apply(ctx, 5, 1, []byte(`{"kind": "counter/refuse"}`)); answer.Fault == nil || source.Applied() != 5 || first.n != 1 {
 		t.Errorf("got %+v", answer)
 	}
-	if answer, _ := source.Apply(ctx, 6, 1, []byte(`{"kind": "other/up"}`)); answer.Fault == nil || source.Applied() != 6 {
-		t.Errorf("an unknown machine took an entry: %+v", answer)
+	if _, err := source.Apply(ctx, 6, 1, []byte(`{"kind": "other/up"}`)); err == nil || source.Applied() != 5 {
+		t.Error("an unknown machine took an entry")
 	}
 	snapshot, err := source.Snapshot()
 	if err != nil {
@@ -173,10 +192,14 @@ func TestLedgerHandsEntriesOn(t *testing.T) {
 	fresh, _ := testLedger(t)
 	second := &counter{n: 8}
 	fresh.machines["counter"] = second
-	if err := fresh.Restore(ctx, snapshot); err != nil || second.n != 1 || fresh.Applied() != 6 {
+	if err := fresh.Restore(ctx, snapshot); err != nil || second.n != 1 || fresh.Applied() != 5 {
 		t.Errorf("counter %d, applied %d: %v", second.n, fresh.Applied(), err)
 	}
 	if _, known := fresh.Cluster().Node(1); !known {
 		t.Error("the cluster was not restored")
+	}
+	without, _ := testLedger(t)
+	if err := without.Restore(ctx, snapshot); pgerr.From(err).Code != pgerr.FeatureNotSupported || without.Applied() != 0 {
+		t.Errorf("a machine of a newer version was passed over: %v", err)
 	}
 }

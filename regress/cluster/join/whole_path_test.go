@@ -49,7 +49,7 @@ func viewsShowThreeActiveNodes(t *testing.T, c *pgtest.Cluster) {
 		n.Wait(clustertest.ResumeLimit, "SELECT count(*) FROM bdr.stat_subscription WHERE nconnect >= 1", "2")
 		n.Wait(clustertest.ResumeLimit, "SELECT count(DISTINCT target_name) FROM bdr.node_slots WHERE active", "2")
 		n.Wait(clustertest.ResumeLimit, "SELECT nnodes || ' ' || nvoting_nodes FROM bdr.get_raft_status()", "3 3")
-		if n.Value("SELECT bdr.bdr_version()") != "0.1.0" {
+		if n.Value("SELECT bdr.bdr_version()") != "0.2.0" {
 			t.Errorf("%s: another version", n.Name)
 		}
 		leaders += len(n.Rows("SELECT 1 FROM bdr.get_raft_status() WHERE leader_name = '" + n.Name + "'"))

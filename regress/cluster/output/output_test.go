@@ -20,6 +20,7 @@ import (
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/pgtest"
 	"bdr/gosrc/stream"
+	"bdr/gosrc/wire"
 	"bdr/regress/cluster/clustertest"
 )
 
@@ -743,12 +744,13 @@ func TestOutputRefusesOptions(t *testing.T) {
 	n := clustertest.Publisher(t, nil)
 	at := clustertest.CreateSlot(n, "s")
 	for name, change := range map[string]map[string]string{
-		"unrecognized option":     {"colour": "red"},
-		"no common protocol":      {"proto_min": "3", "proto_max": "9"},
-		"invalid value":           {"node_id": "x"},
-		`value for option "orig`:  {"origins": "some"},
-		`encoding "LATIN1"`:       {"encoding": "LATIN1"},
-		`option "proto_max": "-1`: {"proto_max": "-1"},
+		"unrecognized option":                        {"colour": "red"},
+		"no common protocol":                         {"proto_min": "3", "proto_max": "9"},
+		"versions 0 to 1, this server writes 2 to 2": {"proto_min": "0", "proto_max": "1"},
+		"invalid value":                              {"node_id": "x"},
+		`value for option "orig`:                     {"origins": "some"},
+		`encoding "LATIN1"`:                          {"encoding": "LATIN1"},
+		`option "proto_max": "-1`:                    {"proto_max": "-1"},
 	} {
 		n.Wait(10*time.Second, "SELECT active FROM pg_replication_slots", "f")
 		_, err := stream.Open(t.Context(), stream.Config{DSN: n.NodeDSN, Slot: "s", Start: at, Options: clustertest.StreamOptions(change)})
@@ -763,6 +765,37 @@ func TestOutputRefusesOptions(t *testing.T) {
 	var unreachable *pgerr.Error
 	if !errors.As(err, &unreachable) || unreachable.Code != clustertest.LostPeer || strings.Contains(fmt.Sprintf("%+v", unreachable), clustertest.Secret) || unreachable.Detail == "" {
 		t.Errorf("unreachable server: %+v", err)
+	}
+}
+
+// Of two versions that both ends know the higher one is used, and the hint of a
+// refusal names the end that is behind.
+func TestOutputChoosesProtocol(t *testing.T) {
+	n := clustertest.Publisher(t, nil)
+	n.Exec("CREATE TABLE t (a int PRIMARY KEY)")
+	at := clustertest.CreateSlot(n, "s")
+	n.Exec("INSERT INTO t VALUES (1)")
+	for _, known := range []struct{ min, max int }{{2, 2}, {1, 2}, {2, 9}, {0, 3}} {
+		n.Wait(10*time.Second, "SELECT active FROM pg_replication_slots", "f")
+		r := clustertest.OpenStream(t, n, "s", at, map[string]string{"proto_min": fmt.Sprint(known.min), "proto_max": fmt.Sprint(known.max)})
+		for r.Commits == 0 {
+			if err := r.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := r.Frames[0][1]; got != wire.VersionMax {
+			t.Errorf("of %d to %d version %d was chosen", known.min, known.max, got)
+		}
+		r.Stream.Close()
+	}
+	for hint, change := range map[string]map[string]string{
+		"on the subscriber": {"proto_min": "0", "proto_max": "1"}, "on this server": {"proto_min": "3", "proto_max": "9"},
+	} {
+		n.Wait(10*time.Second, "SELECT active FROM pg_replication_slots", "f")
+		_, err := stream.Open(t.Context(), stream.Config{DSN: n.NodeDSN, Slot: "s", Start: at, Options: clustertest.StreamOptions(change)})
+		if refused := pgerr.From(err); !strings.Contains(refused.Hint, hint) {
+			t.Errorf("%v: %+v", change, refused)
+		}
 	}
 }
 

@@ -1,0 +1,2 @@
+\echo Use "ALTER EXTENSION bdr UPDATE" to load this file. \quit
+-- By hand: what CREATE OR REPLACE cannot do.  The rest is derived from sql/*.sql (sql/update.awk).
