@@ -17,6 +17,7 @@ type Subscription struct {
 	Enabled    bool
 	SlotName   string // on the source
 	OriginName string // here
+	Timeline   int    // of the peer's WAL, as far as it is applied; 0: not known
 }
 
 // What may become of a subscription.
@@ -30,7 +31,7 @@ const subscriptionColumns = `sub_id, sub_name, nodegroup_id, origin_node_id, sou
 
 // SelectSubscriptions reads every subscription.
 func SelectSubscriptions() ipc.Stmt {
-	return ipc.Stmt{SQL: `SELECT ` + subscriptionColumns + ` FROM bdr.subscription ORDER BY sub_id`}
+	return ipc.Stmt{SQL: `SELECT ` + subscriptionColumns + `, COALESCE(origin_timeline, 0) FROM bdr.subscription ORDER BY sub_id`}
 }
 
 // Subscriptions decodes what SelectSubscriptions returned.
@@ -39,7 +40,7 @@ func Subscriptions(r ipc.Result) ([]Subscription, error) {
 	for _, row := range r.Rows {
 		c := columns{row: row}
 		s := Subscription{ID: c.oid(), Name: c.text(), GroupID: c.oid(), OriginID: c.oid(), SourceID: c.oid(),
-			TargetID: c.oid(), Mode: c.text(), Enabled: c.boolean(), SlotName: c.text(), OriginName: c.text()}
+			TargetID: c.oid(), Mode: c.text(), Enabled: c.boolean(), SlotName: c.text(), OriginName: c.text(), Timeline: int(c.integer())}
 		if err := c.done(); err != nil {
 			return nil, err
 		}
@@ -73,6 +74,12 @@ func EnableSubscription(name string, enabled bool) ipc.Stmt {
 func EndSubscription(name string) ipc.Stmt {
 	return ipc.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = false, subscription_mode = $2::"char"
  WHERE sub_name = $1`, Args: []any{name, ModeEnded}}
+}
+
+// SetOriginTimeline records a timeline of a peer's WAL.
+func SetOriginTimeline(origin uint32, timeline int) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.subscription SET origin_timeline = $2::integer
+ WHERE origin_node_id = $1::oid`, Args: []any{origin, timeline}}
 }
 
 // SubscriptionIDs decodes what EnableSubscription returned.

@@ -61,6 +61,7 @@ func (s *fakeStream) Receive(ctx context.Context) (stream.Message, error) {
 }
 
 func (s *fakeStream) Patience() string { return s.patience }
+func (s *fakeStream) Timeline() int    { return 1 }
 
 func (s *fakeStream) Confirm(write, flush, apply lsn.LSN, ask bool) error {
 	s.mu.Lock()
