@@ -283,6 +283,20 @@ bdr_set_updated_columns(EState *estate, Bitmapset *updated)
 #define bdr_slot_acquire(name)	ReplicationSlotAcquire((name), true)
 #endif
 
+/*
+ * Do the standbys that synchronized_standby_slots names have the WAL up to
+ * there?  And does the walsender wait for them before it sends?  Both since 17;
+ * nothing is logged.  Need replication/slot.h.
+ */
+#if PG_VERSION_NUM >= 170000
+#define bdr_standbys_have(lsn)	StandbySlotsHaveCaughtup((lsn), DEBUG5)
+#define bdr_sender_waits_for_standbys(lsn) \
+	(MyReplicationSlot != NULL && MyReplicationSlot->data.failover && !bdr_standbys_have(lsn))
+#else
+#define bdr_standbys_have(lsn)	(true)
+#define bdr_sender_waits_for_standbys(lsn)	(false)
+#endif
+
 /* JSON is parsed without its escapes being kept. */
 #if PG_VERSION_NUM >= 170000
 #define bdr_json_lex(data, size) \

@@ -54,7 +54,9 @@ CREATE TABLE bdr.subscription (
     sub_enabled boolean NOT NULL DEFAULT true,
     slot_name name NOT NULL,
     origin_name name NOT NULL,
-    num_writers integer NOT NULL DEFAULT 1
+    num_writers integer NOT NULL DEFAULT 1,
+    origin_system text,
+    origin_timeline integer
 );
 COMMENT ON TABLE bdr.subscription IS 'peers whose changes this node applies';
 

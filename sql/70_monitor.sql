@@ -151,11 +151,19 @@ CREATE VIEW bdr.node_slots AS
            a.usesysid, a.usename, a.application_name, a.client_addr, a.client_hostname, a.client_port, a.backend_start,
            COALESCE(a.state, 'disconnected') AS state, a.sent_lsn, a.write_lsn, a.flush_lsn, a.replay_lsn,
            a.write_lag, a.flush_lag, a.replay_lag,
-           pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), a.sent_lsn)::bigint AS sent_lag_bytes,
-           pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), a.write_lsn)::bigint AS write_lag_bytes,
-           pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), COALESCE(a.flush_lsn, r.confirmed_flush_lsn))::bigint AS flush_lag_bytes,
-           pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), COALESCE(a.replay_lsn, r.confirmed_flush_lsn))::bigint AS replay_lag_bytes
+           pg_catalog.pg_wal_lsn_diff(w.lsn, a.sent_lsn)::bigint AS sent_lag_bytes,
+           pg_catalog.pg_wal_lsn_diff(w.lsn, a.write_lsn)::bigint AS write_lag_bytes,
+           pg_catalog.pg_wal_lsn_diff(w.lsn, COALESCE(a.flush_lsn, r.confirmed_flush_lsn))::bigint AS flush_lag_bytes,
+           pg_catalog.pg_wal_lsn_diff(w.lsn, COALESCE(a.replay_lsn, r.confirmed_flush_lsn))::bigint AS replay_lag_bytes,
+           r.wal_status, r.safe_wal_size,
+           -- what later major versions have; NULL before
+           (j.slot ->> 'inactive_since')::timestamptz AS inactive_since, j.slot ->> 'invalidation_reason' AS invalidation_reason,
+           (j.slot ->> 'conflicting')::boolean AS conflicting,
+           (j.slot ->> 'failover')::boolean AS failover, (j.slot ->> 'synced')::boolean AS synced
     FROM pg_catalog.pg_replication_slots r
+         CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(r)) j (slot)
+         CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+                                 ELSE pg_catalog.pg_current_wal_lsn() END) w (lsn)
          JOIN bdr.local_node l ON true
          JOIN bdr.node o ON o.node_id = l.node_id
          JOIN bdr.node t ON r.slot_name = pg_catalog.format('bdr_%s_%s', r.datoid, t.node_id)

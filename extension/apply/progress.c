@@ -5,15 +5,22 @@
  * NOTES
  *		Local transactions commit asynchronously.  Which remote position belongs to
  *		which local one is remembered until the WAL is flushed, so that nothing is
- *		confirmed that a crash could take away.
+ *		confirmed that a crash could take away.  Where synchronized_standby_slots
+ *		names standbys, one of them may take the place of this server: nothing is
+ *		confirmed then that they do not have.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "replication/slot.h"
 #include "utils/memutils.h"
 
 #include "apply/progress.h"
+#include "bdr_compat.h"
+
+/* Beyond it, commits are remembered together: a standby may be away for days. */
+#define FLUSH_ENTRIES_MAX	(64 * 1024)
 
 typedef struct BdrFlushEntry
 {
@@ -21,7 +28,7 @@ typedef struct BdrFlushEntry
 	XLogRecPtr	local_end;
 } BdrFlushEntry;
 
-/* A ring that grows: commits that are not known to be flushed. */
+/* A ring that grows: commits that are not known to be flushed, on standbys too. */
 typedef struct BdrProgress
 {
 	XLogRecPtr	applied;
@@ -38,14 +45,16 @@ static BdrProgress progress;
 
 static void add(XLogRecPtr remote_end, XLogRecPtr local_end);
 
+/*
+ * What came before first is on disk here, but perhaps not yet on standbys.
+ */
 void
 bdr_progress_init(XLogRecPtr first)
 {
-	progress.applied = first;
-	progress.flushed = first;
 	progress.capacity = 1024;
 	progress.entries = MemoryContextAlloc(TopMemoryContext,
 										  progress.capacity * sizeof(BdrFlushEntry));
+	add(first, GetFlushRecPtr(NULL));
 }
 
 /*
@@ -78,7 +87,9 @@ add(XLogRecPtr remote_end, XLogRecPtr local_end)
 	uint32		mask;
 
 	progress.applied = remote_end;
-	if (progress.count == progress.capacity)
+	if (progress.count == FLUSH_ENTRIES_MAX)
+		progress.count--;
+	else if (progress.count == progress.capacity)
 	{
 		BdrFlushEntry *old = progress.entries;
 		uint32		n = progress.capacity;
@@ -113,7 +124,8 @@ bdr_progress_time(void)
 }
 
 /*
- * The remote position up to which everything is on disk here.
+ * The remote position up to which everything is on disk here;
+ * InvalidXLogRecPtr: not even what was there at the start is on all standbys.
  */
 XLogRecPtr
 bdr_progress_flushed(void)
@@ -127,7 +139,7 @@ bdr_progress_flushed(void)
 	{
 		BdrFlushEntry *entry = &progress.entries[progress.head];
 
-		if (entry->local_end > flushed)
+		if (entry->local_end > flushed || !bdr_standbys_have(entry->local_end))
 			break;
 		progress.flushed = entry->remote_end;
 		progress.head = (progress.head + 1) & (progress.capacity - 1);

@@ -44,7 +44,7 @@ void
 bdr_report_init(BdrSocket *to)
 {
 	manager = to;
-	reported_flushed = bdr_apply.peer.first_lsn;
+	is_pending = true;			/* the manager may not know what standbys have */
 }
 
 /*

@@ -28,10 +28,15 @@ static const char *const setting_names[] = {
 	"bdr.max_worker_backoff_delay",
 	"bdr.min_worker_backoff_delay",
 	"bdr.watermark_interval",
+	"idle_replication_slot_timeout",	/* since 18 */
+	"synchronized_standby_slots",	/* since 17 */
 	"wal_receiver_timeout",
 };
 
-/* Packs every setting, in its base unit and without it, as SETTINGS. */
+/*
+ * Packs every setting, in its base unit and without it, as SETTINGS.  One that
+ * this server does not know is empty.
+ */
 void
 bdr_settings_pack(StringInfo buf)
 {
@@ -39,7 +44,9 @@ bdr_settings_pack(StringInfo buf)
 	pq_sendint16(buf, lengthof(setting_names));
 	for (int i = 0; i < lengthof(setting_names); i++)
 	{
+		const char *value = GetConfigOption(setting_names[i], true, false);
+
 		bdr_message_text(buf, setting_names[i]);
-		bdr_message_text(buf, GetConfigOption(setting_names[i], false, false));
+		bdr_message_text(buf, value != NULL ? value : "");
 	}
 }

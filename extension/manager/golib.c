@@ -46,6 +46,7 @@ static volatile int go_state = BDR_GO_STARTING;
 
 static int	make_event(void);
 static void load_library(void);
+static void beside_ourselves(char *path);
 static void *find_symbol(void *library, const char *name);
 static void run_thread(void *(*body) (void *));
 static void *start_thread(void *arg);
@@ -166,7 +167,7 @@ load_library(void)
 	if (bdr_debug_go_library[0] != '\0')
 		strlcpy(path, bdr_debug_go_library, sizeof(path));
 	else
-		snprintf(path, sizeof(path), "%s/%s", pkglib_path, GO_LIBRARY);
+		beside_ourselves(path);
 	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (library == NULL)
 		ereport(ERROR,
@@ -176,6 +177,25 @@ load_library(void)
 				 errhint("Install all files of one build of bdr.")));
 	go_start = (bdr_go_start_fn) (uintptr_t) find_symbol(library, BDR_GO_START);
 	go_stop = (bdr_go_stop_fn) (uintptr_t) find_symbol(library, "bdr_go_stop");
+}
+
+/*
+ * The Go library is where bdr.so was found, which dynamic_library_path decides;
+ * pkglib_path if the loader cannot tell.
+ */
+static void
+beside_ourselves(char *path)
+{
+	Dl_info		info;
+	char		folder[MAXPGPATH];
+
+	strlcpy(folder, pkglib_path, sizeof(folder));
+	if (dladdr((const void *) &go_config, &info) != 0 && info.dli_fname != NULL && is_absolute_path(info.dli_fname))
+	{
+		strlcpy(folder, info.dli_fname, sizeof(folder));
+		get_parent_directory(folder);
+	}
+	snprintf(path, MAXPGPATH, "%s/%s", folder, GO_LIBRARY);
 }
 
 static void *

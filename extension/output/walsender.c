@@ -48,6 +48,7 @@
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
+#include "replication/slot.h"
 #include "replication/walsender.h"
 #include "storage/latch.h"
 #include "utils/timestamp.h"
@@ -306,12 +307,14 @@ watched_putmessage_noblock(char type, const char *data, size_t size)
  *
  * A walsender that is about to wait has looked for WAL before this flush, and
  * since 16 a commit wakes it only once it waits.  So what was committed since,
- * perhaps by who has just got the frame, is looked for here.
+ * perhaps by who has just got the frame, is looked for here.  One that waits for
+ * standbys finds nothing new however often it looks, and tells the log each time.
  */
 static int
 watched_flush_if_writable(void)
 {
 	int			result;
+	XLogRecPtr	end;
 
 	if (sender.output != NULL &&
 		(sender.reading_wal || bdr_frame_is_overdue(&sender.output->frame)))
@@ -321,7 +324,8 @@ watched_flush_if_writable(void)
 	result = sender.original_methods->flush_if_writable();
 	if (sender.output != NULL)
 		bdr_stopping_check();
-	if (sender.output != NULL && sender.reading_wal && wal_end() >= sender.wanted)
+	if (sender.output != NULL && sender.reading_wal &&
+		(end = wal_end()) >= sender.wanted && !bdr_sender_waits_for_standbys(end))
 		SetLatch(MyLatch);
 	if (result == 0 && sender.output != NULL &&
 		!sender.reading_wal && !sender.decoding && !sender.ended)

@@ -13,6 +13,7 @@ type Facts struct {
 	TrackCommitTimestamp bool
 	HasPluginSetting     bool   // output_plugin_libraries exists
 	PluginLibraries      string // its value
+	IdleSlotTimeout      string // idle_replication_slot_timeout, "0" where that does not exist
 	Slots, Senders       Quota  // the hold of the database is not among the slots in use
 	Origins, Workers     Quota
 	Encoding             string
@@ -44,6 +45,7 @@ SELECT current_setting('server_version_num'), current_setting('server_version'),
  current_setting('wal_level'), current_setting('track_commit_timestamp'),
  EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'output_plugin_libraries'),
  (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'output_plugin_libraries'),
+ COALESCE(current_setting('idle_replication_slot_timeout', true), '0'),
  current_setting('max_replication_slots'),
  (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name <> pg_catalog.format('bdr_%s_hold', d.oid)),
  current_setting('max_wal_senders'), COALESCE((SELECT n FROM backend WHERE backend_type = 'walsender'), 0),
@@ -71,7 +73,7 @@ func FactsOf(r ipc.Result) (Facts, error) {
 	c := columns{row: r.Rows[0]}
 	quota := func() Quota { return Quota{Max: int(c.integer()), Used: int(c.integer())} }
 	f := Facts{VersionNum: int(c.integer()), Version: c.text(), WALLevel: c.text(), TrackCommitTimestamp: c.boolean(),
-		HasPluginSetting: c.boolean(), PluginLibraries: c.text(),
+		HasPluginSetting: c.boolean(), PluginLibraries: c.text(), IdleSlotTimeout: c.text(),
 		Slots: quota(), Senders: quota(), Origins: quota(), Workers: quota(),
 		Encoding: c.text(), Collate: c.text(), Ctype: c.text(), LocaleProvider: c.text(), Locale: c.text(),
 		Database: c.text(), DatabaseOID: c.oid(), SystemIdentifier: c.text(), PostmasterStart: c.text(),

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/lsn"
 )
 
 // Subscription is a row of bdr.subscription: one peer whose changes this node
@@ -15,8 +16,9 @@ type Subscription struct {
 	TargetID   uint32 // this node
 	Mode       string // ModeNormal or ModeEnded
 	Enabled    bool
-	SlotName   string // on the source
-	OriginName string // here
+	SlotName   string       // on the source
+	OriginName string       // here
+	Timeline   lsn.Timeline // of the peer's WAL, as far as it is applied
 }
 
 // What may become of a subscription.
@@ -28,9 +30,10 @@ const (
 const subscriptionColumns = `sub_id, sub_name, nodegroup_id, origin_node_id, source_node_id, target_node_id,
  subscription_mode, sub_enabled, slot_name, origin_name`
 
-// SelectSubscriptions reads every subscription.
+// SelectSubscriptions reads every subscription. Those of 0.1.0 have no timeline.
 func SelectSubscriptions() ipc.Stmt {
-	return ipc.Stmt{SQL: `SELECT ` + subscriptionColumns + ` FROM bdr.subscription ORDER BY sub_id`}
+	return ipc.Stmt{SQL: `SELECT ` + subscriptionColumns + `, COALESCE(r.j ->> 'origin_system', ''), COALESCE(r.j ->> 'origin_timeline', '0')
+ FROM bdr.subscription s, LATERAL (SELECT pg_catalog.to_jsonb(s)) r(j) ORDER BY sub_id`}
 }
 
 // Subscriptions decodes what SelectSubscriptions returned.
@@ -39,7 +42,7 @@ func Subscriptions(r ipc.Result) ([]Subscription, error) {
 	for _, row := range r.Rows {
 		c := columns{row: row}
 		s := Subscription{ID: c.oid(), Name: c.text(), GroupID: c.oid(), OriginID: c.oid(), SourceID: c.oid(),
-			TargetID: c.oid(), Mode: c.text(), Enabled: c.boolean(), SlotName: c.text(), OriginName: c.text()}
+			TargetID: c.oid(), Mode: c.text(), Enabled: c.boolean(), SlotName: c.text(), OriginName: c.text(), Timeline: lsn.Timeline{System: c.text(), Number: int(c.integer())}}
 		if err := c.done(); err != nil {
 			return nil, err
 		}
@@ -73,6 +76,12 @@ func EnableSubscription(name string, enabled bool) ipc.Stmt {
 func EndSubscription(name string) ipc.Stmt {
 	return ipc.Stmt{SQL: `UPDATE bdr.subscription SET sub_enabled = false, subscription_mode = $2::"char"
  WHERE sub_name = $1`, Args: []any{name, ModeEnded}}
+}
+
+// SetOriginTimeline records a timeline of a peer's WAL.
+func SetOriginTimeline(origin uint32, t lsn.Timeline) ipc.Stmt {
+	return ipc.Stmt{SQL: `UPDATE bdr.subscription SET origin_system = $2, origin_timeline = $3::integer
+ WHERE origin_node_id = $1::oid`, Args: []any{origin, t.System, t.Number}}
 }
 
 // SubscriptionIDs decodes what EnableSubscription returned.

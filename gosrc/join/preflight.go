@@ -85,6 +85,16 @@ func CheckServer(f catalog.Facts, n Need, where string) *pgerr.Error {
 	return checkQuotas(f, n, where)
 }
 
+// WarnIdle says what a server does to a node that is away, "" if nothing.
+func WarnIdle(f catalog.Facts, where string) (message, detail, hint string) {
+	if f.IdleSlotTimeout == "0" {
+		return "", "", ""
+	}
+	return fmt.Sprintf("idle_replication_slot_timeout is %s%s", f.IdleSlotTimeout, where),
+		"A peer that is away or paused for longer loses its slot, and has to join again with an empty database.",
+		"Set idle_replication_slot_timeout = 0 in postgresql.conf and reload the configuration."
+}
+
 func checkQuotas(f catalog.Facts, n Need, where string) *pgerr.Error {
 	originSetting := "max_replication_slots"
 	if f.VersionNum >= 180000 {

@@ -11,7 +11,7 @@ import (
 
 func goodFacts() catalog.Facts {
 	return catalog.Facts{VersionNum: 150020, Version: "15.20", WALLevel: "logical", TrackCommitTimestamp: true,
-		HasPluginSetting: true, PluginLibraries: `pgoutput, test_decoding, "bdr_output"`,
+		HasPluginSetting: true, PluginLibraries: `pgoutput, test_decoding, "bdr_output"`, IdleSlotTimeout: "0",
 		Slots: catalog.Quota{Max: 10}, Senders: catalog.Quota{Max: 10}, Origins: catalog.Quota{Max: 10}, Workers: catalog.Quota{Max: 8, Used: 3},
 		Encoding: "UTF8", Collate: "C", Ctype: "C", LocaleProvider: "c", Database: "app", DatabaseOID: 5,
 		SystemIdentifier: "1", PostmasterStart: "1.5", Superuser: true, Extension: "0.1.0"}
@@ -193,4 +193,17 @@ func FuzzSplitPassword(f *testing.F) {
 	f.Add("host=a password='x' b=\\")
 	f.Add("postgresql://u:p@h/d?password=z")
 	f.Fuzz(func(_ *testing.T, s string) { splitPassword(s) })
+}
+
+// A slot that goes by itself is a trap for the day on which a node is away.
+func TestWarnIdle(t *testing.T) {
+	f := goodFacts()
+	if message, _, _ := WarnIdle(f, ""); message != "" {
+		t.Errorf("nothing is wrong, but: %s", message)
+	}
+	f.IdleSlotTimeout = "1d"
+	message, detail, hint := WarnIdle(f, " on node \"b\"")
+	if message != "idle_replication_slot_timeout is 1d on node \"b\"" || detail == "" || hint == "" {
+		t.Errorf("%s, %s, %s", message, detail, hint)
+	}
 }

@@ -56,6 +56,8 @@ type member interface {
 	Cluster() cluster.Cluster
 	// Changed returns a channel that is closed when Cluster has changed.
 	Changed() <-chan struct{}
+	// WarnOfSettings tells the log about settings that a node should not have.
+	WarnOfSettings(ctx context.Context)
 	Close(ctx context.Context)
 }
 
@@ -84,7 +86,11 @@ type Manager struct {
 	local    catalog.LocalNode // zero: this database is not a node
 	refusal  *pgerr.Error      // why the node must not act; nil: it may
 	requests int               // in progress
+	warned   string            // of this value of settingIdle
 }
+
+// settingIdle makes the server give slots up; empty before version 18.
+const settingIdle = "idle_replication_slot_timeout"
 
 // Start returns when the socket listens. What the catalog asks for follows.
 func Start(config Config) (*Manager, error) {
@@ -209,6 +215,8 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 		m.keep.Do(func() {
 			Go("history", func() { m.history.Run(m.ctx) })
 			Go("versions", func() { m.deadRows.Run(m.ctx) })
+			m.main.OnSettings(m.warnOfSettings)
+			Go("settings", m.warnOfSettings)
 		})
 	}
 	return nil
@@ -242,6 +250,18 @@ func (m *Manager) whyNot(ctx context.Context, local catalog.LocalNode) (*pgerr.E
 		return nil, fmt.Errorf("drop the hold of the original: %w", err)
 	}
 	return refusal, nil
+}
+
+// warnOfSettings tells of a setting once for each of its values.
+func (m *Manager) warnOfSettings() {
+	value := m.main.Setting(settingIdle)
+	m.mu.Lock()
+	warn := value != m.warned && value != "" && value != "0"
+	m.warned = value
+	m.mu.Unlock()
+	if warn {
+		m.member.WarnOfSettings(m.ctx)
+	}
 }
 
 // readLocal reads which node this database is.

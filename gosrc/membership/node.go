@@ -77,6 +77,11 @@ func (s *Service) checkLocal(ctx context.Context, r *ipc.Request, dsn string) er
 	if err := join.CheckServer(here, minimum, ""); err != nil {
 		return err
 	}
+	if message, detail, hint := join.WarnIdle(here, ""); message != "" {
+		if err := r.Notice(ipc.Warning, "%s. %s %s", message, detail, hint); err != nil {
+			return err
+		}
+	}
 	there, err := s.remoteFacts(ctx, dsn)
 	if err != nil {
 		return hintDSN(err)
@@ -93,6 +98,19 @@ func (s *Service) checkLocal(ctx context.Context, r *ipc.Request, dsn string) er
 	}
 	stream.HangUp(conn)
 	return nil
+}
+
+// WarnOfSettings tells the log about settings of this server with which a node
+// works, but not as somebody may expect.
+func (s *Service) WarnOfSettings(ctx context.Context) {
+	here, err := join.FactsOf(ctx, s.deps.Host)
+	if err != nil {
+		s.log(ipc.Log, "could not look at the settings of this server: %v", err)
+		return
+	}
+	if message, detail, hint := join.WarnIdle(here, ""); message != "" {
+		s.deps.Host.Log(ipc.Warning, message, detail, hint)
+	}
 }
 
 // hintDSN adds what can be done about a DSN that does not work.

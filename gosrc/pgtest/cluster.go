@@ -3,16 +3,18 @@ package pgtest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
 
 // Cluster is a few servers with one database each, made for one test.
 type Cluster struct {
-	Nodes   []*Node
-	Dir     string
-	t       testing.TB
-	proxies []*Proxy
+	Nodes    []*Node
+	Dir      string
+	t        testing.TB
+	proxies  []*Proxy
+	standbys []*Node
 }
 
 // Option changes how NewCluster makes a cluster.
@@ -242,10 +244,11 @@ func (c *Cluster) serverOfPort(port int) string {
 }
 
 func (c *Cluster) tearDown() {
-	for _, n := range c.Nodes {
+	servers := append(slices.Clip(c.Nodes), c.standbys...)
+	for _, n := range servers {
 		n.showLog(c.t)
 	}
-	for _, n := range c.Nodes {
+	for _, n := range servers {
 		if _, err := n.Stop(Immediate); err != nil {
 			c.t.Errorf("%s: %v", n.Name, err)
 			n.showLog(c.t)

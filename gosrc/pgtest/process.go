@@ -103,6 +103,27 @@ func (p Process) Threads() int {
 	return n
 }
 
+// Libraries are the paths of the shared libraries in its memory whose name begins
+// so.
+func (p Process) Libraries(begins string) []string {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.PID))
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for line := range strings.Lines(string(maps)) {
+		at := strings.IndexByte(line, '/')
+		if at < 0 {
+			continue
+		}
+		path := strings.TrimSpace(line[at:])
+		if strings.HasPrefix(filepath.Base(path), begins) && !slices.Contains(out, path) {
+			out = append(out, path)
+		}
+	}
+	return out
+}
+
 // PSSKilobytes is its memory with shared pages divided among their users.
 func (p Process) PSSKilobytes() int { return p.rollup("Pss:") }
 

@@ -7,6 +7,7 @@ import (
 
 	"bdr/gosrc/control"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
 	"bdr/gosrc/wire"
 )
 
@@ -39,6 +40,10 @@ func permanent(err error) bool {
 // catchUpOnce is one connection of CatchUp.
 func (d Deps) catchUpOnce(ctx context.Context, c Config, nonce string, r *retry) (control.CatchUpPoint, error) {
 	p, err := d.open(ctx, c, ModeCatchUp)
+	var lost *stream.Lost
+	if errors.As(err, &lost) { // as good as gone: the node has nothing yet that it would have to leave for it
+		err = pgerr.New(pgerr.UndefinedObject, "%w", lost)
+	}
 	if err != nil {
 		return control.CatchUpPoint{}, err
 	}

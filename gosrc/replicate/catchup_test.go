@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"bdr/gosrc/control"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/stream"
 )
 
 const ourPoint = `{"marker": 1, "progress": {"3": "0/12C"}, "id": "ours"}`
@@ -56,20 +58,45 @@ func TestCatchUpWaitsForTheFlush(t *testing.T) {
 	})
 }
 
-// A cut connection does not end a join; a slot that is gone does.
+// A cut connection does not end a join; a slot that is gone, or of no use, does.
 func TestCatchUpRetries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		world := newFakeWorld()
-		result := startCatchUp(t, world, t.Context())
-		s := <-world.streams
-		close(s.messages)
-		s = <-world.streams
-		world.refuseWith(pgerr.New(pgerr.UndefinedObject, "replication slot does not exist"))
-		close(s.messages)
-		if got := <-result; pgerr.From(got.err).Code != pgerr.UndefinedObject {
-			t.Errorf("got %+v", got)
+	for _, end := range []error{pgerr.New(pgerr.UndefinedObject, "replication slot does not exist"), &stream.Lost{Slot: "bdr_5_1", Reason: "wal_removed"}} {
+		synctest.Test(t, func(t *testing.T) {
+			world := newFakeWorld()
+			result := startCatchUp(t, world, t.Context())
+			s := <-world.streams
+			close(s.messages)
+			s = <-world.streams
+			world.refuseWith(end)
+			close(s.messages)
+			if got := <-result; pgerr.From(got.err).Code != pgerr.UndefinedObject {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+// What an administrator has to do about a slot or a node must be in the error.
+func TestExplain(t *testing.T) {
+	c := testConfig()
+	c.LocalName = "me"
+	for _, k := range []struct {
+		err  error
+		want []string
+	}{
+		{&stream.Lost{Slot: "s", Reason: "idle_timeout"}, []string{"invalidated (idle_timeout)", "idle_replication_slot_timeout", "part_node('me')"}},
+		{&stream.Lost{Slot: "s", Reason: "of a later version"}, []string{"of a later version", "is gone", "part_node('me')"}},
+		{&stream.GoneBack{Applied: 20, End: 10, Timeline: 2, Applies: 1}, []string{"ends at 0/A", "up to 0/14", "part_node('b')"}},
+		{&stream.GoneBack{Timeline: 1, Applies: 2}, []string{"timeline 1", "timeline 2", "part_node('b')"}},
+	} {
+		got := pgerr.From(c.explain(k.err))
+		all := got.Message + got.Detail + got.Hint
+		for _, part := range k.want {
+			if got.Code != pgerr.WrongState || !strings.Contains(all, part) {
+				t.Errorf("%v: no %q in %s: %s", k.err, part, got.Code, all)
+			}
 		}
-	})
+	}
 }
 
 // A join that is cancelled ends its catch-up at once, also between tries.

@@ -60,7 +60,8 @@ func (s *fakeStream) Receive(ctx context.Context) (stream.Message, error) {
 	}
 }
 
-func (s *fakeStream) Patience() string { return s.patience }
+func (s *fakeStream) Patience() string       { return s.patience }
+func (s *fakeStream) Timeline() lsn.Timeline { return lsn.Timeline{System: "1", Number: 1} }
 
 func (s *fakeStream) Confirm(write, flush, apply lsn.LSN, ask bool) error {
 	s.mu.Lock()

@@ -38,6 +38,10 @@ const (
 	settingSilence    = "wal_receiver_timeout"
 )
 
+// settingStandbys names the standbys of which one may take the place of this
+// server; empty before version 17.
+const settingStandbys = "synchronized_standby_slots"
+
 // silenceDefault is the server's own, for when the setting cannot be read.
 const silenceDefault = time.Minute
 
@@ -55,6 +59,10 @@ func (d Deps) open(ctx context.Context, c Config, mode Mode) (*pump, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.noteTimeline(ctx, c.Subscription, s.Timeline()); err != nil {
+		s.Close()
+		return nil, err
+	}
 	w, err := d.openWriter(ctx, c, mode, start)
 	if err != nil {
 		s.Close()
@@ -63,6 +71,9 @@ func (d Deps) open(ctx context.Context, c Config, mode Mode) (*pump, error) {
 	p := newPump(d, sub.Name, s, w, start)
 	p.handsOff = mode.writer == ipc.ModeNormal // what a catch-up reads ends at its point
 	p.values = newFetcher(d, c)
+	if d.Setting(settingStandbys) != "" {
+		p.progress.awaitStandbys()
+	}
 	return p, nil
 }
 
@@ -89,8 +100,12 @@ func (d Deps) openStream(ctx context.Context, c Config, mode Mode, start lsn.LSN
 	options["origins"] = mode.origins
 	maps.Copy(options, more)
 	options["node_id"] = strconv.FormatUint(uint64(c.Subscription.TargetID), 10)
-	return d.Open(ctx, stream.Config{DSN: c.DSN, Slot: c.Subscription.SlotName, Start: start, Options: options,
+	s, err := d.Open(ctx, stream.Config{DSN: c.DSN, Slot: c.Subscription.SlotName, Start: start, Timeline: c.Subscription.Timeline, Options: options,
 		ConnectTimeout: connectTimeout, ApplicationName: c.Subscription.Name})
+	if err != nil {
+		return nil, c.explain(err) // not the nil *stream.Stream
+	}
+	return s, nil
 }
 
 func (d Deps) openWriter(ctx context.Context, c Config, mode Mode, start lsn.LSN) (Writer, error) {

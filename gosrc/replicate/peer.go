@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bdr/gosrc/catalog"
@@ -47,6 +48,7 @@ type Deps struct {
 type Config struct {
 	Subscription catalog.Subscription
 	PeerName     string
+	LocalName    string
 	DSN          string // of the peer
 }
 
@@ -57,6 +59,8 @@ type Peer struct {
 	deps   Deps
 	record record
 	retry  *retry
+
+	timeline atomic.Pointer[lsn.Timeline] // of the peer's WAL, as recorded
 
 	running chan struct{} // holds one: the right to connect, or to skip
 
@@ -80,6 +84,7 @@ func Start(config Config, deps Deps) *Peer {
 	p := &Peer{config: config, deps: deps, retry: newRetry(), enabled: config.Subscription.Enabled,
 		running: make(chan struct{}, 1), change: make(chan struct{}), moved: make(chan struct{}), paused: make(chan struct{}),
 		cancel: cancel, ended: make(chan struct{})}
+	p.timeline.Store(&config.Subscription.Timeline)
 	p.record.status.SubID = config.Subscription.ID
 	p.record.status.State = StateDisabled
 	deps.Spawn("subscription "+config.Subscription.Name, func() {
@@ -238,10 +243,12 @@ func (p *Peer) connection(ctx context.Context) error {
 	}
 	p.deps.Spawn("pause of "+p.config.Subscription.Name, func() { p.watchPaused(ctx, cancel) })
 	p.record.state(StateConnecting)
-	pump, err := p.deps.open(ctx, p.config, ModeNormal)
+	pump, err := p.deps.open(ctx, p.ends(), ModeNormal)
 	if err != nil {
 		return cause(ctx, err)
 	}
+	timeline := pump.stream.Timeline()
+	p.timeline.Store(&timeline)
 	p.adopt(pump)
 	defer p.release()
 	p.deps.Log(ipc.Log, fmt.Sprintf("subscription %q is connected to node %q", p.config.Subscription.Name, p.config.PeerName),

@@ -13,7 +13,8 @@ import (
 // The pump tells it what arrives, in stream order and before the writer gets
 // it; the writer's progress reader tells it what became of it. The rule that
 // everything rests on: a position is confirmed as flushed only when every
-// transaction that was received before it is on disk here. A keepalive says
+// transaction that was received before it is on disk here, and on the standbys
+// that synchronized_standby_slots names. A keepalive says
 // that nothing of interest lies before its position, so it counts once nothing
 // is outstanding.
 type progress struct {
@@ -42,6 +43,14 @@ type promise struct {
 func newProgress(start lsn.LSN) *progress {
 	return &progress{received: start, committed: start, applied: start, flushed: start,
 		position: start, confirmable: start}
+}
+
+// awaitStandbys leaves it to the writer to say what of the start may be
+// confirmed: it is on disk here, but standbys may not have it.
+func (p *progress) awaitStandbys() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flushed, p.confirmable = lsn.Zero, lsn.Zero
 }
 
 // keepalive notes that the sender has nothing for us before end.

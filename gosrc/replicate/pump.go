@@ -39,6 +39,8 @@ type Stream interface {
 	Receive(ctx context.Context) (stream.Message, error)
 	// Patience is the sender's wal_sender_timeout.
 	Patience() string
+	// Timeline is that of the sender's WAL.
+	Timeline() lsn.Timeline
 	Confirm(write, flush, apply lsn.LSN, replyRequested bool) error
 	// HandOff and Resume: see stream.Stream.
 	HandOff() (fd int, ok bool, err error)

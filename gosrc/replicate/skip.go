@@ -37,7 +37,7 @@ func (p *Peer) Skip(ctx context.Context, target lsn.LSN, user string) ([]wire.Be
 	if err := p.checkTarget(ctx, start, target); err != nil {
 		return nil, err
 	}
-	pending, err := p.deps.pending(ctx, p.config, start, target)
+	pending, err := p.deps.pending(ctx, p.ends(), start, target)
 	if err != nil {
 		return nil, err
 	}

@@ -39,14 +39,22 @@ type Slot struct {
 	Snapshot        string  // exported snapshot, until the connection's next command; may be empty
 }
 
+// failoverVersion is the first whose standbys can have the logical slots of their
+// primary.
+const failoverVersion = 170000
+
 // CreateSlot makes a logical slot over a replication connection. It waits for
-// the transactions that run on that server at the moment.
+// the transactions that run on that server at the moment. Standbys of the server
+// may have the slot (docs/decisions/0022-failover-slots.md).
 func CreateSlot(ctx context.Context, conn *pgconn.PgConn, name string, exportSnapshot bool) (Slot, error) {
-	option := "NOEXPORT_SNAPSHOT"
+	options := "SNAPSHOT 'nothing'"
 	if exportSnapshot {
-		option = "EXPORT_SNAPSHOT"
+		options = "SNAPSHOT 'export'"
 	}
-	results, err := conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s %s", quoteName(name), Plugin, option)).ReadAll()
+	if VersionOf(conn) >= failoverVersion {
+		options += ", FAILOVER"
+	}
+	results, err := conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s (%s)", quoteName(name), Plugin, options)).ReadAll()
 	if err != nil {
 		return Slot{}, fmt.Errorf("create replication slot %q: %w", name, pgerr.From(err))
 	}

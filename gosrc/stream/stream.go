@@ -33,6 +33,7 @@ type Config struct {
 	DSN             string
 	Slot            string
 	Start           lsn.LSN           // the origin's own position; the server begins after it
+	Timeline        lsn.Timeline      // of the server's WAL up to there
 	Options         map[string]string // of bdr_output; docs/protocol.md lists them
 	ConnectTimeout  time.Duration     // zero: 10 seconds; connect_timeout in DSN wins
 	ApplicationName string
@@ -77,6 +78,7 @@ func (f *Fault) Unwrap() error { return f.cause }
 type Stream struct {
 	peer     string // connection string without its password
 	patience string // the server's wal_sender_timeout, as it shows it
+	timeline lsn.Timeline
 	conn     net.Conn
 	line     *line // conn, if it can be handed off
 	frontend *pgproto3.Frontend
@@ -90,7 +92,7 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	patience, err := show(ctx, conn, "wal_sender_timeout")
+	peer, err := prepare(ctx, conn, c)
 	if err != nil {
 		HangUp(conn)
 		return nil, err
@@ -109,19 +111,7 @@ func Open(ctx context.Context, c Config) (*Stream, error) {
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
 	hijacked.Frontend.SetMaxBodyLen(messageBytesMax)
-	return &Stream{peer: pgerr.MaskDSN(c.DSN), patience: patience, conn: hijacked.Conn, line: transferable, frontend: hijacked.Frontend}, nil
-}
-
-// show returns a setting of the session.
-func show(ctx context.Context, conn *pgconn.PgConn, setting string) (string, error) {
-	results, err := conn.Exec(ctx, "SHOW "+setting).ReadAll()
-	if err != nil {
-		return "", fmt.Errorf("read setting %q of the peer: %w", setting, err)
-	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
-		return "", pgerr.New(pgerr.ProtocolViolation, "the peer does not show its setting %q", setting)
-	}
-	return string(results[0].Rows[0][0]), nil
+	return &Stream{peer: pgerr.MaskDSN(c.DSN), patience: peer.patience, timeline: peer.timeline, conn: hijacked.Conn, line: transferable, frontend: hijacked.Frontend}, nil
 }
 
 // start sends START_REPLICATION and waits for the server to switch.
@@ -162,6 +152,9 @@ func startCommand(c Config) string {
 // Patience is the server's wal_sender_timeout, as it shows it: how long it waits
 // for a word from us.
 func (s *Stream) Patience() string { return s.patience }
+
+// Timeline is that of the WAL which the server sends from.
+func (s *Stream) Timeline() lsn.Timeline { return s.timeline }
 
 // Receive returns the next message. When ctx ends it returns at once with its
 // error, and nothing is lost: a later Receive goes on where this one stopped.

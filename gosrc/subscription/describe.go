@@ -24,8 +24,9 @@ func subscriptionTo(local uint32, c cluster.Cluster, origin catalog.Node) (repli
 	}
 	group, _ := c.Group()
 	return replicate.Config{
-		PeerName: origin.Name,
-		DSN:      origin.DSN,
+		PeerName:  origin.Name,
+		LocalName: self.Name,
+		DSN:       origin.DSN,
 		Subscription: catalog.Subscription{
 			ID:         subscriptionID(origin.ID, self.ID),
 			Name:       subscriptionName(self.DBName, group.Name, origin.Name, self.Name),

@@ -144,7 +144,7 @@ func (p *Set) stopAllBut(ctx context.Context, keep []replicate.Config) error {
 }
 
 func sameEnds(a, b replicate.Config) bool {
-	a.Subscription.Enabled = b.Subscription.Enabled
+	a.Subscription.Enabled, a.Subscription.Timeline = b.Subscription.Enabled, b.Subscription.Timeline
 	return a == b
 }
 

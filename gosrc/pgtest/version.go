@@ -1,0 +1,39 @@
+package pgtest
+
+import (
+	"cmp"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+var versionOfServer = regexp.MustCompile(`^PostgreSQL (\d+)`)
+
+// Major is the major version of the servers that tests run on.
+func Major(t testing.TB) int {
+	t.Helper()
+	out, err := exec.Command(cmp.Or(os.Getenv("PG_CONFIG"), "pg_config"), "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := versionOfServer.FindSubmatch(out)
+	if found == nil {
+		t.Fatalf("pg_config --version says %q", out)
+	}
+	major, err := strconv.Atoi(string(found[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return major
+}
+
+// Since skips a test on servers before a major version, which do not have what
+// it is about.
+func Since(t testing.TB, major int, what string) {
+	t.Helper()
+	if Major(t) < major {
+		t.Skipf("%s came with PostgreSQL %d", what, major)
+	}
+}
