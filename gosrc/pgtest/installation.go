@@ -62,6 +62,7 @@ func BuildRelease(dir, version, commit string) (Files, error) {
 		return Files{}, fmt.Errorf("unpack bdr %s: %w: %s", version, err, out)
 	}
 	build := exec.Command("make", "-s", "-j2", "-C", dir, "PG_CONFIG="+cmp.Or(os.Getenv("PG_CONFIG"), "pg_config"), "all")
+	build.Env = append(os.Environ(), "MAKEFLAGS=", "MAKEOVERRIDES=") // not those of a make that runs the tests
 	if out, err := build.CombinedOutput(); err != nil {
 		return Files{}, fmt.Errorf("build bdr %s: %w: %s", version, err, out)
 	}
