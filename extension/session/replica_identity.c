@@ -214,7 +214,7 @@ nullable_column(Relation rel)
 
 	if (rel->rd_rel->relreplident != REPLICA_IDENTITY_INDEX)
 		return InvalidAttrNumber;
-	columns = RelationGetIdentityKeyBitmap(rel);
+	columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
 	while ((i = bms_next_member(columns, i)) >= 0)
 	{
 		AttrNumber	attnum = i + FirstLowInvalidHeapAttributeNumber;
