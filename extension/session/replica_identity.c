@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -45,6 +46,7 @@ static void finish_executor(QueryDesc *query);
 static void check_plan(EState *estate, Plan *plan);
 static CmdType changing_command(ModifyTable *plan, int i);
 static void check_relation(Relation rel, CmdType command);
+static AttrNumber nullable_column(Relation rel);
 static bool is_member(void);
 
 void
@@ -164,17 +166,27 @@ changing_command(ModifyTable *plan, int i)
 static void
 check_relation(Relation rel, CmdType command)
 {
+	AttrNumber	nullable;
+
 	if (command != CMD_UPDATE && command != CMD_DELETE)
 		return;
 	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
 		rel->rd_rel->relkind != RELKIND_RELATION || !RelationIsLogicallyLogged(rel))
 		return;
-	if (OidIsValid(RelationGetReplicaIndex(rel)))
+	nullable = nullable_column(rel);
+	if (OidIsValid(RelationGetReplicaIndex(rel)) && nullable == InvalidAttrNumber)
 		return;
 	if (bdr_is_writer() || replorigin_session_origin == DoNotReplicateId)
 		return;
 	if (RelationGetNamespace(rel) == get_namespace_oid(BDR_SCHEMA, true) || !is_member())
 		return;
+	if (nullable != InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot change rows of table \"%s\" because column \"%s\" of its replica identity may be NULL",
+						RelationGetRelationName(rel), NameStr(TupleDescAttr(RelationGetDescr(rel), nullable - 1)->attname)),
+				 errdetail("Its NOT NULL constraint is NOT VALID, and other nodes could not tell which of several rows is meant."),
+				 errhint("Use ALTER TABLE ... VALIDATE CONSTRAINT, or set REPLICA IDENTITY FULL.")));
 	if (command == CMD_UPDATE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -188,6 +200,29 @@ check_relation(Relation rel, CmdType command)
 					RelationGetRelationName(rel)),
 			 errdetail("The other nodes of the group could not find the rows."),
 			 errhint("To enable deleting from the table, add a primary key or set REPLICA IDENTITY using ALTER TABLE.")));
+}
+
+/*
+ * A column of an index that is the replica identity, of which a row may have
+ * NULL; 0: none.  A primary key has no such column.
+ */
+static AttrNumber
+nullable_column(Relation rel)
+{
+	Bitmapset  *columns;
+	int			i = -1;
+
+	if (rel->rd_rel->relreplident != REPLICA_IDENTITY_INDEX)
+		return InvalidAttrNumber;
+	columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	while ((i = bms_next_member(columns, i)) >= 0)
+	{
+		AttrNumber	attnum = i + FirstLowInvalidHeapAttributeNumber;
+
+		if (!bdr_is_never_null(RelationGetDescr(rel), attnum - 1))
+			return attnum;
+	}
+	return InvalidAttrNumber;
 }
 
 /* ---------------------------------------------------------------------

@@ -18,6 +18,9 @@ func TestTypes(t *testing.T) {
 	for _, class := range builtinTypes {
 		t.Run(class.name, func(t *testing.T) { typesTravel(t, c.For(t), class.types) })
 	}
+	if pgtest.Major(t) >= 17 {
+		t.Run("values_since_17", func(t *testing.T) { typesTravel(t, c.For(t), valuesSince17) })
+	}
 	t.Run("every_built_in_type_was_there", func(t *testing.T) { everyBuiltinType(t, c.Nodes[0].For(t)) })
 	t.Run("contrib", func(t *testing.T) { contribTypes(t, c.For(t)) })
 	makeUserTypes(c)
@@ -82,6 +85,8 @@ var builtinTypes = []typeClass{
 		of("numeric", "NaN", "Infinity", "-Infinity", "0.00", "1.0", "-1.10", "12345678901234567890.0123456789", "1e-16383", "-1e5000").
 			and("repeat('123456789', 3000)", "'0.' || repeat('9', 9000)"),
 		of("numeric(8,2)", "NaN", "-123456.78", "0", "5.5"),
+		of("numeric(3,-2)", "NaN", "12300", "-99900", "0"),
+		of("numeric(2,5)", "0.00099", "-0.00001", "0"),
 		of("money", "-92233720368547758.08", "0", "92233720368547758.07"),
 		of("oid", "0", "4294967295"),
 		of("int2vector", "", "1", "-1 2 3"),
@@ -173,6 +178,13 @@ var builtinTypes = []typeClass{
 		of("regdictionary", "english_stem", "simple"),
 		of("aclitem", "=r/postgres", "postgres=arwdDxt/postgres"),
 	}},
+}
+
+// valuesSince17 are values of older types that 15 does not have.
+var valuesSince17 = []typeCase{
+	of("interval", "infinity", "-infinity", "1 day"),
+	of("interval hour to minute", "infinity", "-infinity", "01:02"),
+	of("jsonpath", "$.a.bigint()", "$.a.decimal(4,2)", "$.a.time_tz(3).string()", "$.a.boolean()"),
 }
 
 // uninsertable are types that take no values from users.

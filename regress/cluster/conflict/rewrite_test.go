@@ -19,6 +19,14 @@ func TestRewrite(t *testing.T) {
 	for i, r := range rewrites {
 		t.Run("late_changes/"+r.name, func(t *testing.T) { testRewriteLate(t, c.For(t), fmt.Sprintf("late%d", i), r) })
 	}
+	for major, newer := range newerRewrites {
+		for i, r := range newer {
+			t.Run("late_changes/"+r.name, func(t *testing.T) {
+				pgtest.Since(t, major, r.name)
+				testRewriteLate(t, c.For(t), fmt.Sprintf("late%d_%d", major, i), r)
+			})
+		}
+	}
 	for i, d := range lateDefeats {
 		for k, r := range forgetful {
 			if d.own != "" && !r.transactional {
@@ -94,6 +102,24 @@ var rewrites = []rewrite{
 		"ALTER TABLE %[1]s ATTACH PARTITION %[1]s_1 FOR VALUES FROM (0) TO (10)"}},
 }
 
+// newerRewrites are of what newer majors have.
+var newerRewrites = map[int][]rewrite{
+	17: {
+		{"expression_of_a_generated_column", strings.Replace(keyed, "n int", "n int, x int GENERATED ALWAYS AS (n * 2) STORED UNIQUE", 1),
+			[]string{"ALTER TABLE %[1]s ALTER x SET EXPRESSION AS (n * 3)"}},
+		{"access_method_default", partitioned, []string{"ALTER TABLE %[1]s SET ACCESS METHOD heap", "ALTER TABLE %[1]s ALTER n TYPE bigint"}},
+	},
+	18: {
+		{"virtual_column", strings.Replace(keyed, "v text", "v text, w int GENERATED ALWAYS AS (length(v))", 1),
+			[]string{"ALTER TABLE %[1]s ALTER n TYPE bigint", "ALTER TABLE %[1]s ALTER w SET EXPRESSION AS (n * 2)", "ALTER TABLE %[1]s ADD x int DEFAULT (random() * 0)::int"}},
+		{"key_without_overlaps", without, []string{"ALTER TABLE %[1]s ALTER n TYPE bigint"}},
+		{"type_of_a_key_without_overlaps", without, []string{"ALTER TABLE %[1]s ALTER id TYPE bigint, ALTER during DROP DEFAULT", "ALTER TABLE %[1]s ALTER during TYPE int8range USING during::text::int8range"}},
+	},
+}
+
+const without = "CREATE EXTENSION IF NOT EXISTS btree_gist; " +
+	"CREATE TABLE %[1]s (id int, u int UNIQUE, v text, n int, during int4range DEFAULT '[1,2)', PRIMARY KEY (id, during WITHOUT OVERLAPS))"
+
 // want is what the nodes have at the end. Without a key, two updates of one row
 // at the same time leave two.
 func (r *rewrite) want() string {
@@ -117,11 +143,11 @@ func transaction(n *pgtest.Node, table string, statements ...string) {
 // over what is older than it.
 func testRewriteLate(t *testing.T, c *pgtest.Cluster, table string, r rewrite) {
 	a, b := c.Nodes[0], c.Nodes[1]
-	for _, sql := range strings.Split(fmt.Sprintf(r.create, table), "; ") {
+	for _, sql := range strings.Split(strings.ReplaceAll(r.create, "%[1]s", table), "; ") {
 		c.ExecAll(sql)
 	}
 	dropAfter(t, c, table)
-	a.Exec(fmt.Sprintf("INSERT INTO %s SELECT i, 100 - i, repeat('v', i * 300), i FROM generate_series(1, 40) i", table))
+	a.Exec(fmt.Sprintf("INSERT INTO %s (id, u, v, n) SELECT i, 100 - i, repeat('v', i * 300), i FROM generate_series(1, 40) i", table))
 	c.RequireConverged()
 	heal := cut(t, b, a)
 	a.Exec(fmt.Sprintf("UPDATE %s SET v = 'new' WHERE id %% 10 <= 2", table), fmt.Sprintf("DELETE FROM %s WHERE id %% 10 = 3", table),

@@ -138,6 +138,14 @@ func TestJoinRefusals(t *testing.T) {
 		s.Exec("CREATE EXTENSION bdr", createNode("'latin'", s.DSN("latin")))
 		clustertest.RequireRefusal(t, &s, clustertest.Refused("", joinThrough(member.NodeDSN), clustertest.WrongState, "LATIN1", "UTF8"), member)
 	})
+	t.Run("other_locale_provider", func(t *testing.T) {
+		pgtest.Since(t, 17, "the builtin locale provider")
+		s := *stranger.For(t)
+		s.Exec("CREATE DATABASE builtin TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'")
+		s.Database = "builtin"
+		s.Exec("CREATE EXTENSION bdr", createNode("'builtin'", s.DSN("builtin")))
+		clustertest.RequireRefusal(t, &s, clustertest.Refused("", joinThrough(member.NodeDSN), clustertest.WrongState, "locale provider"), member)
+	})
 	n.Join(member)
 	c.WaitMesh(member, n)
 	requireMemberRefusals(t, member, n)
