@@ -54,7 +54,7 @@ var arrows = map[string][]string{
 	"regress/cluster/conflict":    {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/failure":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/join":        {"gosrc/pgtest", "regress/cluster/clustertest"},
-	"regress/mixed":               {"gosrc/pgtest"},
+	"regress/mixed":               {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/operate":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "regress/cluster/clustertest"},
 	"regress/security":            {"gosrc/pgtest"},

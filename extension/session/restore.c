@@ -15,6 +15,7 @@
  *							trigger fires: rows are copied as they are
  *		ADD CHECK			NOT VALID as ourselves, then validated as the owner
  *		ATTACH PARTITION	as the owner of both, who may look up both
+ *		SET (pg_attver)		left out: it is the source's own
  *		TRUNCATE			without triggers
  *		CREATE INDEX, REFRESH MATERIALIZED VIEW		PostgreSQL does it itself
  *
@@ -70,6 +71,9 @@ typedef struct SilentTable
 	TriggerDesc *triggers;
 } SilentTable;
 
+/* ATTRIBUTE_VERSION_ATTOPTION of the servers that have it. */
+#define BDR_COLUMN_VERSION_OPTION	"pg_attver"
+
 bool		bdr_internal_restore = false;
 
 static bool is_hooked = false;
@@ -89,6 +93,7 @@ static uint64 fill(const BdrUtility *s, CopyStmt *stmt, Relation rel);
 static SilentTable silence(Relation rel);
 static void speak(SilentTable *silent);
 static void alter_table(const BdrUtility *s, AlterTableStmt *stmt);
+static void forget_column_versions(AlterTableStmt *stmt);
 static List *delay_checks(AlterTableStmt *stmt);
 static void validate_checks(RangeVar *name, List *checks);
 static Oid	owner_of_both(RangeVar *parent, RangeVar *partition);
@@ -373,11 +378,40 @@ alter_table(const BdrUtility *s, AlterTableStmt *stmt)
 			return;
 		}
 	}
+	if (!s->read_only_tree)
+		forget_column_versions(stmt);
 	if (stmt->objtype == OBJECT_TABLE && !s->read_only_tree)
 		checks = delay_checks(stmt);
 	bdr_hooks_run_utility(s);
 	if (checks != NIL)
 		validate_checks(stmt->relation, checks);
+}
+
+/*
+ * Since 15.20 and 17.12 servers keep a version of each column among its options,
+ * for themselves.  A pg_dump that does not know takes it for a user's, and no
+ * server takes it from there.
+ */
+static void
+forget_column_versions(AlterTableStmt *stmt)
+{
+	ListCell   *cell;
+
+	foreach(cell, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, cell);
+		List	   *kept = NIL;
+		ListCell   *option;
+
+		if (cmd->subtype != AT_SetOptions)
+			continue;
+		foreach(option, (List *) cmd->def)
+		{
+			if (strcmp(lfirst_node(DefElem, option)->defname, BDR_COLUMN_VERSION_OPTION) != 0)
+				kept = lappend(kept, lfirst(option));
+		}
+		cmd->def = (Node *) kept;
+	}
 }
 
 /* Makes them NOT VALID and returns their names. */
