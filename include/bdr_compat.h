@@ -11,7 +11,12 @@
 
 #include "postgres.h"
 
+#if PG_VERSION_NUM >= 180000
+#include "access/amapi.h"
+#endif
+#include "access/stratnum.h"
 #include "access/tableam.h"
+#include "catalog/pg_am.h"
 #include "executor/executor.h"
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
@@ -122,6 +127,52 @@ typedef bool BdrUpdateIndexes;
 #define bdr_attribute_was_set(desc, i)	populate_compact_attribute((desc), (i))
 #else
 #define bdr_attribute_was_set(desc, i)	((void) 0)
+#endif
+
+/*
+ * The strategy by which an index searches its column i, from 0, for equal
+ * values; InvalidStrategy: it cannot.  Since 18 any index may tell.
+ */
+static inline StrategyNumber
+bdr_equal_strategy(Relation index, int i)
+{
+#if PG_VERSION_NUM >= 180000
+	return IndexAmTranslateCompareType(COMPARE_EQ, index->rd_rel->relam, index->rd_opfamily[i], true);
+#else
+	switch (index->rd_rel->relam)
+	{
+		case BTREE_AM_OID:
+			return BTEqualStrategyNumber;
+		case HASH_AM_OID:
+			return HTEqualStrategyNumber;
+		default:
+			return InvalidStrategy;
+	}
+#endif
+}
+
+/* Since 18 NOT NULL may be NOT VALID: then a row may have NULL all the same. */
+#if PG_VERSION_NUM >= 180000
+#define bdr_is_never_null(desc, i) \
+	(TupleDescAttr(desc, i)->attnotnull && TupleDescCompactAttr(desc, i)->attnullability != ATTNULLABLE_INVALID)
+#else
+#define bdr_is_never_null(desc, i)	(TupleDescAttr(desc, i)->attnotnull)
+#endif
+
+/* Computed when it is read, and NULL in every row that is stored; since 18. */
+#ifdef ATTRIBUTE_GENERATED_VIRTUAL
+#define bdr_is_virtual(att)	((att)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define bdr_is_virtual(att)	((void) (att), false)
+#endif
+
+/* Of a foreign key in pg_constraint, both since 18. */
+#if PG_VERSION_NUM >= 180000
+#define bdr_is_enforced(constraint)	((constraint)->conenforced)
+#define bdr_has_period(constraint)	((constraint)->conperiod)
+#else
+#define bdr_is_enforced(constraint)	((void) (constraint), true)
+#define bdr_has_period(constraint)	((void) (constraint), false)
 #endif
 
 #if PG_VERSION_NUM >= 170000

@@ -21,6 +21,8 @@
  *
  *		An exclusion constraint is left alone: a dead row may be older than
  *		another one and yet the newest for a value that only it collides with.
+ *		So is a key that is one, WITHOUT OVERLAPS, whose index may return more
+ *		than was asked for.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -108,11 +110,13 @@ bdr_dead_entry_sweep(BdrRelation *rel, BdrConstraint *constraint, uint32 walked)
 	if (walked < BDR_SWEEP_ENTRIES || constraint->place < 0 || !constraint->by_value || constraint->is_exclusion ||
 		!bdr_dead_are_known(rel))
 		return;
+	index = rel->result->ri_IndexRelationDescs[constraint->place];
+	if (index->rd_rel->relam != BTREE_AM_OID)
+		return;
 	before = swept_before(constraint);
 	sweep.horizon = oldest_snapshot();
 	if (walked < BDR_SWEEP_ENTRIES + 2 * before->left && TransactionIdPrecedes(sweep.horizon, before->until))
 		return;
-	index = rel->result->ri_IndexRelationDescs[constraint->place];
 	sweep.is_key = rel->by_key.usable && rel->by_key.index == RelationGetRelid(index);
 	sweep.slot = MakeSingleTupleTableSlot(rel->desc, table_slot_callbacks(rel->rel));
 	sweep.scan = bdr_index_beginscan(rel->rel, index, SnapshotAny, constraint->nkeys);

@@ -75,7 +75,10 @@ bdr_case_describe(BdrCase *c)
 	c->nconstraints = 1;
 	for (int i = 0; i < nindexes; i++)
 	{
-		if (rel->index_oids[i] != c->lookup->index &&
+		bool		is_key = rel->index_oids[i] == c->lookup->index;
+
+		/* a key WITHOUT OVERLAPS excludes more than it finds */
+		if ((!is_key || rel->result->ri_IndexRelationInfo[i]->ii_ExclusionOps != NULL) &&
 			bdr_constraint_of_index(&c->constraints[c->nconstraints], rel, c->row, i, c->at_end))
 			c->nconstraints++;
 	}

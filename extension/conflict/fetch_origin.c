@@ -267,12 +267,15 @@ find_by_index(Wanted *wanted, Oid relid)
 			if (wanted->attnums[i] != index->rd_index->indkey.values[k])
 				continue;
 			keys[k].sk_argument = wanted->values[i];
-			wanted->in_index[i] = true;
+			/* others may return more than was asked for */
+			wanted->in_index[i] = index->rd_rel->relam == BTREE_AM_OID;
 		}
 	}
 	scan = bdr_index_beginscan(wanted->rel, index, wanted->snapshot, n);
 	index_rescan(scan, keys, n, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, wanted->row) && is_wanted(wanted, wanted->row);
+	do
+		found = index_getnext_slot(scan, ForwardScanDirection, wanted->row);
+	while (found && !is_wanted(wanted, wanted->row));
 	if (found)
 		ExecMaterializeSlot(wanted->row);
 	index_endscan(scan);

@@ -21,6 +21,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -33,6 +34,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "base/tables.h"
 #include "base/user_context.h"
@@ -127,6 +129,7 @@ static void fill_version(const BdrVersion *version, HistoryRow *row);
 static void fill_key(BdrConflict *conflict, HistoryRow *row);
 static void fill_json(BdrConflict *conflict, TupleTableSlot *slot, int column, HistoryRow *row);
 static bool row_json(BdrRelation *rel, TupleTableSlot *slot, Datum *json);
+static Datum stored_columns(BdrRelation *rel, TupleTableSlot *slot);
 static void become_owner(BdrRelation *rel, BdrRights *before);
 static bool is_too_large(TupleTableSlot *slot);
 static TupleTableSlot *key_slot(BdrRelation *rel, TupleTableSlot *from, const bool *columns);
@@ -455,8 +458,8 @@ fill_json(BdrConflict *conflict, TupleTableSlot *slot, int column, HistoryRow *r
 }
 
 /*
- * The row as json: the same as row_to_json gives in SQL.  Returns false when
- * it is too large.
+ * The row as json: the same as row_to_json gives in SQL, but for virtual
+ * columns.  Returns false when it is too large.
  */
 static bool
 row_json(BdrRelation *rel, TupleTableSlot *slot, Datum *json)
@@ -466,9 +469,29 @@ row_json(BdrRelation *rel, TupleTableSlot *slot, Datum *json)
 	if (is_too_large(slot))
 		return false;
 	become_owner(rel, &rights);
-	*json = DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(slot));
+	*json = DirectFunctionCall1(row_to_json, rel->has_virtual ? stored_columns(rel, slot) : ExecFetchSlotHeapTupleDatum(slot));
 	bdr_rights_restore(&rights);
 	return true;
+}
+
+/*
+ * The row without its virtual columns.  Computing one may fail, for a row that
+ * could be stored; that must not keep it from being applied.
+ */
+static Datum
+stored_columns(BdrRelation *rel, TupleTableSlot *slot)
+{
+	TupleDesc	desc = CreateTupleDescCopy(rel->desc);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		TupleDescAttr(desc, i)->attisdropped |= bdr_is_virtual(TupleDescAttr(rel->desc, i));
+		bdr_attribute_was_set(desc, i);
+	}
+	desc->tdtypeid = RECORDOID;
+	desc->tdtypmod = -1;
+	assign_record_type_typmod(desc);
+	return HeapTupleGetDatum(heap_form_tuple(desc, slot->tts_values, slot->tts_isnull));
 }
 
 /*

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/relscan.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "utils/snapmgr.h"
@@ -19,6 +20,7 @@
 #include "conflict/deferred.h"
 #include "conflict/resolve.h"
 #include "conflict/store.h"
+#include "row/lookup.h"
 #include "row/partition.h"
 #include "row/trigger.h"
 #include "row/write.h"
@@ -213,7 +215,9 @@ find_before(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *row, TupleTable
 	first.curcid = FirstCommandId;
 	scan = bdr_index_beginscan(rel->rel, bdr_relation_index(rel, lookup->index), &first, lookup->nkeys);
 	index_rescan(scan, keys, lookup->nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, before);
+	do
+		found = index_getnext_slot(scan, ForwardScanDirection, before);
+	while (found && scan->xs_recheck && !bdr_lookup_matches(lookup, keys, before));
 	if (found)
 		ExecMaterializeSlot(before);
 	index_endscan(scan);

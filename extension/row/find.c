@@ -15,11 +15,13 @@
 #include "utils/snapmgr.h"
 
 #include "row/find.h"
+#include "row/lookup.h"
 #include "row/scan.h"
 #include "bdr_compat.h"
 
 static bool find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTableSlot *found);
 static bool set_keys(BdrLookup *lookup, TupleTableSlot *key);
+static bool find_match(BdrLookup *lookup, IndexScanDesc scan, TupleTableSlot *found, uint32 *walked);
 static bool find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found);
 static void wait_for_writer(SnapshotData *dirty);
 
@@ -39,7 +41,7 @@ bdr_find_row(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTabl
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("cannot find rows of table \"%s.%s\" by the replica identity of node \"%s\"",
 						rel->schema, rel->name, rel->apply->peer.name),
-				 errdetail("It has no column, or a column that this node does not have."),
+				 errdetail("It has no column, or a column that this node does not have or does not store."),
 				 errhint("Give the table the same columns and replica identity on all nodes.")));
 	if (OidIsValid(lookup->index) && set_keys(lookup, key))
 		return find_by_index(rel, lookup, key, found);
@@ -59,7 +61,7 @@ find_by_index(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *key, TupleTab
 		bool		hit;
 
 		index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
-		hit = bdr_find_next(scan, found, &lookup->walked);
+		hit = find_match(lookup, scan, found, &lookup->walked);
 		MemoryContextSwitchTo(old);
 		if (!hit)
 			return find_by_index_mvcc(rel, lookup, found);
@@ -89,16 +91,31 @@ set_keys(BdrLookup *lookup, TupleTableSlot *key)
 	return true;
 }
 
+/*
+ * Some indexes return more than was asked for.
+ */
+static bool
+find_match(BdrLookup *lookup, IndexScanDesc scan, TupleTableSlot *found, uint32 *walked)
+{
+	while (bdr_find_next(scan, found, walked))
+	{
+		if (likely(!scan->xs_recheck) || bdr_lookup_matches(lookup, lookup->keys, found))
+			return true;
+	}
+	return false;
+}
+
 static bool
 find_by_index_mvcc(BdrRelation *rel, BdrLookup *lookup, TupleTableSlot *found)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	IndexScanDesc scan = bdr_index_beginscan(rel->rel, bdr_relation_index(rel, lookup->index),
 											 snapshot, lookup->nkeys);
+	uint32		walked = 0;
 	bool		hit;
 
 	index_rescan(scan, lookup->keys, lookup->nkeys, NULL, 0);
-	hit = index_getnext_slot(scan, ForwardScanDirection, found);
+	hit = find_match(lookup, scan, found, &walked);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	return hit;

@@ -5,9 +5,9 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_statistic.h"
 #include "utils/lsyscache.h"
@@ -26,6 +26,7 @@
 #define DISTINCT_DEFAULT		200
 
 static bool index_is_usable(Relation index, const bool *allowed);
+static Oid	equality_operator(Relation index, int i);
 static bool may_miss(Relation local, BdrLookup *lookup);
 static void choose_leading(Relation local, BdrLookup *lookup);
 static int	count_leading(Relation local, Relation index, const bool *compare, double *distinct);
@@ -108,23 +109,37 @@ bdr_lookup_choose_index(Relation local, const bool *allowed)
 	return chosen;
 }
 
+/*
+ * WITHOUT OVERLAPS makes a GiST index unique: no two rows have equal values
+ * there, either.
+ */
 static bool
 index_is_usable(Relation index, const bool *allowed)
 {
 	Form_pg_index form = index->rd_index;
 
 	if (!form->indisunique || !form->indisvalid || !form->indimmediate ||
-		index->rd_rel->relam != BTREE_AM_OID ||
 		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return false;
 	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
 	{
 		AttrNumber	attnum = form->indkey.values[i];
 
-		if (attnum <= 0 || !allowed[attnum - 1])
+		if (attnum <= 0 || !allowed[attnum - 1] || !OidIsValid(equality_operator(index, i)))
 			return false;
 	}
 	return true;
+}
+
+/* By which the index finds equal values of its column i; InvalidOid: it does not. */
+static Oid
+equality_operator(Relation index, int i)
+{
+	StrategyNumber strategy = bdr_equal_strategy(index, i);
+
+	if (strategy == InvalidStrategy || index->rd_indam->amgettuple == NULL)
+		return InvalidOid;
+	return get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i], index->rd_opcintype[i], strategy);
 }
 
 /*
@@ -135,7 +150,7 @@ may_miss(Relation local, BdrLookup *lookup)
 {
 	for (int i = 0; i < lookup->nkeys; i++)
 	{
-		if (!TupleDescAttr(RelationGetDescr(local), lookup->attnums[i] - 1)->attnotnull)
+		if (!bdr_is_never_null(RelationGetDescr(local), lookup->attnums[i] - 1))
 			return true;
 	}
 	return !OidIsValid(lookup->index);
@@ -161,14 +176,31 @@ bdr_lookup_make_keys(BdrLookup *lookup, Relation index)
 bool
 bdr_lookup_scan_key(ScanKey key, Relation index, int i)
 {
-	Oid			type = index->rd_opcintype[i];
-	Oid			operator = get_opfamily_member(index->rd_opfamily[i], type, type,
-											   BTEqualStrategyNumber);
+	Oid			operator = equality_operator(index, i);
 
 	if (!OidIsValid(operator))
 		return false;
-	ScanKeyEntryInitialize(key, 0, i + 1, BTEqualStrategyNumber, InvalidOid,
+	ScanKeyEntryInitialize(key, 0, i + 1, bdr_equal_strategy(index, i), InvalidOid,
 						   index->rd_indcollation[i], get_opcode(operator), (Datum) 0);
+	return true;
+}
+
+/*
+ * Has the row the values of these keys of the lookup?  To be asked of what a
+ * scan wants to have looked at again; no key is NULL.
+ */
+bool
+bdr_lookup_matches(const BdrLookup *lookup, ScanKey keys, TupleTableSlot *row)
+{
+	for (int i = 0; i < lookup->nkeys; i++)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(row, lookup->attnums[i], &isnull);
+
+		if (isnull || !DatumGetBool(FunctionCall2Coll(&keys[i].sk_func, keys[i].sk_collation,
+													  value, keys[i].sk_argument)))
+			return false;
+	}
 	return true;
 }
 
@@ -212,7 +244,7 @@ count_leading(Relation local, Relation index, const bool *compare, double *disti
 	int			n = 0;
 
 	*distinct = 1;
-	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
+	if (!form->indisvalid ||
 		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return 0;
 	while (n < IndexRelationGetNumberOfKeyAttributes(index))
@@ -237,8 +269,7 @@ is_column_equality(Relation local, Relation index, int i)
 	TypeCacheEntry *type = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR);
 
 	return index->rd_indcollation[i] == att->attcollation && OidIsValid(type->eq_opr) &&
-		type->eq_opr == get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
-											index->rd_opcintype[i], BTEqualStrategyNumber);
+		type->eq_opr == equality_operator(index, i);
 }
 
 static double

@@ -80,6 +80,7 @@ static void drop_mapping(BdrRelation *rel);
 static Relation open_mapped(BdrRelation *rel, LOCKMODE lockmode);
 static Relation open_local(BdrRelation *rel, LOCKMODE lockmode);
 static void map_relation(BdrRelation *rel, Relation local);
+static TupleDesc copy_descriptor(TupleDesc local);
 static void map_column(BdrRelation *rel, BdrColumn *column);
 static void map_conversion(BdrRelation *rel, BdrColumn *column);
 static void check_form(BdrRelation *rel, BdrColumn *column);
@@ -554,7 +555,7 @@ map_relation(BdrRelation *rel, Relation local)
 	rel->local_relid = RelationGetRelid(local);
 	rel->stale = false;
 	old = MemoryContextSwitchTo(rel->map_context);
-	rel->desc = CreateTupleDescCopy(RelationGetDescr(local));
+	rel->desc = copy_descriptor(RelationGetDescr(local));
 	rel->supplied = palloc0(rel->desc->natts * sizeof(bool) + 1);
 	rel->unchanged = palloc0(rel->desc->natts * sizeof(bool) + 1);
 	rel->nunchanged = 0;
@@ -575,6 +576,22 @@ map_relation(BdrRelation *rel, Relation local)
 	nmapped++;
 }
 
+/*
+ * PostgreSQL's own copy does not say which columns are generated.
+ */
+static TupleDesc
+copy_descriptor(TupleDesc local)
+{
+	TupleDesc	desc = CreateTupleDescCopy(local);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		TupleDescAttr(desc, i)->attgenerated = TupleDescAttr(local, i)->attgenerated;
+		bdr_attribute_was_set(desc, i);
+	}
+	return desc;
+}
+
 static void
 map_column(BdrRelation *rel, BdrColumn *column)
 {
@@ -589,8 +606,9 @@ map_column(BdrRelation *rel, BdrColumn *column)
 		if (rel->supplied[i])
 			bdr_frame_error("Relation \"%s.%s\" has column \"%s\" twice.",
 							rel->schema, rel->name, column->name);
-		/* computed here; a value that comes is only to find the row by */
-		if (att->attgenerated && !((column->flags & BDR_COLUMN_KEY) && rel->identity != REPLICA_IDENTITY_FULL))
+		/* computed here; a value that comes is only to find the row by, if it is stored */
+		if (bdr_is_virtual(att) ||
+			(att->attgenerated && !((column->flags & BDR_COLUMN_KEY) && rel->identity != REPLICA_IDENTITY_FULL)))
 		{
 			column->conversion = BDR_CONVERT_IGNORE;
 			return;
@@ -701,12 +719,14 @@ describe_table(BdrRelation *rel, Relation local)
 	rel->is_partition = local->rd_rel->relispartition;
 
 	rel->all_supplied = true;
+	rel->has_virtual = false;
 	rel->has_defaults = false;
 	for (int i = 0; i < rel->desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(local), i);
 
 		rel->all_supplied &= rel->supplied[i];
+		rel->has_virtual |= !att->attisdropped && bdr_is_virtual(att);
 		if (!rel->supplied[i] && !att->attisdropped && !att->attgenerated &&
 			(att->atthasdef || att->attidentity || get_typtype(att->atttypid) == TYPTYPE_DOMAIN))
 			rel->has_defaults = true;
@@ -896,7 +916,7 @@ can_be_kept(BdrRelation *rel)
 {
 	TupleConstr *constr = RelationGetDescr(rel->rel)->constr;
 
-	if (!rel->batchable || rel->is_partition || rel->routes || rel->has_domains ||
+	if (!rel->batchable || rel->is_partition || rel->routes || rel->has_domains || rel->has_virtual ||
 		(constr != NULL && constr->num_check > 0))
 		return false;
 	for (int i = 0; i < rel->result->ri_NumIndices; i++)

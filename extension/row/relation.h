@@ -138,7 +138,8 @@ typedef struct BdrRelation
 	bool		fires_triggers;
 	bool		fires_before;	/* ... before row triggers */
 	bool		fires_by_column;	/* ... for updates of some columns */
-	bool		has_generated;
+	bool		has_generated;	/* and stored */
+	bool		has_virtual;
 	bool		has_constraints;
 	bool		is_partition;
 	List	   *ancestors;		/* partitioned tables above ours, nearest first */

@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
@@ -58,6 +59,7 @@ typedef struct Search
 } Search;
 
 static void scan(Search *search, Snapshot snapshot);
+static bool leads(Search *search);
 static void scan_table(Search *search, Snapshot snapshot);
 static void scan_index(Search *search, Snapshot snapshot);
 static void look_at(Search *search, TupleTableSlot *row, Snapshot snapshot);
@@ -106,13 +108,33 @@ scan(Search *search, Snapshot snapshot)
 {
 	search->fit = FITS_NOT;
 	search->busy = InvalidTransactionId;
-	if (OidIsValid(search->lookup->leading))
+	if (leads(search))
 		scan_index(search, snapshot);
 	else
 		scan_table(search, snapshot);
 	ExecClearTuple(search->rel->other_slot);
 	if (search->fit != FITS_NOT)
 		ExecMaterializeSlot(search->found);
+}
+
+/*
+ * Is there an index that leads to the row?  A hash index does not find NULL.
+ */
+static bool
+leads(Search *search)
+{
+	BdrLookup  *lookup = search->lookup;
+
+	if (!OidIsValid(lookup->leading))
+		return false;
+	if (bdr_relation_index(search->rel, lookup->leading)->rd_indam->amsearchnulls)
+		return true;
+	for (int i = 0; i < lookup->nleading; i++)
+	{
+		if (search->key->tts_isnull[lookup->leading_attnums[i] - 1])
+			return false;
+	}
+	return true;
 }
 
 static void

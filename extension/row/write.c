@@ -153,7 +153,8 @@ bdr_write_update(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot, 
  * known.
  *
  * A generated column is computed before, with all columns as changed: which
- * ones are computed from then on is settled by the first time.
+ * ones are computed from then on, and count as changed, is settled by the first
+ * time.  A virtual one is only counted.
  */
 static Bitmapset *
 changed_columns(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
@@ -161,6 +162,8 @@ changed_columns(BdrRelation *rel, TupleTableSlot *found, TupleTableSlot *slot)
 	Bitmapset  *changed = NULL;
 
 	bdr_write_generated(rel, slot, CMD_UPDATE);
+	if (rel->has_virtual)
+		(void) ExecGetExtraUpdatedCols(rel->result, rel->estate);
 	slot_getallattrs(found);
 	slot_getallattrs(slot);
 	for (int i = 0; i < rel->desc->natts; i++)

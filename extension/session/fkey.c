@@ -54,6 +54,7 @@
 #include "utils/syscache.h"
 
 #include "base/user_context.h"
+#include "bdr_compat.h"
 
 /* Which end of its foreign keys a table is. */
 typedef enum FkeySide
@@ -70,6 +71,7 @@ typedef struct Fkey
 	AttrNumber	columns[INDEX_MAX_KEYS];	/* of the referring table */
 	AttrNumber	referred_columns[INDEX_MAX_KEYS];
 	Oid			operators[INDEX_MAX_KEYS];	/* referred = referring */
+	bool		has_period;		/* the last column is one: && is its operator */
 	int			nnull;
 	AttrNumber	null_columns[INDEX_MAX_KEYS];	/* of the referring table */
 	SPIPlanPtr	plan;			/* look up, or set to NULL */
@@ -115,6 +117,7 @@ static void build_table(FkeyTable *table);
 static Fkey *build_fkey(HeapTuple constraint);
 static bool is_clone(Form_pg_constraint constraint, FkeySide side);
 static void prepare_lookup(Fkey *fkey);
+static void cover_period(StringInfo query, Fkey *fkey);
 static Oid	looked_up_type(Fkey *fkey, int i);
 static void prepare_cast(Fkey *fkey);
 static void prepare_update(Fkey *fkey);
@@ -272,7 +275,8 @@ same_key(Fkey *fkey, TupleDesc desc, HeapTuple a, HeapTuple b)
 
 /*
  * Before a row is stored it cannot be found.  Keys whose types need a
- * conversion are not compared; such a row needs an AFTER trigger.
+ * conversion are not compared, and periods not added up; such a row needs an
+ * AFTER trigger.
  */
 static bool
 refers_to_itself(Fkey *fkey, Relation rel, const Datum *values, HeapTuple row)
@@ -280,7 +284,7 @@ refers_to_itself(Fkey *fkey, Relation rel, const Datum *values, HeapTuple row)
 	TupleDesc	desc = RelationGetDescr(rel);
 	Datum		own[INDEX_MAX_KEYS];
 
-	if (!read_key(fkey->referred_columns, fkey->nkeys, desc, row, own))
+	if (fkey->has_period || !read_key(fkey->referred_columns, fkey->nkeys, desc, row, own))
 		return false;
 	for (int i = 0; i < fkey->nkeys; i++)
 	{
@@ -487,7 +491,7 @@ build_table(FkeyTable *table)
 	{
 		Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
 
-		if (constraint->contype == CONSTRAINT_FOREIGN && !is_clone(constraint, table->side))
+		if (constraint->contype == CONSTRAINT_FOREIGN && bdr_is_enforced(constraint) && !is_clone(constraint, table->side))
 			table->fkeys = lappend(table->fkeys, build_fkey(tuple));
 	}
 	systable_endscan(scan);
@@ -514,9 +518,11 @@ build_fkey(HeapTuple constraint)
 	fkey->referred = form->confrelid;
 	DeconstructFkConstraintRow(constraint, &fkey->nkeys, fkey->columns, fkey->referred_columns,
 							   fkey->operators, unused, unused, &fkey->nnull, fkey->null_columns);
+	fkey->has_period = bdr_has_period(form);
 	if (fkey->nnull == 0)
 	{
-		fkey->nnull = fkey->nkeys;
+		/* when a row was true stays to be known */
+		fkey->nnull = fkey->nkeys - (fkey->has_period ? 1 : 0);
 		memcpy(fkey->null_columns, fkey->columns, sizeof(fkey->columns));
 	}
 	return fkey;
@@ -570,8 +576,26 @@ prepare_lookup(Fkey *fkey)
 					  psprintf("$%d", i + 1), types[i]);
 	}
 	appendStringInfoString(&query, " FOR KEY SHARE OF x");
+	if (fkey->has_period)
+		cover_period(&query, fkey);
 	fkey->plan = prepare(&query, fkey->referred, fkey->nkeys, types);
 	prepare_cast(fkey);
+}
+
+/*
+ * Rows that each have a part of a period are enough together:
+ * SELECT 1 FROM (SELECT x.p FROM ...) y (p) HAVING $n <@ range_agg(y.p)
+ */
+static void
+cover_period(StringInfo query, Fkey *fkey)
+{
+	int			i = fkey->nkeys - 1;
+	char	   *rows = psprintf("SELECT x.%s%s", quote_identifier(get_attname(fkey->referred, fkey->referred_columns[i], false)),
+								query->data + strlen("SELECT 1"));
+
+	resetStringInfo(query);
+	appendStringInfo(query, "SELECT 1 FROM (%s) y (p) HAVING $%d OPERATOR(pg_catalog.<@) pg_catalog.range_agg(y.p)",
+					 rows, fkey->nkeys);
 }
 
 /*

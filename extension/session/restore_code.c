@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_language.h"
@@ -102,7 +103,10 @@ bdr_restore_code_forget(void)
 
 /*
  * Not what is built in, nor what a superuser has in C: these are many calls of
- * types and their indexes, and nothing to switch for.
+ * types and their indexes, and nothing to switch for.  Built-in functions in SQL
+ * must be inlined where they were: text || integer is immutable only then, and
+ * so is an index or a generated column that is made from it.  What they call is
+ * then called by the user's expression itself.
  */
 static bool
 needs_hook(Oid function)
@@ -114,7 +118,8 @@ needs_hook(Oid function)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	needed = (proc->prolang != ClanguageId && proc->prolang != INTERNALlanguageId) ||
+	needed = (proc->prolang != ClanguageId && proc->prolang != INTERNALlanguageId &&
+			  !(proc->prolang == SQLlanguageId && function < FirstUnpinnedObjectId)) ||
 		!superuser_arg(proc->proowner);
 	ReleaseSysCache(tuple);
 	return needed ||
