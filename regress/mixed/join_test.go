@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"bdr/gosrc/pgtest"
 	"bdr/regress/cluster/clustertest"
@@ -155,59 +154,4 @@ func TestJoinThroughNewer(t *testing.T) {
 		n.Exec(fmt.Sprintf("UPDATE t SET note = note || ' changed by %s' WHERE id %% 4 = %d", n.Name, i))
 	}
 	c.RequireConverged()
-}
-
-// TestLeaveOfEachMajor exists because membership is one log of commands that all
-// majors read: each can lead, be parted by each other one, and join again.
-func TestLeaveOfEachMajor(t *testing.T) {
-	c := pgtest.NewCluster(t, 3, pgtest.WithMajors(15, 17, 18))
-	c.ExecAll("CREATE TABLE t (id int PRIMARY KEY, note text)")
-	for i, n := range c.Nodes {
-		lead(c, n)
-		n.Exec(fmt.Sprintf("INSERT INTO t VALUES (%d, 'of the leader %s')", i, n.Name))
-	}
-	c.RequireConverged()
-	requireSameGroup(t, c.Nodes...)
-	for i := range c.Nodes[1:] {
-		leaving, by := c.Nodes[2-i], c.Nodes[1-i]
-		by.Exec(fmt.Sprintf("SELECT bdr.part_node('%s')", leaving.Name))
-		for _, n := range c.Nodes[:2-i] {
-			n.Wait(time.Minute, "SELECT peer_state_name FROM bdr.node_summary WHERE node_name = '"+leaving.Name+"'", "PARTED")
-		}
-		leaving.Wait(time.Minute, "SELECT count(*) FROM pg_replication_slots", "0")
-		by.Exec(fmt.Sprintf("SELECT bdr.drop_node('%s')", leaving.Name))
-		c.WaitMesh(c.Nodes[:2-i]...)
-		for _, n := range c.Nodes[:2-i] {
-			n.Wait(time.Minute, "SELECT count(*) FROM bdr.node_summary", fmt.Sprint(2-i))
-			n.Wait(time.Minute, "SELECT count(*) FROM pg_replication_origin WHERE roname ~ '_[0-9]+$'", fmt.Sprint(1-i))
-		}
-		c.Nodes[0].Exec(fmt.Sprintf("INSERT INTO t VALUES (%d, 'without %s')", 10+i, leaving.Name))
-		c.RequireConvergedAmong(c.Nodes[:2-i]...)
-	}
-}
-
-// lead has the group elect this node.
-func lead(c *pgtest.Cluster, wanted *pgtest.Node) {
-	for range 20 {
-		leader := wanted.Value("SELECT coalesce(max(leader_name), '') FROM bdr.get_raft_status()")
-		if leader == wanted.Name {
-			return
-		}
-		for _, n := range c.Nodes {
-			if n.Name == leader {
-				n.Must(n.Restart())
-			}
-		}
-		wanted.Wait(time.Minute, "SELECT count(*) FROM bdr.get_raft_status() WHERE leader_name <> ''", "1")
-	}
-	wanted.Must(fmt.Errorf("does not become the leader"))
-}
-
-// requireSameGroup compares what the nodes know of each other.
-func requireSameGroup(t *testing.T, nodes ...*pgtest.Node) {
-	t.Helper()
-	const query = "SELECT string_agg(concat_ws(' ', node_name, peer_state_name), ', ' ORDER BY node_name) FROM bdr.node_summary"
-	for _, n := range nodes[1:] {
-		n.Wait(time.Minute, query, nodes[0].Value(query))
-	}
 }
