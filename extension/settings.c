@@ -114,6 +114,14 @@ assign_match_table_owner(bool newval, void *extra)
 static void
 define_debug_settings(void)
 {
+	DefineCustomStringVariable("bdr.debug_architecture",
+							   "Architecture that this server says it has, to its peers.",
+							   NULL,
+							   &bdr_debug_architecture,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomStringVariable("bdr.debug_go_library",
 							   "Library that the manager loads in place of the installed one.",
 							   NULL,

@@ -69,6 +69,7 @@ bdr_change_forget(void)
 	run.rel = NULL;
 	run.count = 0;
 	bdr_apply.relation = NULL;
+	bdr_apply.column = NULL;
 }
 
 /*

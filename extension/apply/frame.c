@@ -313,6 +313,11 @@ error_context(void *arg)
 	if (!bdr_apply.xact.open)
 		return;
 	bdr_hint_search_path();
+	if (bdr_apply.column != NULL)
+	{
+		bdr_hint_refused_value();
+		errcontext("column \"%s\"", bdr_apply.column);
+	}
 	if (bdr_apply.relation != NULL)
 		errcontext("replication target relation \"%s.%s\", change %u of remote transaction %u finished at %X/%X",
 				   bdr_apply.relation->schema, bdr_apply.relation->name,

@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+extern void bdr_hint_refused_value(void);
 extern void bdr_hint_search_path(void);
 
 #endif							/* BDR_BASE_HINT_H */

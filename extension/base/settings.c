@@ -12,6 +12,7 @@
 #include "bdr_protocol.h"
 
 int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
+char	   *bdr_debug_architecture = "";
 char	   *bdr_debug_go_library = "";
 bool		bdr_debug_trust_peers = false;
 bool		bdr_match_table_owner = true;

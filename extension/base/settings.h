@@ -21,6 +21,7 @@ typedef enum BdrSkewAction
 #define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WAIT
 
 extern int	bdr_conflict_history_retention; /* s; -1: for ever */
+extern char *bdr_debug_architecture;
 extern char *bdr_debug_go_library;
 extern bool bdr_debug_trust_peers;
 extern bool bdr_match_table_owner;

@@ -159,7 +159,8 @@ is_wanted(const BdrRelation *rel, const BdrColumn *column)
 }
 
 /*
- * A few built-in types can be stored, but not received.
+ * A few built-in types can be stored, but not received; xml_send leaves out the
+ * XML declaration.
  */
 static char
 form_of(const BdrColumn *column)
@@ -168,7 +169,7 @@ form_of(const BdrColumn *column)
 	Form_pg_type type;
 	bool		binary;
 
-	if (column->format == BDR_FORMAT_TEXT)
+	if (column->format == BDR_FORMAT_TEXT || column->type == XMLOID)
 		return BDR_FORMAT_TEXT;
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(column->type));
 	if (!HeapTupleIsValid(tuple))

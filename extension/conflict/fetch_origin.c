@@ -403,6 +403,8 @@ value_bytes(Form_pg_attribute att, Datum value, bool in_binary)
 		getTypeBinaryOutputInfo(type, &function, &is_varlena);
 		return PointerGetDatum(OidSendFunctionCall(function, value));
 	}
+	if (type == XMLOID)
+		return PointerGetDatum(PG_DETOAST_DATUM(value));	/* a text, with its XML declaration */
 	getTypeOutputInfo(type, &function, &is_varlena);
 	return CStringGetTextDatum(OidOutputFunctionCall(function, value));
 }

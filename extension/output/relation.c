@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -277,6 +278,8 @@ relation_build_column(BdrOutput *output, BdrSentRelation *sent,
 	column->format = column_format(output, base_type, typmod);
 	if (column->format == BDR_FORMAT_BINARY)
 		getTypeBinaryOutputInfo(base_type, &function, &is_varlena);
+	else if (base_type == XMLOID && column->format == BDR_FORMAT_TEXT)
+		function = F_TEXTOUT;	/* it is stored as a text */
 	else if (column->format == BDR_FORMAT_TEXT)
 		getTypeOutputInfo(base_type, &function, &is_varlena);
 	if (OidIsValid(function))
@@ -288,7 +291,9 @@ relation_build_column(BdrOutput *output, BdrSentRelation *sent,
 /*
  * The form in which a column travels.  Without internal form, OIDs above
  * FirstGenbkiObjectId are not the same either: they are drawn anew in each
- * major version.
+ * major version.  An infinite interval has the bytes of the largest one of older
+ * servers; as text it is refused there, and that one here.  The functions of xml
+ * leave out the XML declaration, with which xml_in stores a document.
  */
 static char
 column_format(const BdrOutput *output, Oid base_type, int32 typmod)
@@ -300,7 +305,10 @@ column_format(const BdrOutput *output, Oid base_type, int32 typmod)
 		return best;
 	if (base_type >= FirstGenbkiObjectId || element >= FirstGenbkiObjectId)
 		return BDR_FORMAT_TEXT;
-	return BDR_FORMAT_BINARY;
+	if ((base_type == INTERVALOID || element == INTERVALOID) &&
+		BDR_HAS_INFINITE_INTERVALS(output->server_version) != BDR_HAS_INFINITE_INTERVALS(PG_VERSION_NUM))
+		return BDR_FORMAT_TEXT;
+	return base_type == XMLOID ? BDR_FORMAT_TEXT : BDR_FORMAT_BINARY;
 }
 
 /* The server's own types never change. */

@@ -74,6 +74,7 @@ typedef struct BdrApply
 	MemoryContext change_context;	/* reset after each change, or run of inserts */
 	struct BdrSocket *decider;	/* for questions to Go; NULL: nobody can be asked */
 	struct BdrRelation *relation;	/* that an error is about; NULL: none */
+	const char *column;			/* of it, whose value is being read; NULL: none */
 } BdrApply;
 
 #endif							/* BDR_ROW_APPLY_H */

@@ -33,6 +33,7 @@ static Datum fit_value(BdrColumn *column, Datum value);
 static Datum fixed_value(BdrColumn *column, const char *bytes);
 static Datum varlena_value(BdrColumn *column, const char *bytes, uint32 len);
 static Datum receive_value(BdrColumn *column, const char *bytes, uint32 len, int32 typmod);
+static void refuse_new_infinity(const char *text);
 static Datum input_text(BdrColumn *column, char *text);
 static char *copy_text(BdrColumn *column, const char *bytes, uint32 len);
 static void complete_from_old(BdrRelation *rel, TupleTableSlot *slot, TupleTableSlot *old);
@@ -126,7 +127,9 @@ read_value(BdrReader *reader, BdrRelation *rel, BdrColumn *column, TupleTableSlo
 			rel->unmapped = column;
 		return;
 	}
+	rel->apply->column = column->name;
 	slot->tts_values[att] = convert(column, kind, bytes, len);
+	rel->apply->column = NULL;
 	slot->tts_isnull[att] = false;
 	if (unlikely(kind == BDR_VALUE_ALIGNED) && TupleDescAttr(rel->desc, att)->attlen == -1)
 		slot->tts_values[att] = point_to((struct varlena *) DatumGetPointer(slot->tts_values[att]));
@@ -136,6 +139,7 @@ static Datum
 convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
 {
 	Datum		value;
+	char	   *text;
 
 	switch (column->conversion)
 	{
@@ -151,8 +155,32 @@ convert(BdrColumn *column, uint8 kind, const char *bytes, uint32 len)
 			value = receive_value(column, bytes, len, -1);
 			return input_text(column, OutputFunctionCall(&column->output, value));
 		default:
-			return input_text(column, copy_text(column, bytes, len));
+			text = copy_text(column, bytes, len);
+			if (column->type == INTERVALOID || column->type == INTERVALARRAYOID)
+				refuse_new_infinity(text);
+			return input_text(column, text);
 	}
+}
+
+/*
+ * Intervals come as text where one of the two servers knows infinite ones and the
+ * other does not (output/relation.c).  The latter's two ends are finite there, and
+ * are read as infinite here.
+ */
+static void
+refuse_new_infinity(const char *text)
+{
+	static const char *const ends[] = {
+		"178956970 years 7 mons 2147483647 days 2562047788:00:54.775807",
+		"-178956970 years -8 mons -2147483648 days -2562047788:00:54.775808",
+	};
+
+	for (int i = 0; i < lengthof(ends); i++)
+		if (strstr(text, ends[i]) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+					 errmsg("interval out of range: \"%s\"", ends[i]),
+					 errdetail("It is finite on the peer, and would be infinite here.")));
 }
 
 static Datum

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"strings"
 
 	"bdr/gosrc/ipc"
@@ -12,6 +13,7 @@ type Table struct {
 	Name      string // quoted, with schema
 	Owner     string
 	Columns   string // quoted, separated by commas; generated ones are left out
+	Read      string // the same as they are read; empty: as they are
 	Bytes     int64
 	Binary    bool   // every column's binary form means the same on every node
 	Extension string // whose configuration it is, or empty
@@ -24,21 +26,32 @@ const configurations = `(SELECT e.extname, u.oid, u.condition FROM pg_catalog.pg
  ROWS FROM (pg_catalog.unnest(e.extconfig), pg_catalog.unnest(e.extcondition)) u(oid, condition)
  WHERE e.extname <> 'bdr')`
 
-// SelectTables reads the tables to copy, biggest first. Binary form is used
-// for built-in types whose bytes hold no OID of this database.
-func SelectTables() ipc.Stmt {
+// SelectTables reads the tables to copy to a server of a version, biggest first.
+// Binary form is used for built-in types that can be sent and received and whose
+// bytes hold no OID of this database; the two vectors refuse to receive an empty
+// one. Between servers of which one knows infinite intervals, which are some large
+// interval to the other, intervals go as text. XML is read as the text that it is
+// stored as: its own functions leave out the XML declaration.
+func SelectTables(joiner int) ipc.Stmt {
 	return ipc.Stmt{SQL: `SELECT c.oid, pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner),
  (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
- pg_catalog.pg_table_size(c.oid),
- NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-  LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+ (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname) || CASE WHEN COALESCE(NULLIF(d.typbasetype, 0), d.oid) = 'pg_catalog.xml'::regtype
+   THEN '::pg_catalog.text' WHEN COALESCE(NULLIF(d.typbasetype, 0), d.oid) = 'pg_catalog.xml[]'::regtype THEN '::pg_catalog.text[]' ELSE '' END, ', ' ORDER BY a.attnum)
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-  AND NOT (t.typtype = 'e' OR COALESCE(b.oid, t.oid) < 10000
-   AND COALESCE(b.typname, t.typname) NOT LIKE 'reg%' AND COALESCE(b.typname, t.typname) NOT LIKE '\_reg%')),
+  HAVING bool_or(COALESCE(NULLIF(d.typbasetype, 0), d.oid) IN ('pg_catalog.xml'::regtype, 'pg_catalog.xml[]'::regtype))),
+ pg_catalog.pg_table_size(c.oid),
+ NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+  JOIN pg_catalog.pg_type t ON t.oid = COALESCE(NULLIF(d.typbasetype, 0), d.oid)
+  LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
+  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  AND (t.typtype <> 'e' OR d.oid <> t.oid) AND (t.oid >= 10000 OR t.typsend = 0 OR t.typreceive = 0
+   OR e.typsend = 0 OR e.typreceive = 0 OR COALESCE(e.typname, t.typname) LIKE 'reg%' OR COALESCE(e.typname, t.typname) IN ('int2vector', 'oidvector', 'xml')
+   OR COALESCE(e.typname, t.typname) = 'interval' AND ($1::integer >= 170000) <> (current_setting('server_version_num')::integer >= 170000))),
  x.extname, x.condition
 FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid
-WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 5 DESC, 2`}
+WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 6 DESC, 2`, Args: []any{joiner}}
 }
 
 // Tables decodes what SelectTables returned.
@@ -46,7 +59,7 @@ func Tables(r ipc.Result) ([]Table, error) {
 	tables := make([]Table, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
-		t := Table{OID: c.oid(), Name: c.text(), Owner: c.text(), Columns: c.text(), Bytes: c.integer(), Binary: c.boolean(),
+		t := Table{OID: c.oid(), Name: c.text(), Owner: c.text(), Columns: c.text(), Read: c.text(), Bytes: c.integer(), Binary: c.boolean(),
 			Extension: c.text(), Condition: c.text()}
 		if err := c.done(); err != nil {
 			return nil, err
@@ -58,8 +71,8 @@ func Tables(r ipc.Result) ([]Table, error) {
 
 // CopyOut and CopyIn are the two ends of copying a table.
 func (t Table) CopyOut() string {
-	if t.Condition != "" {
-		return "COPY (SELECT " + t.Columns + " FROM ONLY " + t.Name + " " + t.Condition + ") TO STDOUT" + t.options()
+	if t.Condition != "" || t.Read != "" {
+		return "COPY (SELECT " + cmp.Or(t.Read, t.Columns) + " FROM ONLY " + t.Name + " " + t.Condition + ") TO STDOUT" + t.options()
 	}
 	return "COPY " + t.target() + " TO STDOUT" + t.options()
 }

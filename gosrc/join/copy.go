@@ -166,7 +166,11 @@ func (c *Copy) listTables(ctx context.Context) error {
 		return err
 	}
 	defer stream.HangUp(conn)
-	results, err := catalog.Over(conn).Run(ctx, catalog.SelectTables())
+	here, err := FactsOf(ctx, c.Deps.Host)
+	if err != nil {
+		return err
+	}
+	results, err := catalog.Over(conn).Run(ctx, catalog.SelectTables(here.VersionNum))
 	if err != nil {
 		return err
 	}

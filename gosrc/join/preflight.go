@@ -236,7 +236,7 @@ func checkText(joiner, source catalog.Facts) *pgerr.Error {
 		{"collation (LC_COLLATE)", joiner.Collate, source.Collate},
 		{"character type (LC_CTYPE)", joiner.Ctype, source.Ctype},
 		{"locale provider", joiner.LocaleProvider, source.LocaleProvider},
-		{"locale", joiner.Locale, source.Locale},
+		{"locale", localeTag(joiner), localeTag(source)},
 	} {
 		if p.here != p.there {
 			return pgerr.New(pgerr.WrongState, "the join target's database has another %s", p.what).
@@ -245,6 +245,15 @@ func checkText(joiner, source catalog.Facts) *pgerr.Error {
 		}
 	}
 	return nil
+}
+
+// localeTag is the name of a database's locale for comparison: since 16 a server
+// writes one of ICU as a language tag, en-US for en_US.
+func localeTag(f catalog.Facts) string {
+	if f.LocaleProvider != "i" {
+		return f.Locale
+	}
+	return strings.ToLower(strings.ReplaceAll(f.Locale, "_", "-"))
 }
 
 // CheckEmpty refuses to copy a schema on top of another.

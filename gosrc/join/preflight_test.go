@@ -120,6 +120,25 @@ func TestCheckBuild(t *testing.T) {
 	}
 }
 
+// PostgreSQL 16 and later write the name of an ICU locale in another way than 15,
+// whatever was asked for.
+func TestCheckPairOfLocales(t *testing.T) {
+	for _, tt := range []struct {
+		provider, here, there string
+		same                  bool
+	}{
+		{"i", "en-US", "en_US", true}, {"i", "en-US", "en-us", true}, {"i", "en-US", "de-DE", false}, {"b", "C.UTF-8", "C.UTF-8", true}, {"b", "C_UTF-8", "C-UTF-8", false},
+	} {
+		here, there := goodFacts(), goodFacts()
+		there.SystemIdentifier = "2"
+		here.LocaleProvider, there.LocaleProvider = tt.provider, tt.provider
+		here.Locale, there.Locale = tt.here, tt.there
+		if err := CheckPair(here, there); (err == nil) != tt.same {
+			t.Errorf("%q and %q of %q: got %v", tt.here, tt.there, tt.provider, err)
+		}
+	}
+}
+
 // The local DSN is what all other nodes will use: it must lead here.
 func TestCheckSameDatabase(t *testing.T) {
 	here := goodFacts()

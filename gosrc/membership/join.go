@@ -233,7 +233,7 @@ func (s *Service) checkTools() error {
 // checkPrepared is for a schema that is there already: every table of the
 // source must exist here, without rows.
 func (s *Service) checkPrepared(ctx context.Context, source catalog.Runner) error {
-	results, err := source.Run(ctx, catalog.SelectTables())
+	results, err := source.Run(ctx, catalog.SelectTables(0)) // in which form they are copied, is asked later
 	if err != nil {
 		return err
 	}

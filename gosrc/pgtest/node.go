@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,6 +158,19 @@ func (b *Pgbench) Stop() {
 	}
 	if strings.Contains(b.output.String(), "aborted") {
 		b.node.t.Errorf("%s: pgbench failed: %s", b.node.Name, b.output.String())
+	}
+}
+
+// failedTransactions are in a line of progress, which -P asks for.
+var failedTransactions = regexp.MustCompile(`(?m)^progress: .* [1-9][0-9]* failed`)
+
+// RequireNoneFailed requires, of a pgbench that was started with -P and has ended,
+// that no transaction failed.
+func (b *Pgbench) RequireNoneFailed() {
+	b.node.t.Helper()
+	text := b.output.String()
+	if line := failedTransactions.FindString(text); line != "" || !strings.Contains(text, "progress: ") || strings.Contains(text, "error: ") {
+		b.node.t.Errorf("%s: pgbench met errors: %s", b.node.Name, text)
 	}
 }
 

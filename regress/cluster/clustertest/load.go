@@ -26,6 +26,8 @@ const ResumeLimit = 60 * time.Second
 // Load is writers on several nodes that go on through lost connections, and
 // what their servers acknowledged.
 type Load struct {
+	Pause time.Duration // of each writer, between two statements
+
 	stop    chan struct{}
 	running sync.WaitGroup
 
@@ -105,6 +107,7 @@ func (l *Load) Loop(n *pgtest.Node, step func(*pgconn.PgConn) error) {
 				conn = fresh
 			}
 			l.note(step(conn), conn.IsClosed())
+			time.Sleep(l.Pause)
 		}
 	})
 }

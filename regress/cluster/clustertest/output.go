@@ -63,7 +63,9 @@ func CreateSlot(n *pgtest.Node, name string) lsn.LSN {
 func OpenStream(t *testing.T, n *pgtest.Node, slot string, at lsn.LSN, options map[string]string) *Reader {
 	t.Helper()
 	config := stream.Config{DSN: n.NodeDSN, Slot: slot, Start: at, Options: StreamOptions(options), ApplicationName: "output_test"}
-	config.Options["server_version"] = n.Value("SHOW server_version_num")
+	if options["server_version"] == "" {
+		config.Options["server_version"] = n.Value("SHOW server_version_num")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	s, err := stream.Open(ctx, config)

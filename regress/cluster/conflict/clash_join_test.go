@@ -30,10 +30,10 @@ func joinUnderConflict(t *testing.T, seed uint64) {
 	c := pgtest.NewCluster(t, old+1, pgtest.WithProxies(), pgtest.WithMembers(old), pgtest.WithSettings(clustertest.Impatient))
 	joining := c.Nodes[old]
 	for _, n := range c.Nodes[:old] {
-		n.Exec(clashTables...)
+		n.Exec(clustertest.ClashTables...)
 	}
 	c.RequireConvergedAmong(c.Nodes[:old]...)
-	explainClashes(t, c)
+	clustertest.ExplainClashes(t, c)
 
 	writers := clustertest.StartLoad()
 	for _, n := range c.Nodes[:old] {
@@ -52,9 +52,9 @@ func joinUnderConflict(t *testing.T, seed uint64) {
 	c.WaitMesh(c.Nodes...)
 	c.RequireConverged()
 	for _, n := range c.Nodes {
-		requireOneEach(t, n)
+		clustertest.RequireOneEach(t, n)
 	}
-	requireClashes(t, c, 100)
+	clustertest.RequireClashes(t, c, 100)
 	if got := joining.Value("SELECT count(*) > 0 FROM bdr.conflict_history"); got != "t" {
 		t.Errorf("%s met no conflict", joining.Name)
 	}

@@ -262,7 +262,7 @@ func temporalMany(t *testing.T, c *pgtest.Cluster) {
 	c.ExecAll("TRUNCATE bdr.conflict_history")
 	c.RequireConverged()
 	temporalRounds(t, c, random, 12)
-	requireClashes(t, c, 50, "insert_exists", "update_pkey_exists")
+	clustertest.RequireClashes(t, c, 50, "insert_exists", "update_pkey_exists")
 }
 
 func temporalRounds(t *testing.T, c *pgtest.Cluster, random *rand.Rand, rounds int) {

@@ -259,6 +259,35 @@ func TestOutputTypes(t *testing.T) {
 	writeGolden(t, "types_foreign", r.Frames)
 }
 
+// To another major version nothing goes in internal form, and as text what the
+// functions of the type do not carry over: an infinite interval is a finite one
+// before 17, and xml_send leaves out the declaration.
+func TestOutputToOtherMajors(t *testing.T) {
+	n := clustertest.Publisher(t, nil)
+	n.Exec("CREATE TABLE kinds (id int PRIMARY KEY, i interval, a interval[], x xml)")
+	own := pgtest.Major(t)
+	starts := map[int]lsn.LSN{}
+	for _, major := range []int{15, 17, 18} {
+		starts[major] = clustertest.CreateSlot(n, fmt.Sprint("to_", major))
+	}
+	n.Exec(`INSERT INTO kinds VALUES (1, '1 day', '{1 mon}', '<?xml version="1.0"?><a/>')`)
+	for major, at := range starts {
+		r := clustertest.OpenStream(t, n, fmt.Sprint("to_", major), at, map[string]string{"server_version": fmt.Sprint(major, "0001")})
+		r.Until("the row", 10*time.Second, func() bool { return r.Commits == 1 })
+		forms, row := "b b t", `x="<?xml version=\"1.0\"?><a/>"`
+		switch {
+		case major == own:
+			forms, row = "i i i", "x=0x"
+		case (major < 17) != (own < 17):
+			forms = "t t t"
+			row = `i="1 day" a="{\"1 mon\"}" ` + row
+		}
+		f := strings.Fields(forms)
+		clustertest.RequireContains(t, r.Lines()[2], "i "+f[0]+" pg_catalog.interval", "a "+f[1]+" pg_catalog._interval", "x "+f[2]+" pg_catalog.xml")
+		clustertest.RequireContains(t, r.Lines()[3], row)
+	}
+}
+
 // RELATION comes again when, and only when, the definition has changed.
 func TestOutputDefinitionsChange(t *testing.T) {
 	n := clustertest.Publisher(t, nil)
