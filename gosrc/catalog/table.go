@@ -26,6 +26,13 @@ const configurations = `(SELECT e.extname, u.oid, u.condition FROM pg_catalog.pg
  ROWS FROM (pg_catalog.unnest(e.extconfig), pg_catalog.unnest(e.extcondition)) u(oid, condition)
  WHERE e.extname <> 'bdr')`
 
+// refuseNewInfinity reads a column of intervals, or arrays of them, for a server to
+// which the two ends of those that are finite here are infinite: with an error
+// where it has one (row/decode.c).
+const refuseNewInfinity = `CASE WHEN pg_catalog.strpos(%1$I::pg_catalog.text, '178956970 years 7 mons 2147483647 days 2562047788:00:54.775807') > 0
+ OR pg_catalog.strpos(%1$I::pg_catalog.text, '-178956970 years -8 mons -2147483648 days -2562047788:00:54.775808') > 0
+ THEN ('interval out of range: ' || %1$I::pg_catalog.text)::%2$s ELSE %1$I END`
+
 // SelectTables reads the tables to copy to a server of a version, biggest first.
 // Binary form is used for built-in types that can be sent and received and whose
 // bytes hold no OID of this database; the two vectors refuse to receive an empty
@@ -33,14 +40,19 @@ const configurations = `(SELECT e.extname, u.oid, u.condition FROM pg_catalog.pg
 // interval to the other, intervals go as text. XML is read as the text that it is
 // stored as: its own functions leave out the XML declaration.
 func SelectTables(joiner int) ipc.Stmt {
+	const refused = `CASE WHEN $1::integer >= 170000 AND current_setting('server_version_num')::integer < 170000 THEN $2 END`
 	return ipc.Stmt{SQL: `SELECT c.oid, pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner),
  (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
- (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname) || CASE WHEN COALESCE(NULLIF(d.typbasetype, 0), d.oid) = 'pg_catalog.xml'::regtype
-   THEN '::pg_catalog.text' WHEN COALESCE(NULLIF(d.typbasetype, 0), d.oid) = 'pg_catalog.xml[]'::regtype THEN '::pg_catalog.text[]' ELSE '' END, ', ' ORDER BY a.attnum)
-  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+ (SELECT pg_catalog.string_agg(COALESCE(r.text, pg_catalog.quote_ident(a.attname)), ', ' ORDER BY a.attnum)
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid,
+  LATERAL (SELECT CASE pg_catalog.format_type(COALESCE(NULLIF(d.typbasetype, 0), d.oid), NULL)
+   WHEN 'xml' THEN pg_catalog.format('%I::pg_catalog.text', a.attname)
+   WHEN 'xml[]' THEN pg_catalog.format('%I::pg_catalog.text[]', a.attname)
+   WHEN 'interval' THEN pg_catalog.format(` + refused + `, a.attname, 'pg_catalog.interval')
+   WHEN 'interval[]' THEN pg_catalog.format(` + refused + `, a.attname, 'pg_catalog.interval[]') END) r(text)
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-  HAVING bool_or(COALESCE(NULLIF(d.typbasetype, 0), d.oid) IN ('pg_catalog.xml'::regtype, 'pg_catalog.xml[]'::regtype))),
+  HAVING pg_catalog.bool_or(r.text IS NOT NULL)),
  pg_catalog.pg_table_size(c.oid),
  NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
   JOIN pg_catalog.pg_type t ON t.oid = COALESCE(NULLIF(d.typbasetype, 0), d.oid)
@@ -51,7 +63,7 @@ func SelectTables(joiner int) ipc.Stmt {
    OR COALESCE(e.typname, t.typname) = 'interval' AND ($1::integer >= 170000) <> (current_setting('server_version_num')::integer >= 170000))),
  x.extname, x.condition
 FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid
-WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 6 DESC, 2`, Args: []any{joiner}}
+WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 6 DESC, 2`, Args: []any{joiner, refuseNewInfinity}}
 }
 
 // Tables decodes what SelectTables returned.

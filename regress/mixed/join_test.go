@@ -155,3 +155,31 @@ func TestJoinThroughNewer(t *testing.T) {
 	}
 	c.RequireConverged()
 }
+
+// TestJoinStopsAtRefusedValue exists because what one major version has and another
+// one does not must not become something else in a join either: the join says what
+// it is about, tries again, and goes on when the source has another value.
+func TestJoinStopsAtRefusedValue(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithMajors(15, 18), pgtest.WithMembers(1))
+	source, joiner := c.Nodes[0], c.Nodes[1]
+	source.Exec("CREATE DOMAIN span AS interval", "CREATE TABLE good (id int PRIMARY KEY, i interval)", "INSERT INTO good VALUES (1, '1 day'), (2, NULL)",
+		"CREATE TABLE spans (id int PRIMARY KEY, i span, a interval[])",
+		"INSERT INTO spans VALUES (1, '"+largestInterval+"', NULL), (2, NULL, '{1 day,NULL}'), (3, '-5 mons', '{}')")
+	joiner.CreateNode()
+	joiner.StartJoin(source)
+	const said = "SELECT coalesce(max(last_error), '') FROM bdr.join_progress"
+	requireSays := func(part string) {
+		t.Helper()
+		pgtest.Eventually(t, clustertest.ResumeLimit, "the join says what is wrong", func() (bool, string) {
+			got := joiner.Value(said)
+			return strings.Contains(got, "copy table public.spans") && strings.Contains(got, part), got
+		})
+	}
+	requireSays(`invalid input syntax for type interval: "interval out of range: 178956970 years 7 mons`)
+	source.Exec("UPDATE spans SET i = NULL, a = ARRAY['" + largestInterval + "', '1 day']::interval[] WHERE id = 1")
+	requireSays(`malformed array literal: "interval out of range: {"178956970 years 7 mons`)
+	source.Exec("UPDATE spans SET a = ARRAY['178956970 years']::interval[] WHERE id = 1")
+	joiner.Exec("SELECT bdr.wait_for_join_completion()")
+	c.WaitMesh(c.Nodes...)
+	c.RequireConverged()
+}
