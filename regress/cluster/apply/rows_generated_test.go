@@ -26,7 +26,9 @@ func TestStoredGeneratedColumns(t *testing.T) {
 // A function of PostgreSQL's that is immutable only where it is inlined must be
 // as good in the session that restores the schema.
 func storedJoined(t *testing.T, c *pgtest.Cluster) {
+	c.ExecAll("CREATE ROLE fred")
 	for _, n := range c.Nodes[:2] {
+		n.Exec("CREATE TABLE gu (id int PRIMARY KEY, a int)", "ALTER TABLE gu OWNER TO fred", "CREATE INDEX ON gu ((a || '/' || id))", "INSERT INTO gu VALUES ("+n.Name[4:]+", 1)")
 		n.Exec("CREATE TABLE gj (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS (a + id) STORED)", "CREATE UNIQUE INDEX ON gj ((a || '/' || id))")
 		if pgtest.Major(t) >= 17 {
 			n.Exec("ALTER TABLE gj ADD w text GENERATED ALWAYS AS ('w' || id) STORED")
