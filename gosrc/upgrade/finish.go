@@ -16,14 +16,7 @@ import (
 // Finish makes what pg_upgrade has not carried over, and lets the node act on the
 // new server. What was made by a call that failed is as good.
 func (u *Upgrade) Finish(ctx context.Context, _ *ipc.Request) (ipc.Rows, error) {
-	r, found, err := u.read()
-	if err != nil {
-		return ipc.Rows{}, err
-	}
-	if !found {
-		return ipc.Rows{}, errNotUnderWay()
-	}
-	here, err := u.server(ctx)
+	r, here, err := u.underWay(ctx)
 	if err != nil {
 		return ipc.Rows{}, err
 	}

@@ -67,14 +67,7 @@ func (u *Upgrade) reopen(ctx context.Context) error {
 
 // Cancel lets a node that was prepared go on as it was.
 func (u *Upgrade) Cancel(ctx context.Context, _ *ipc.Request) (ipc.Rows, error) {
-	r, found, err := u.read()
-	if err != nil {
-		return ipc.Rows{}, err
-	}
-	if !found {
-		return ipc.Rows{}, errNotUnderWay()
-	}
-	here, err := u.server(ctx)
+	r, here, err := u.underWay(ctx)
 	if err != nil {
 		return ipc.Rows{}, err
 	}
@@ -85,9 +78,18 @@ func (u *Upgrade) Cancel(ctx context.Context, _ *ipc.Request) (ipc.Rows, error) 
 	return ipc.Rows{}, u.reopen(ctx)
 }
 
-func errNotUnderWay() *pgerr.Error {
-	return pgerr.New(pgerr.WrongState, "no upgrade of this node is under way").
-		WithHint("bdr.prepare_pg_upgrade() begins one, on the server that is to be upgraded.")
+// underWay reads the upgrade that has begun, and which server this is.
+func (u *Upgrade) underWay(ctx context.Context) (record, catalog.Server, error) {
+	r, found, err := u.read()
+	if err == nil && !found {
+		err = pgerr.New(pgerr.WrongState, "no upgrade of this node is under way").
+			WithHint("bdr.prepare_pg_upgrade() begins one, on the server that is to be upgraded.")
+	}
+	if err != nil {
+		return r, catalog.Server{}, err
+	}
+	here, err := u.server(ctx)
+	return r, here, err
 }
 
 func pause(ctx context.Context) bool {
