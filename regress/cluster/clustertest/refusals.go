@@ -43,10 +43,11 @@ const (
 	InTransaction = "25001"
 )
 
-// traces is everything that a refused call could have left behind.
+// traces is everything that a refused call could have left behind. A subscription
+// notes by itself which timeline it reads.
 const traces = `SELECT concat_ws(' / ',
 	(SELECT string_agg(n::text, ',') FROM bdr.node n), (SELECT string_agg(n::text, ',') FROM bdr.local_node n),
-	(SELECT string_agg(g::text, ',') FROM bdr.node_group g), (SELECT string_agg(s::text, ',') FROM bdr.subscription s),
+	(SELECT string_agg(g::text, ',') FROM bdr.node_group g), (SELECT string_agg((to_jsonb(s) - '{origin_system,origin_timeline}'::text[])::text, ',') FROM bdr.subscription s),
 	(SELECT string_agg(step, ',') FROM bdr.local_join),
 	(SELECT string_agg(slot_name, ',' ORDER BY slot_name) FROM pg_replication_slots),
 	(SELECT string_agg(roname, ',' ORDER BY roname) FROM pg_replication_origin),
