@@ -122,11 +122,14 @@ func (m *Manager) wire() {
 		return local.ID
 	})
 	keepers := retention.Deps{Main: m.main, DatabaseOID: m.config.DatabaseOID, Cluster: agreed, Changed: changed,
-		Watermark: m.subscriptions.Watermark, Upkeep: m.upkeep}
+		Watermark: m.subscriptions.Watermark, Upkeep: m.upkeep, Acts: func() bool {
+			_, refusal := m.node()
+			return refusal == nil
+		}}
 	m.deadRows, m.history = retention.NewDeadRows(keepers), retention.NewHistory(keepers)
 	m.api = api.New(api.Deps{Main: m.main, Subscriptions: m.subscriptions, Node: m.node})
 	m.upgrade = upgrade.New(upgrade.Deps{Main: m.main, RunDirectory: m.config.RunDirectory, DatabaseOID: m.config.DatabaseOID,
-		Node: m.node, Cluster: agreed, Idle: func() bool { return len(m.subscriptions.Status()) == 0 },
+		Node: m.node, Cluster: agreed, Idle: func() bool { return len(m.subscriptions.Status()) == 0 && m.deadRows.Rests() },
 		Reconsider: m.reconsider, Settle: m.settle})
 	m.member = newMember(m)
 }
@@ -237,7 +240,7 @@ func (m *Manager) whyNot(ctx context.Context, local catalog.LocalNode) (*pgerr.E
 		return nil, err
 	}
 	if refusal != nil {
-		return refusal, m.upgrade.Hold(ctx)
+		return refusal, m.upgrade.Hold(ctx, server)
 	}
 	refusal, err = checkIdentity(ctx, m.main, m.config, local)
 	if err != nil {

@@ -24,6 +24,7 @@ type Deps struct {
 	Changed     func() <-chan struct{} // closed when Cluster has changed
 	Watermark   func(node uint32) (wire.Watermark, bool)
 	Upkeep      *Upkeep
+	Acts        func() bool // false: this database must not act as the node now
 }
 
 // NewDeadRows makes a keeper that has not taken a turn yet.
@@ -62,6 +63,7 @@ type DeadRows struct {
 	cleaned    int64     // remembered versions that are older are gone
 	unmarked   uint64    // marks of transactions before this one are gone
 	full       bool      // it was said that there is no slot
+	turning    sync.Mutex
 
 	mu     sync.Mutex
 	status retentionStatus
@@ -101,11 +103,11 @@ type known struct {
 func (k *DeadRows) Run(ctx context.Context) {
 	reloaded := k.deps.reloads()
 	for idle := 1; ctx.Err() == nil; {
-		busy, err := k.turn(ctx)
+		busy, err := k.takeTurn(ctx)
 		changed := k.known.changed
 		k.deps.Upkeep.Report(ctx, cleanVersions, err)
-		if err != nil {
-			changed = nil
+		if err != nil || !k.deps.Acts() {
+			changed = nil // nobody has looked at what it tells
 		}
 		idle = min(2*idle, idleMax)
 		if busy {
@@ -120,6 +122,24 @@ func (k *DeadRows) Run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+func (k *DeadRows) takeTurn(ctx context.Context) (busy bool, err error) {
+	k.turning.Lock()
+	defer k.turning.Unlock()
+	if !k.deps.Acts() {
+		return false, nil
+	}
+	return k.turn(ctx)
+}
+
+// Rests says that nothing is let go of any more, once the node does not act.
+func (k *DeadRows) Rests() bool {
+	if !k.turning.TryLock() {
+		return false
+	}
+	k.turning.Unlock()
+	return true
 }
 
 func (k *DeadRows) interval() time.Duration {

@@ -64,16 +64,16 @@ func (u *Upgrade) restore(ctx context.Context, r record, here catalog.Server) er
 			return fmt.Errorf("restore commit timestamps: %w", err)
 		}
 	}
-	if err := u.Hold(ctx); err != nil {
+	if err := u.Hold(ctx, here); err != nil {
 		return err
 	}
 	return u.createSlots(ctx, r.Slots, here)
 }
 
-// Hold keeps the dead rows that were kept before the upgrade.
-func (u *Upgrade) Hold(ctx context.Context) error {
+// Hold keeps, on the new server, the dead rows that were kept before the upgrade.
+func (u *Upgrade) Hold(ctx context.Context, here catalog.Server) error {
 	r, found, err := u.read()
-	if err != nil || !found || r.HoldXmin == 0 {
+	if err != nil || !found || r.HoldXmin == 0 || here.SystemIdentifier == r.SystemIdentifier {
 		return err
 	}
 	_, err = u.deps.Main.Run(ctx, catalog.SetHold(r.HoldXmin))

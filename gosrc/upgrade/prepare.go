@@ -173,7 +173,8 @@ func (u *Upgrade) sample(ctx context.Context) (catalog.Sample, error) {
 	return catalog.SampleOf(results[0])
 }
 
-// awaitWriters waits until nothing of the peers is applied any more.
+// awaitWriters waits until nothing of the peers is applied any more, and no dead
+// rows are let go of.
 func (u *Upgrade) awaitWriters(ctx context.Context) error {
 	return u.await(ctx, nil, func() (string, error) {
 		results, err := u.deps.Main.Run(ctx, catalog.SelectWriters())

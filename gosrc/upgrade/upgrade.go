@@ -30,7 +30,7 @@ type Deps struct {
 	DatabaseOID  uint32
 	Node         func() (catalog.LocalNode, *pgerr.Error)
 	Cluster      func() cluster.Cluster
-	Idle         func() bool // no subscription runs
+	Idle         func() bool // no subscription runs, and nothing lets go of dead rows
 	// Reconsider finds out once more whether the node may act.
 	Reconsider func(ctx context.Context) error
 	// Settle makes this data directory the place where the node lives.
