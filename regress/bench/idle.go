@@ -46,7 +46,7 @@ var kinds = []kind{
 	{"walsender to bdr", []string{"walsender", "bdr_output"}},
 	{"session of `bdr.internal_rpc`", []string{"postgres ours 127.0.0.1"}},
 	{"native: launcher", []string{"logical replication launcher"}},
-	{"native: apply worker", []string{"logical replication worker"}},
+	{"native: apply worker", []string{"logical replication", "worker for subscription"}},
 	{"native: walsender", []string{"walsender", "pgoutput"}},
 }
 

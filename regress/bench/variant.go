@@ -50,7 +50,7 @@ func variants() []variant {
 		prepare:  prepareNative,
 		pause:    "ALTER SUBSCRIPTION s DISABLE",
 		release:  "ALTER SUBSCRIPTION s ENABLE",
-		roles: []role{{senderRole, true, []string{"walsender"}}, {applierRole, false, []string{"logical replication worker"}},
+		roles: []role{{senderRole, true, []string{"walsender"}}, {applierRole, false, []string{"logical replication", "worker for subscription"}},
 			{walWriterRole, false, []string{"walwriter"}}},
 	}
 	text, binary := native, native
