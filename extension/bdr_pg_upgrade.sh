@@ -27,7 +27,8 @@ old server, and run initdb for the new one with shared_preload_libraries, wal_le
 and track_commit_timestamp set as on the old one. Afterwards, start the new server
 and call bdr.finish_pg_upgrade() in each of them.
 
-  --check    checks only, and changes nothing
+  --check    checks only, and changes nothing: also before the nodes are prepared,
+             and while the old server runs
 TEXT
 }
 
@@ -116,7 +117,7 @@ read_options "$@"
 for file in "$old_bin/pg_controldata" "$new_bin/pg_upgrade" "$old_data/PG_VERSION" "$new_data/PG_VERSION"; do
     [ -e "$file" ] || die "\"$file\" does not exist" "Give -b, -B, -d and -D; $program --help explains them."
 done
-check_nodes
+[ -n "$check" ] || check_nodes
 check_new_server
 next_xid=$(control "$old_data" "$old_bin" "Latest checkpoint's NextXID") # --link takes the file away
 block=$(control "$old_data" "$old_bin" "Database block size")

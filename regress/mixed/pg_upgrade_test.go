@@ -171,7 +171,8 @@ func TestUpgradeGivenUp(t *testing.T) {
 }
 
 // TestPgUpgradeOfUnpreparedNode exists because a node that has not been prepared loses
-// what its peers have not read: the program refuses before it changes anything.
+// what its peers have not read: the program refuses before it changes anything. To
+// check is allowed at any time.
 func TestPgUpgradeOfUnpreparedNode(t *testing.T) {
 	c := pgtest.NewCluster(t, 2, pgtest.WithMajors(15, 15))
 	n := c.Nodes[0]
@@ -179,5 +180,11 @@ func TestPgUpgradeOfUnpreparedNode(t *testing.T) {
 	n.Must(err)
 	if said, err := n.UpgradeTo(18); err == nil || !strings.Contains(said, "is not prepared") || !strings.Contains(said, "bdr.prepare_pg_upgrade()") {
 		t.Errorf("bdr_pg_upgrade: %v: %s", err, said)
+	}
+	peer := c.Nodes[1]
+	_, err = peer.Stop(pgtest.Fast)
+	peer.Must(err)
+	if said, err := peer.UpgradeTo(18, "--check"); err != nil || !strings.Contains(said, "Clusters are compatible") {
+		t.Errorf("bdr_pg_upgrade --check: %v: %s", err, said)
 	}
 }
