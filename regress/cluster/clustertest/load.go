@@ -30,6 +30,7 @@ type Load struct {
 
 	stop    chan struct{}
 	running sync.WaitGroup
+	rate    int // of each writer, in transactions a second; 0: as fast as it goes
 
 	mu       sync.Mutex
 	acked    map[string][]int // by node: the n of rows of ledger whose COMMIT was answered
@@ -47,8 +48,12 @@ var LoadTables = []string{
 const sharedKeys = 400
 
 // StartLoad starts the writers of own and of shared rows on nodes.
-func StartLoad(nodes ...*pgtest.Node) *Load {
-	l := &Load{stop: make(chan struct{}), acked: map[string][]int{}, failures: map[string]int{}}
+func StartLoad(nodes ...*pgtest.Node) *Load { return StartLoadAt(0, nodes...) }
+
+// StartLoadAt is StartLoad with a rate: a fast machine would write more than a node
+// that has much else to do can follow.
+func StartLoadAt(rate int, nodes ...*pgtest.Node) *Load {
+	l := &Load{stop: make(chan struct{}), rate: rate, acked: map[string][]int{}, failures: map[string]int{}}
 	for _, n := range nodes {
 		l.AddOwn(n)
 		l.AddShared(n)
@@ -97,7 +102,12 @@ func (l *Load) AddShared(n *pgtest.Node) {
 func (l *Load) Loop(n *pgtest.Node, step func(*pgconn.PgConn) error) {
 	l.running.Go(func() {
 		var conn *pgconn.PgConn
+		due := time.Now()
 		for !l.stopped() {
+			if l.rate > 0 {
+				time.Sleep(time.Until(due))
+				due = due.Add(time.Second / time.Duration(l.rate))
+			}
 			if conn == nil || conn.IsClosed() {
 				fresh, err := n.Connect(n.Database)
 				if err != nil {

@@ -26,8 +26,8 @@ func TestJoinUnderLoad(t *testing.T) {
 	c.Member(0)
 	first.Exec(historyOf("before"))
 
-	writers := clustertest.StartLoad(first)
-	// A rate that leaves the two cores of a small machine some air.
+	// Rates that leave the two cores of a small machine some air.
+	writers := clustertest.StartLoadAt(500, first)
 	bench := []string{"-c", "2", "-T", "600", "-R", "300"}
 	benches := []*pgtest.Pgbench{first.StartPgbench(bench...)}
 	for i, n := range c.Nodes[1:] {
