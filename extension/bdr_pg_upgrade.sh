@@ -106,7 +106,6 @@ carry_commit_timestamps() {
 }
 
 carry_nodes() {
-    local file
     rm -rf "$new_data/bdr"
     cp -a "$old_data/bdr" "$new_data/bdr"
     rm -f "$new_data"/bdr/*/sock

@@ -58,6 +58,17 @@ bdr_is_preloaded(void)
 	return bdr_shmem != NULL;
 }
 
+void
+bdr_require_preloaded(void)
+{
+	if (!bdr_is_preloaded())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("bdr is not loaded"),
+				 errdetail("\"bdr\" is not in shared_preload_libraries."),
+				 errhint("Add bdr to shared_preload_libraries and restart the server.")));
+}
+
 /* There cannot be more managers than background workers. */
 static Size
 memory_bytes(void)

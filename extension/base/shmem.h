@@ -57,7 +57,7 @@ extern void bdr_shmem_register(const BdrShmemPart *part);
 
 extern void bdr_shmem_init(void);
 extern bool bdr_is_preloaded(void);
-
+extern void bdr_require_preloaded(void);
 
 extern BdrManagerSlot *bdr_shmem_find(Oid dboid);	/* lock held */
 extern bool bdr_shmem_has_database(Oid dboid);

@@ -29,8 +29,8 @@
 #include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "bdr_compat.h"
 
+#include "bdr_compat.h"
 #include "bdr_protocol.h"
 #include "bdr_wire.h"
 

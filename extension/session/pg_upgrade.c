@@ -207,10 +207,7 @@ Datum
 bdr_internal_set_fence(PG_FUNCTION_ARGS)
 {
 	check_superuser();
-	if (shared == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("bdr is not in shared_preload_libraries")));
+	bdr_require_preloaded();
 	if (!PG_GETARG_BOOL(0))
 		remove_fence(MyDatabaseId);
 	else if (!set_fence(MyDatabaseId))

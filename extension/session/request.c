@@ -170,12 +170,7 @@ call_site(FunctionCallInfo fcinfo)
 static void
 check_server(void)
 {
-	if (!bdr_is_preloaded())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("bdr is not loaded"),
-				 errdetail("\"bdr\" is not in shared_preload_libraries."),
-				 errhint("Add bdr to shared_preload_libraries and restart the server.")));
+	bdr_require_preloaded();
 	if (RecoveryInProgress())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -100,11 +100,7 @@ check_caller(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be superuser to call functions of bdr_test")));
-	if (!bdr_is_preloaded())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("bdr is not loaded"),
-				 errhint("Add bdr to shared_preload_libraries and restart the server.")));
+	bdr_require_preloaded();
 }
 
 static bool
