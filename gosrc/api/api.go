@@ -52,20 +52,12 @@ func (a *API) Handlers() map[string]Handler {
 
 // requireLocal refuses a first argument that is not the name of this node.
 func requireLocal(ctx context.Context, r *ipc.Request) error {
-	results, err := r.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
+	local, nodes, err := catalog.ReadNodes(ctx, r)
 	if err != nil {
 		return err
 	}
-	local, exists, err := catalog.Local(results[0])
-	if err != nil {
-		return err
-	}
-	if !exists {
+	if local == (catalog.LocalNode{}) {
 		return pgerr.New(pgerr.WrongState, "this database is not a node").WithHint("Call bdr.create_node() first.")
-	}
-	nodes, err := catalog.Nodes(results[1])
-	if err != nil {
-		return err
 	}
 	for _, n := range nodes {
 		switch {

@@ -4,6 +4,8 @@
 package catalog
 
 import (
+	"context"
+
 	"bdr/gosrc/ipc"
 )
 
@@ -107,6 +109,21 @@ func Local(r ipc.Result) (LocalNode, bool, error) {
 	c := columns{row: r.Rows[0]}
 	n := LocalNode{ID: c.oid(), UUID: c.text()}
 	return n, true, c.done()
+}
+
+// ReadNodes reads which node this database is, the zero value if none, and all
+// nodes that it knows.
+func ReadNodes(ctx context.Context, runner Runner) (LocalNode, []Node, error) {
+	results, err := runner.Run(ctx, SelectLocalNode(), SelectNodes())
+	if err != nil {
+		return LocalNode{}, nil, err
+	}
+	local, _, err := Local(results[0])
+	if err != nil {
+		return LocalNode{}, nil, err
+	}
+	nodes, err := Nodes(results[1])
+	return local, nodes, err
 }
 
 // InsertLocalNode makes this database the node.

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"bdr/gosrc/cluster"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 )
 
@@ -211,7 +212,7 @@ func (g *Group) Propose(ctx context.Context, entry []byte) (string, error) {
 			return answer.Value, nil
 		}
 		last = err
-		pause(bounded, attemptPause)
+		pause.For(bounded, attemptPause)
 	}
 	if ctx.Err() != nil {
 		return "", ctx.Err()
@@ -420,13 +421,4 @@ func (g *Group) Shutdown(ctx context.Context) error {
 func (g *Group) hasOtherVoter() bool {
 	members, err := g.Members()
 	return err == nil && slices.ContainsFunc(members, func(m Member) bool { return m.Voter && m.ID != g.config.NodeID })
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

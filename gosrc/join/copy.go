@@ -19,6 +19,7 @@ import (
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -294,7 +295,7 @@ func (c *Copy) dropOrigins(ctx context.Context) error {
 				break
 			}
 			// whoever uses it is about to end
-			if pgerr.Code(err) != pgerr.ObjectInUse || !pause(ctx, originRetry) {
+			if pgerr.Code(err) != pgerr.ObjectInUse || !pause.For(ctx, originRetry) {
 				return err
 			}
 		}

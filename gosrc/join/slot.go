@@ -8,6 +8,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/stream"
 )
 
@@ -19,7 +20,7 @@ const blockerDelay = 5 * time.Second
 func WatchSlot(ctx context.Context, d Deps, node catalog.Node, note func(text string)) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	d.Spawn("slot watch", func() {
-		for pause(ctx, blockerDelay) {
+		for pause.For(ctx, blockerDelay) {
 			conn, err := d.Connect(ctx, node.DSN, stream.Command)
 			if err != nil {
 				continue
@@ -32,18 +33,6 @@ func WatchSlot(ctx context.Context, d Deps, node catalog.Node, note func(text st
 		}
 	})
 	return ctx, cancel
-}
-
-// pause waits; false: the context ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func textsOf(results []ipc.Result, err error) []string {

@@ -1,5 +1,6 @@
-// Package lsn is a position in a server's write-ahead log. It knows the text
-// form and nothing else: positions of different servers do not compare.
+// Package lsn is a position in a server's write-ahead log, and what it is on. It
+// knows the text form and nothing else: positions of different servers do not
+// compare.
 package lsn
 
 import (

@@ -20,14 +20,13 @@ type entry struct {
 // table lists every SQL function that the manager answers.
 func (m *Manager) table() map[string]entry {
 	all := map[string]entry{
-		"internal_dead_row_hold": {m.deadRows.Rows, true},
-		"internal_upkeep_errors": {m.upkeep.Rows, true},
-		"internal_rpc":           {m.rpc, false},
-		"prepare_pg_upgrade":     {m.upgrade.Prepare, false},
-		"cancel_pg_upgrade":      {m.upgrade.Cancel, true},
-		"finish_pg_upgrade":      {m.upgrade.Finish, true},
-
+		"internal_dead_row_hold":  {m.deadRows.Rows, true},
 		"internal_group_versions": {m.member.GroupVersions, true},
+		"internal_upkeep_errors":  {m.upkeep.Rows, true},
+		"internal_rpc":            {m.rpc, false},
+		"prepare_pg_upgrade":      {m.upgrade.Prepare, false},
+		"cancel_pg_upgrade":       {m.upgrade.Cancel, true},
+		"finish_pg_upgrade":       {m.upgrade.Finish, true},
 	}
 	maps.Copy(all, faults())
 	add := func(handlers map[string]api.Handler, anywhere bool) {

@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"syscall"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/durable"
 	"bdr/gosrc/pgerr"
 )
 
@@ -26,24 +26,43 @@ type incarnation struct {
 
 // settle makes this data directory the place where the node lives.
 func (m *Manager) settle(ctx context.Context) error {
-	local, _ := m.node()
-	here, err := currentIncarnation(ctx, m.main, m.config, local)
+	local, _, err := m.readLocal(ctx)
 	if err != nil {
 		return err
 	}
-	return writeIncarnation(filepath.Join(m.config.RunDirectory, incarnationFile), here)
+	server, err := m.readServer(ctx)
+	if err != nil {
+		return err
+	}
+	here, err := currentIncarnation(m.config, server, local)
+	if err != nil {
+		return err
+	}
+	return writeIncarnation(incarnationPath(m.config), here)
+}
+
+func (m *Manager) readServer(ctx context.Context) (catalog.Server, error) {
+	results, err := m.main.Run(ctx, catalog.SelectServer())
+	if err != nil {
+		return catalog.Server{}, fmt.Errorf("read system identifier: %w", err)
+	}
+	return catalog.ServerOf(results[0])
+}
+
+func incarnationPath(config Config) string {
+	return filepath.Join(config.RunDirectory, incarnationFile)
 }
 
 // checkIdentity compares the node with what the run directory remembers. The
 // first return value says why the node must not act; the second is a failure to
 // find out. A node without a file, or another node than the one in the file,
 // starts to live here now.
-func checkIdentity(ctx context.Context, runner catalog.Runner, config Config, local catalog.LocalNode) (*pgerr.Error, error) {
-	here, err := currentIncarnation(ctx, runner, config, local)
+func checkIdentity(config Config, server catalog.Server, local catalog.LocalNode) (*pgerr.Error, error) {
+	here, err := currentIncarnation(config, server, local)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(config.RunDirectory, incarnationFile)
+	path := incarnationPath(config)
 	remembered, err := readIncarnation(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && remembered.NodeUUID != here.NodeUUID {
 		return nil, writeIncarnation(path, here)
@@ -64,15 +83,7 @@ func copyRefused(config Config, path string) *pgerr.Error {
 			filepath.Join(config.DataDirectory, path))
 }
 
-func currentIncarnation(ctx context.Context, runner catalog.Runner, config Config, local catalog.LocalNode) (incarnation, error) {
-	results, err := runner.Run(ctx, catalog.SelectServer())
-	if err != nil {
-		return incarnation{}, fmt.Errorf("read system identifier: %w", err)
-	}
-	server, err := catalog.ServerOf(results[0])
-	if err != nil {
-		return incarnation{}, err
-	}
+func currentIncarnation(config Config, server catalog.Server, local catalog.LocalNode) (incarnation, error) {
 	var info syscall.Stat_t
 	if err := syscall.Stat(filepath.Join(config.DataDirectory, "PG_VERSION"), &info); err != nil {
 		return incarnation{}, fmt.Errorf("look at PG_VERSION: %w", err)
@@ -82,34 +93,14 @@ func currentIncarnation(ctx context.Context, runner catalog.Runner, config Confi
 
 func readIncarnation(path string) (incarnation, error) {
 	var i incarnation
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return i, fmt.Errorf("read identity of the node: %w", err)
-	}
-	if err := json.Unmarshal(content, &i); err != nil {
+	if err := durable.Read(path, &i); err != nil {
 		return i, fmt.Errorf("read identity of the node from %q: %w", path, err)
 	}
 	return i, nil
 }
 
-// writeIncarnation replaces the file as a whole, so that a crash leaves the old
-// one or the new one.
 func writeIncarnation(path string, i incarnation) error {
-	content, err := json.Marshal(i)
-	if err != nil {
-		return fmt.Errorf("write identity of the node: %w", err)
-	}
-	temporary := path + ".new"
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write identity of the node: %w", err)
-	}
-	_, err = file.Write(append(content, '\n'))
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
+	if err := durable.Write(path, i); err != nil {
 		return fmt.Errorf("write identity of the node: %w", err)
 	}
 	return nil

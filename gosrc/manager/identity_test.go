@@ -1,23 +1,13 @@
 package manager
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"bdr/gosrc/catalog"
-	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
-
-// fixedServer answers what the server says about itself.
-type fixedServer string
-
-func (s fixedServer) Run(context.Context, ...ipc.Stmt) ([]ipc.Result, error) {
-	id := string(s)
-	return []ipc.Result{{Rows: [][]*string{{ipc.Text("150020"), ipc.Text("le"), ipc.Text("UTF8"), &id}}}}, nil
-}
 
 func dataDirectory(t *testing.T, runDirectory string) Config {
 	t.Helper()
@@ -38,7 +28,7 @@ func TestIdentity(t *testing.T) {
 	steps := []struct {
 		name    string
 		config  Config
-		server  fixedServer
+		server  string
 		node    catalog.LocalNode
 		refused bool
 	}{
@@ -51,7 +41,7 @@ func TestIdentity(t *testing.T) {
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			refusal, err := checkIdentity(t.Context(), step.server, step.config, step.node)
+			refusal, err := checkIdentity(step.config, catalog.Server{SystemIdentifier: step.server}, step.node)
 			if err != nil || (refusal != nil) != step.refused {
 				t.Fatalf("got %v, %v", refusal, err)
 			}
@@ -69,7 +59,7 @@ func TestIdentityDamaged(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(run, incarnationFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := checkIdentity(t.Context(), fixedServer("1"), config, catalog.LocalNode{ID: 1, UUID: "x"}); err == nil {
+	if _, err := checkIdentity(config, catalog.Server{SystemIdentifier: "1"}, catalog.LocalNode{ID: 1, UUID: "x"}); err == nil {
 		t.Fatal("no error")
 	}
 }

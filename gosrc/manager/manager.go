@@ -227,11 +227,7 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 
 // whyNot says why the node must not act, and sees to its retention slot.
 func (m *Manager) whyNot(ctx context.Context, local catalog.LocalNode) (*pgerr.Error, error) {
-	results, err := m.main.Run(ctx, catalog.SelectServer())
-	if err != nil {
-		return nil, fmt.Errorf("read system identifier: %w", err)
-	}
-	server, err := catalog.ServerOf(results[0])
+	server, err := m.readServer(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +238,7 @@ func (m *Manager) whyNot(ctx context.Context, local catalog.LocalNode) (*pgerr.E
 	if refusal != nil {
 		return refusal, m.upgrade.Hold(ctx, server)
 	}
-	refusal, err = checkIdentity(ctx, m.main, m.config, local)
+	refusal, err = checkIdentity(m.config, server, local)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/join"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -149,9 +150,7 @@ func (s *Service) preflight(ctx context.Context, local catalog.Node, dsn, groupN
 	if err != nil {
 		return 0, err
 	}
-	ours := s.ours()
-	ours.Extension = here.Extension
-	if err := join.CheckBuild(ours, hello.build(), "the join target"); err != nil {
+	if err := s.checkBuild(here, hello, "the join target"); err != nil {
 		return 0, err
 	}
 	if err := checkTarget(hello, groupName, local); err != nil {
@@ -308,7 +307,11 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 		if err := join.CheckServer(there, join.Need{Slots: 1 + join.HoldSlots, Senders: 1, Origins: 1, Workers: 1, Purpose: "A new peer"}, where); err != nil {
 			return err
 		}
-		if err := s.checkBuild(ctx, here, m); err != nil {
+		theirs, err := s.greet(ctx, m.DSN)
+		if err != nil {
+			return fmt.Errorf("node %q: %w", m.Name, err)
+		}
+		if err := s.checkBuild(here, theirs, fmt.Sprintf("node %q", m.Name)); err != nil {
 			return err
 		}
 		if err := s.checkReach(ctx, local, m, hello); err != nil {
@@ -318,15 +321,11 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 	return nil
 }
 
-// checkBuild refuses a group with a member that we could not work with.
-func (s *Service) checkBuild(ctx context.Context, here catalog.Facts, member catalog.Node) error {
-	hello, err := s.greet(ctx, member.DSN)
-	if err != nil {
-		return fmt.Errorf("node %q: %w", member.Name, err)
-	}
+// checkBuild refuses a node that we could not work with.
+func (s *Service) checkBuild(here catalog.Facts, theirs helloReply, who string) error {
 	ours := s.ours()
 	ours.Extension = here.Extension
-	if err := join.CheckBuild(ours, hello.build(), fmt.Sprintf("node %q", member.Name)); err != nil {
+	if err := join.CheckBuild(ours, theirs.build(), who); err != nil {
 		return err
 	}
 	return nil
@@ -377,7 +376,7 @@ func (j *joinRun) watch(ctx context.Context, r *ipc.Request, verbose bool) error
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if !pause(ctx, noticeDelay) {
+		if !pause.For(ctx, noticeDelay) {
 			return ctx.Err()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/join"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -83,7 +84,7 @@ func (j *joinRun) createOwnSlots(ctx context.Context) error {
 // changes may come that are older.
 func (j *joinRun) awaitDeadRows(ctx context.Context) error {
 	for !j.s.deps.KeepsDeadRows() {
-		if !pause(ctx, barrierAskPeriod) {
+		if !pause.For(ctx, barrierAskPeriod) {
 			return ctx.Err()
 		}
 	}
@@ -124,7 +125,7 @@ func (j *joinRun) barrier(ctx context.Context, m catalog.Node, after int64) (cat
 			return b, nil
 		}
 		j.noteClock(fmt.Sprintf("the clock of node %q", m.Name), after-b.Clock)
-		if !pause(ctx, barrierAskPeriod) {
+		if !pause.For(ctx, barrierAskPeriod) {
 			return b, ctx.Err()
 		}
 	}
@@ -150,7 +151,7 @@ func (j *joinRun) askForCatchUpPoint(ctx context.Context, source catalog.Node, r
 		case ctx.Err() == nil:
 			j.reportCatchUp(err)
 		}
-		if !pause(ctx, catchUpAskPeriod) {
+		if !pause.For(ctx, catchUpAskPeriod) {
 			return
 		}
 	}
@@ -177,7 +178,7 @@ func (j *joinRun) adoptCatchUpPoint(ctx context.Context, source catalog.Node, po
 		if !isCode(err, pgerr.ObjectInUse) { // the writer may be about to end
 			return err
 		}
-		if !pause(waiting, 100*time.Millisecond) {
+		if !pause.For(waiting, 100*time.Millisecond) {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/join"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 )
 
@@ -121,7 +122,7 @@ func (j *joinRun) run(ctx context.Context) {
 // await waits before a step is repeated; a change of the cluster may be what
 // it waits for.
 func (j *joinRun) await(ctx context.Context, changed <-chan struct{}, delay time.Duration) {
-	if !pause(ctx, joinRetryDelayMin/2) {
+	if !pause.For(ctx, joinRetryDelayMin/2) {
 		return
 	}
 	timer := time.NewTimer(delay)

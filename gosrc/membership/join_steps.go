@@ -10,6 +10,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/join"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -279,7 +280,7 @@ func (j *joinRun) passClocks(ctx context.Context) error {
 			return err
 		}
 		j.noteClock("the clock of this node", newest-b.Clock)
-		if !pause(ctx, barrierAskPeriod) {
+		if !pause.For(ctx, barrierAskPeriod) {
 			return ctx.Err()
 		}
 	}

@@ -47,15 +47,10 @@ func (s *Service) CreateNode(ctx context.Context, r *ipc.Request) (ipc.Rows, err
 }
 
 func refuseSecondNode(ctx context.Context, r *ipc.Request) error {
-	results, err := r.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
-	if err != nil {
+	local, nodes, err := catalog.ReadNodes(ctx, r)
+	if err != nil || local == (catalog.LocalNode{}) {
 		return err
 	}
-	local, exists, err := catalog.Local(results[0])
-	if err != nil || !exists {
-		return err
-	}
-	nodes, err := catalog.Nodes(results[1])
 	for _, n := range nodes {
 		if n.ID == local.ID {
 			return pgerr.New(pgerr.DuplicateObject, "this database is a node already").

@@ -11,6 +11,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 )
 
@@ -103,7 +104,7 @@ func (s *Service) drivePart(id uint32) {
 		s.mu.Unlock()
 		if err != nil && s.ctx.Err() == nil {
 			s.deps.Host.Log(ipc.Log, fmt.Sprintf("could not part node with id %d and will try again", id), pgerr.From(err).Error(), "")
-			pause(s.ctx, keepRetryDelayMin)
+			pause.For(s.ctx, keepRetryDelayMin)
 		}
 		s.notify()
 	})
@@ -179,7 +180,7 @@ func (s *Service) drainedBy(ctx context.Context, peer catalog.Node, origin uint3
 		if err != nil || done {
 			return err
 		}
-		if !pause(ctx, askPeriod) {
+		if !pause.For(ctx, askPeriod) {
 			return pgerr.New(pgerr.ObjectInUse, "it has not applied them within %s", drainTimeMax)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/join"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -214,7 +215,7 @@ func (s *Service) dropSlot(ctx context.Context, name string) error {
 		if err == nil || !isCode(err, pgerr.ObjectInUse) {
 			return err
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !pause.For(ctx, 100*time.Millisecond) {
 			return err
 		}
 	}
@@ -314,7 +315,7 @@ func (s *Service) awaitNoSubscriptions(ctx context.Context) error {
 		if err != nil || len(results[0].Rows) == 0 {
 			return err
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !pause.For(ctx, 100*time.Millisecond) {
 			return pgerr.New(pgerr.ObjectInUse, "the subscriptions of this node have not ended within %s", rpcTimeout).
 				WithHint("Try again.")
 		}

@@ -117,13 +117,14 @@ func (s *Service) Open(ctx context.Context, local catalog.LocalNode) error {
 	if err != nil {
 		return err
 	}
-	if self, member := ledger.Cluster().Node(local.ID); member && self.State == cluster.Active && !consensus.HasStore(s.raftDir()) {
+	self, member := ledger.Cluster().Node(local.ID)
+	if member && self.State == cluster.Active && !consensus.HasStore(s.raftDir()) {
 		return errNoStore(self.Name, s.raftDir())
 	}
 	s.mu.Lock()
 	s.local, s.ledger, s.join, s.cluster, s.cleaned = local, ledger, nil, consensus.UUID{}, false
 	s.mu.Unlock()
-	if self, member := ledger.Cluster().Node(local.ID); member && self.State != cluster.Parted {
+	if member && self.State != cluster.Parted {
 		if err := s.openGroup(); err != nil {
 			return err
 		}
@@ -367,18 +368,6 @@ func (s *Service) waitUntil(ctx context.Context, met func(cluster.Cluster) bool)
 // connect opens an ordinary or replication connection.
 func (s *Service) connect(ctx context.Context, dsn string, purpose stream.Purpose) (*pgconn.PgConn, error) {
 	return s.deps.Connect(ctx, dsn, purpose, applicationName)
-}
-
-// pause waits; false: the context ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // isCode tests an error for one of some SQLSTATEs.

@@ -1,9 +1,6 @@
 package pgtest
 
 import (
-	"cmp"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"testing"
@@ -14,15 +11,15 @@ var versionOfServer = regexp.MustCompile(`^PostgreSQL (\d+)`)
 // Major is the major version of the servers that tests run on.
 func Major(t testing.TB) int {
 	t.Helper()
-	out, err := exec.Command(cmp.Or(os.Getenv("PG_CONFIG"), "pg_config"), "--version").Output()
+	version, err := pgConfig("--version")
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := versionOfServer.FindSubmatch(out)
+	found := versionOfServer.FindStringSubmatch(version)
 	if found == nil {
-		t.Fatalf("pg_config --version says %q", out)
+		t.Fatalf("pg_config --version says %q", version)
 	}
-	major, err := strconv.Atoi(string(found[1]))
+	major, err := strconv.Atoi(found[1])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -226,15 +226,7 @@ func (k *DeadRows) readCatalog(ctx context.Context) error {
 		}
 	}
 	changed := k.deps.Changed()
-	results, err := k.deps.Main.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
-	if err != nil {
-		return err
-	}
-	local, _, err := catalog.Local(results[0])
-	if err != nil {
-		return err
-	}
-	nodes, err := catalog.Nodes(results[1])
+	local, nodes, err := catalog.ReadNodes(ctx, k.deps.Main)
 	if err != nil {
 		return err
 	}

@@ -105,15 +105,7 @@ func (u *Upgrade) createSlots(ctx context.Context, names []string, here catalog.
 }
 
 func (u *Upgrade) ownDSN(ctx context.Context) (string, error) {
-	results, err := u.deps.Main.Run(ctx, catalog.SelectLocalNode(), catalog.SelectNodes())
-	if err != nil {
-		return "", err
-	}
-	local, _, err := catalog.Local(results[0])
-	if err != nil {
-		return "", err
-	}
-	nodes, err := catalog.Nodes(results[1])
+	local, nodes, err := catalog.ReadNodes(ctx, u.deps.Main)
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 )
@@ -218,7 +219,7 @@ func (u *Upgrade) await(ctx context.Context, r *ipc.Request, look func() (missin
 			_ = r.Notice(ipc.Notice, "waiting for %s", missing) // a backend that is gone ends ctx
 			said = time.Now()
 		}
-		if !pause(ctx) {
+		if !pause.For(ctx, lookPeriod) {
 			return fmt.Errorf("wait for %s: %w", missing, ctx.Err())
 		}
 	}

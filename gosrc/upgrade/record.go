@@ -1,13 +1,13 @@
 package upgrade
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/durable"
 	"bdr/gosrc/pgerr"
 )
 
@@ -31,12 +31,9 @@ type record struct {
 // read returns false where no upgrade is under way.
 func (u *Upgrade) read() (record, bool, error) {
 	var r record
-	content, err := os.ReadFile(u.path())
+	err := durable.Read(u.path(), &r)
 	if errors.Is(err, os.ErrNotExist) {
 		return r, false, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(content, &r)
 	}
 	if err != nil {
 		return r, false, fmt.Errorf("read the state of the upgrade from %q: %w", u.path(), err)
@@ -46,52 +43,19 @@ func (u *Upgrade) read() (record, bool, error) {
 
 func (u *Upgrade) path() string { return filepath.Join(u.deps.RunDirectory, recordFile) }
 
-// write replaces the record as a whole, durably.
 func (u *Upgrade) write(r record) error {
-	content, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write the state of the upgrade: %w", err)
-	}
-	temporary := u.path() + ".new"
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write the state of the upgrade: %w", err)
-	}
-	_, err = file.Write(append(content, '\n'))
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(temporary, u.path())
-	}
-	if err == nil {
-		err = u.syncDirectory()
-	}
-	if err != nil {
+	if err := durable.Write(u.path(), r); err != nil {
 		return fmt.Errorf("write the state of the upgrade: %w", err)
 	}
 	return nil
 }
 
-// remove ends the upgrade, durably.
+// remove ends the upgrade.
 func (u *Upgrade) remove() error {
-	err := os.Remove(u.path())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = u.syncDirectory()
-	}
-	if err != nil {
+	if err := durable.Remove(u.path()); err != nil {
 		return fmt.Errorf("remove the state of the upgrade: %w", err)
 	}
 	return nil
-}
-
-func (u *Upgrade) syncDirectory() error {
-	dir, err := os.Open(u.deps.RunDirectory)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Refusal says why the node must not act; nil: no upgrade is under way.

@@ -91,14 +91,3 @@ func (u *Upgrade) underWay(ctx context.Context) (record, catalog.Server, error) 
 	here, err := u.server(ctx)
 	return r, here, err
 }
-
-func pause(ctx context.Context) bool {
-	timer := time.NewTimer(lookPeriod)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
