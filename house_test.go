@@ -136,6 +136,16 @@ func isDriver(path string) bool {
 	return slices.ContainsFunc(drivers, func(d string) bool { return strings.HasPrefix(path, d) })
 }
 
+// A reader looks for a package in the list of docs/architecture.md.
+func TestPackagesAreListed(t *testing.T) {
+	text := read(t, "docs/architecture.md")
+	for pkg := range arrows {
+		if name, ours := strings.CutPrefix(pkg, "gosrc/"); ours && !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("docs/architecture.md does not say what package %s does", pkg)
+		}
+	}
+}
+
 // Layers stay layers only as long as nobody imports upwards, and the table says
 // what is so only as long as it lists nothing else.
 func TestImportArrows(t *testing.T) {
