@@ -131,7 +131,7 @@ func writtenIn(d time.Duration, nodes ...*pgtest.Node) string {
 			continue
 		}
 		written := n.Value(fmt.Sprintf(`SELECT coalesce(string_agg(DISTINCT resource_manager || ' ' || record_type, ', '), '')
-			FROM pg_get_wal_records_info_till_end_of_wal('%s') WHERE resource_manager NOT IN ('Standby', 'XLOG')`, before[i]))
+			FROM pg_get_wal_records_info('%s', pg_current_wal_flush_lsn()) WHERE resource_manager NOT IN ('Standby', 'XLOG')`, before[i]))
 		if written != "" {
 			all = append(all, n.Name+" "+written)
 		}
