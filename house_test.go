@@ -454,8 +454,12 @@ func TestLinksOfDocumentsExist(t *testing.T) {
 
 // The extension's functions are for superusers until roles come, but for those
 // that tell nothing and change nothing, and those of row security, which tell
-// callers their own rights.
-var public = []string{"bdr_version", "bdr_version_num", "internal_architecture", "internal_may_read", "internal_has_role"}
+// callers their own rights; and those about sequences, which are their owners'.
+var public = []string{"bdr_version", "bdr_version_num", "internal_architecture", "internal_may_read", "internal_has_role",
+	"extract_timestamp_from_snowflakeid", "extract_nodeid_from_snowflakeid", "extract_localseqid_from_snowflakeid", "timestamp_to_snowflakeid",
+	"extract_timestamp_from_timeshard", "extract_nodeid_from_timeshard", "extract_localseqid_from_timeshard", "timestamp_to_timeshard",
+	"gen_ksuuid_v2", "ksuuid_v2_cmp", "extract_timestamp_from_ksuuid_v2",
+	"galloc_chunk_info", "sequence_candidates", "alter_all_sequences_set_kind"}
 
 var (
 	sqlFunction = regexp.MustCompile(`(?s)CREATE FUNCTION bdr\.(\w+)\((.*?)\)\s*RETURNS`)
