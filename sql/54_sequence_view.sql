@@ -52,9 +52,11 @@ BEGIN
         LEFT JOIN integers i ON i.typid = a.atttypid
         WHERE a.attnum > 0 AND NOT a.attisdropped),
     sequences AS MATERIALIZED (
-        SELECT q.seqrelid AS seqid, s.seqkind AS current_kind, i.width, q.seqmax,
+        SELECT q.seqrelid AS seqid, s.seqkind AS current_kind, i.width,
+               q.seqmax < 9223372036850581504 -- the first id of the last millisecond; the maximum of a type goes with it
+                   AND q.seqmax <> CASE i.width WHEN 2 THEN 32767 WHEN 4 THEN 2147483647 ELSE 0 END AS is_bounded,
                CASE WHEN wanted_kind <> 'distributed' THEN wanted_kind
-                   WHEN i.width = 8 THEN 'snowflakeid' ELSE 'galloc' END AS new_kind
+                   WHEN q.seqmax >= 9223372036850581504 THEN 'snowflakeid' ELSE 'galloc' END AS new_kind
         FROM bdr.sequences s
         JOIN pg_namespace n ON n.nspname = s.nspname
         JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.relname AND c.relpersistence = 'p'
@@ -81,7 +83,8 @@ BEGIN
         UNION ALL SELECT f.confrelid, k.referred, f.conrelid, k.referring, true
         FROM pg_constraint f, unnest(f.confkey, f.conkey) AS k (referred, referring) WHERE f.contype = 'f'),
     uses AS MATERIALIZED ( -- a row of the answer each; the width that every column and the sequence must have
-        SELECT row_number() OVER () AS use, s.seqid, s.current_kind, s.new_kind, s.width AS seq_width, s.seqmax,
+        SELECT row_number() OVER () AS use, s.seqid, s.current_kind, s.new_kind, s.width AS seq_width,
+               s.is_bounded AND s.new_kind IN ('snowflakeid', 'timeshard') AS is_bounded,
                c.relid, c.attnum, c.attname, c.atttypid, c.attidentity,
                CASE s.new_kind WHEN 'local' THEN 0 WHEN 'galloc' THEN least(s.width, c.width) ELSE 8 END AS width
         FROM sequences s
@@ -104,15 +107,14 @@ BEGIN
                        CASE i.width WHEN 8 THEN 'bigint' ELSE 'integer' END), ', ' ORDER BY i.refers, i.attnum)) AS statement
         FROM involved i WHERE i.is_narrow AND i.is_root AND NOT i.is_domain
         GROUP BY i.use, i.relid),
-    alter_sequences AS (
-        SELECT u.use, u.seqid,
-               CASE WHEN NOT EXISTS (SELECT FROM involved i WHERE i.use = u.use AND i.is_narrow AND NOT i.refers
-                       AND i.attidentity <> '') -- else ALTER TABLE does it
-                   THEN format('ALTER SEQUENCE %s AS %s%s', u.seqid::regclass,
-                       CASE u.width WHEN 8 THEN 'bigint' WHEN 4 THEN 'integer' ELSE 'smallint' END,
-                       CASE WHEN u.seqmax > CASE u.width WHEN 8 THEN u.seqmax WHEN 4 THEN 2147483647 ELSE 32767 END
-                           THEN ' NO MAXVALUE' END) END AS statement
-        FROM uses u WHERE u.width > 0 AND u.width <> u.seq_width),
+    alter_sequences AS ( -- of an identity column ALTER TABLE changes the type
+        SELECT u.use, CASE WHEN u.width <> u.seq_width AND NOT EXISTS (SELECT FROM involved i
+                   WHERE i.use = u.use AND i.is_narrow AND NOT i.refers AND i.attidentity <> '')
+               THEN format('ALTER SEQUENCE %s AS %s%s', u.seqid::regclass,
+                   CASE u.width WHEN 8 THEN 'bigint' WHEN 4 THEN 'integer' ELSE 'smallint' END,
+                   CASE WHEN u.is_bounded OR u.width < u.seq_width THEN ' NO MAXVALUE' END)
+               WHEN u.is_bounded THEN format('ALTER SEQUENCE %s NO MAXVALUE', u.seqid::regclass) END AS statement
+        FROM uses u WHERE u.width > 0 AND (u.width <> u.seq_width OR u.is_bounded)),
     blockers AS (
         SELECT i.use, CASE WHEN w.ev_class IS NULL THEN pg_describe_object(d.classid, d.objid, d.objsubid)
                ELSE pg_describe_object('pg_class'::regclass, w.ev_class, 0) END AS what

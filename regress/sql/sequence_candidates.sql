@@ -19,6 +19,7 @@ ALTER SEQUENCE odd_id_seq AS integer;
 CREATE TABLE wide (id bigserial);
 CREATE SEQUENCE alone AS integer;
 CREATE SEQUENCE bounded AS integer MAXVALUE 5000000;
+CREATE TABLE limited (id int GENERATED ALWAYS AS IDENTITY (MAXVALUE 1000), other bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 2147483647));
 CREATE SEQUENCE shared;
 CREATE TABLE shares_1 (id int DEFAULT nextval('shared'));
 CREATE TABLE shares_2 (id bigint DEFAULT nextval('shared'), code text DEFAULT 'x' || nextval('alone'));
@@ -134,6 +135,6 @@ DELETE FROM bdr.local_node;
 
 \set VERBOSITY terse
 DROP SCHEMA "Shop 1" CASCADE;
-DROP TABLE bin, stock, item, odd, wide, shares_1, shares_2, seen, event, puppy, dog, animal, passing, fast, narrow;
+DROP TABLE bin, stock, item, odd, wide, limited, shares_1, shares_2, seen, event, puppy, dog, animal, passing, fast, narrow;
 DROP SEQUENCE alone, bounded, shared, of_partition, too_wide;
 DROP EXTENSION bdr;
