@@ -74,6 +74,18 @@ DROP TABLE hashed, blocked, refers_blocked, refers_to_partition, kitten, cat CAS
 DROP FUNCTION nothing;
 DROP DOMAIN positive, whole;
 
+-- All at once: what must be altered first is told, what is another's is left alone.
+CREATE ROLE bdr_regress_owner;
+ALTER TABLE item OWNER TO bdr_regress_owner;
+BEGIN;
+SELECT * FROM bdr.alter_all_sequences_set_kind('timeshard') WHERE sequence::text ~ 'item|odd|limited';
+SET LOCAL ROLE bdr_regress_owner;
+SELECT * FROM bdr.alter_all_sequences_set_kind('snowflakeid');
+ROLLBACK;
+SELECT * FROM bdr.alter_all_sequences_set_kind('galloc ');
+ALTER TABLE item OWNER TO CURRENT_USER;
+DROP ROLE bdr_regress_owner;
+
 -- The statements do what they are for.
 SELECT s.statement AS done FROM bdr.sequence_candidates() c, unnest(statements) WITH ORDINALITY s (statement, n)
 ORDER BY c.sequence::text, c.relation::text, s.n \gexec
