@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"gosrc/subscription":   {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/stream", "gosrc/wire"},
 	"gosrc/membership":     {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/control", "gosrc/ipc", "gosrc/join", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/release", "gosrc/statemachine", "gosrc/stream", "gosrc/wire"},
 	"gosrc/join":           {"gosrc/catalog", "gosrc/ipc", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/release", "gosrc/stream"},
-	"gosrc/statemachine":   {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/ipc", "gosrc/pgerr"},
+	"gosrc/statemachine":   {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/ipc", "gosrc/pgerr", "gosrc/sequence"},
 	"gosrc/replicate":      {"gosrc/catalog", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/control":        {"gosrc/lsn", "gosrc/wire"},
 	"gosrc/consensus":      {"gosrc/cluster", "gosrc/pause", "gosrc/pgerr"},

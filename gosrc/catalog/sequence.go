@@ -210,6 +210,13 @@ func UninstallSequences() ipc.Stmt { return ifPresent("internal_uninstall_sequen
 // ForgetNodeNumber has sessions read again which node this is.
 func ForgetNodeNumber() ipc.Stmt { return ifPresent("internal_forget_node_number") }
 
+// ForgetSequenceState removes all that consensus wrote about sequences, where there
+// are tables for it.
+func ForgetSequenceState() ipc.Stmt {
+	return ipc.Stmt{SQL: `DO $do$ BEGIN IF pg_catalog.to_regclass('bdr.sequence_switch') IS NOT NULL THEN
+ DELETE FROM bdr.sequence_switch; DELETE FROM bdr.sequence_chunk; DELETE FROM bdr.sequence_allocation; END IF; END $do$`}
+}
+
 // ifPresent calls a function that older SQL objects do not have.
 func ifPresent(function string) ipc.Stmt {
 	return ipc.Stmt{SQL: `DO $do$ BEGIN IF pg_catalog.to_regprocedure('bdr.` + function + `()') IS NOT NULL THEN

@@ -38,8 +38,8 @@ func (s *Service) CreateNode(ctx context.Context, r *ipc.Request) (ipc.Rows, err
 	if err != nil {
 		return ipc.Rows{}, err
 	}
-	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID),
-		catalog.CreateOrigin(stream.MessageOrigin(s.deps.DatabaseOID)), catalog.LabelDatabase(s.deps.DatabaseName))
+	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID)...)
+	statements = append(statements, catalog.CreateOrigin(stream.MessageOrigin(s.deps.DatabaseOID)), catalog.LabelDatabase(s.deps.DatabaseName))
 	if _, err := r.Run(ctx, statements...); err != nil {
 		return ipc.Rows{}, err
 	}
