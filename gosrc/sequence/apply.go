@@ -3,14 +3,15 @@ package sequence
 import (
 	"math"
 	"slices"
+	"strconv"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/pgerr"
 )
 
-// chunksMax is how many chunks a node has of a key: the one in use and two more.
-const chunksMax = 3
+// ChunksMax is how many chunks a node has of a key: the one in use and two more.
+const ChunksMax = 3
 
 // memory is for how long a change of a kind that is done is remembered, in
 // microseconds: a session may wait for it.
@@ -38,7 +39,7 @@ func Apply(s State, members cluster.Cluster, cmd Command) (State, Changes, strin
 }
 
 // applyAllocate gives a node chunks until it has three with values that it has not
-// used, or there are no more.
+// used, or there are no more. It answers the last value.
 func applyAllocate(s State, members cluster.Cluster, cmd Command) (State, Changes, string, *pgerr.Error) {
 	if n, known := members.Node(cmd.Node); !known || n.State == cluster.Parted {
 		return s, Changes{}, "", pgerr.New(pgerr.WrongState, "the node with id %d is not a member of the group", cmd.Node)
@@ -50,7 +51,7 @@ func applyAllocate(s State, members cluster.Cluster, cmd Command) (State, Change
 		next.UpTo = max(next.UpTo, cmd.Position)
 	}
 	if cmd.Position > next.UpTo {
-		return s, Changes{}, "", pgerr.New(pgerr.WrongState, "sequence %s is at a value that was given to nobody: %d", cmd.Key, cmd.Position).
+		return s, Changes{}, "", pgerr.New(pgerr.DataCorrupted, "sequence %s is at a value that was given to nobody: %d", cmd.Key, cmd.Position).
 			WithDetail("Values up to %d have been given to nodes.", next.UpTo).
 			WithHint("Set the kind of the sequence again with bdr.alter_sequence_set_kind().")
 	}
@@ -58,14 +59,14 @@ func applyAllocate(s State, members cluster.Cluster, cmd Command) (State, Change
 		owner, known := members.Node(c.Node)
 		return !known || owner.State == cluster.Parted || c.Node == cmd.Node && c.Last <= cmd.Position
 	})
-	for limit := min(cmd.Max, ValueMax); next.UpTo < limit && next.Ahead(cmd.Node, cmd.Position) < chunksMax; {
+	for limit := min(cmd.Max, ValueMax); next.UpTo < limit && next.Ahead(cmd.Node, cmd.Position) < ChunksMax; {
 		next.give(cmd, limit)
 	}
 	if next.Ahead(cmd.Node, cmd.Position) == 0 {
 		return s, Changes{}, "", Exhausted(cmd.Key, cmd.Max)
 	}
 	s, changes := s.replaced(old, next, known)
-	return s, changes, "", nil
+	return s, changes, strconv.FormatInt(next.last(cmd.Node), 10), nil
 }
 
 func newKey(cmd Command) Key {
@@ -78,6 +79,17 @@ func (k *Key) give(cmd Command, limit int64) {
 	k.Chunks = append(k.Chunks, chunk)
 	k.UpTo, k.ChunkSize, k.LastAlloc = chunk.Last, cmd.Size, cmd.Time
 	k.Allocs++
+}
+
+// last returns the last value that a node was given.
+func (k Key) last(node uint32) int64 {
+	last := int64(0)
+	for _, c := range k.Chunks {
+		if c.Node == node {
+			last = c.Last
+		}
+	}
+	return last
 }
 
 // Exhausted is the error of PostgreSQL's nextval.
@@ -109,7 +121,7 @@ func (s State) replaced(old, next Key, known bool) (State, Changes) {
 
 // applyAdvance takes values up to one from everybody who has them.
 func applyAdvance(s State, _ cluster.Cluster, cmd Command) (State, Changes, string, *pgerr.Error) {
-	if fault := checkRange("value of a galloc sequence", cmd.To, 1, min(cmd.Max, ValueMax)); fault != nil {
+	if fault := checkRange("value of a galloc sequence", cmd.To, 0, min(cmd.Max, ValueMax)); fault != nil {
 		return s, Changes{}, "", fault
 	}
 	old, known := s.Key(cmd.Key)

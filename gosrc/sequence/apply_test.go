@@ -69,8 +69,8 @@ func TestAllocate(t *testing.T) {
 	if k.SequenceAllocation != want {
 		t.Errorf("got %+v", k.SequenceAllocation)
 	}
-	again, changes, _, fault := Apply(s, three, allocate(1, 1000))
-	if fault != nil || !reflect.DeepEqual(again, s) || !reflect.DeepEqual(changes, Changes{}) {
+	again, changes, answer, fault := Apply(s, three, allocate(1, 1000))
+	if fault != nil || answer != "7000" || !reflect.DeepEqual(again, s) || !reflect.DeepEqual(changes, Changes{}) {
 		t.Errorf("the second time: %+v, %v", changes, fault)
 	}
 	bigger := allocate(1, 2000)
@@ -292,9 +292,9 @@ func TestRefusals(t *testing.T) {
 		{"start_of_zero", given, three, with(allocate(1, 0), func(c *Command) { c.Start = 0 }), pgerr.InvalidParameter},
 		{"maximum_before_start", given, three, with(allocate(1, 0), func(c *Command) { c.Max = 0 }), pgerr.InvalidParameter},
 		{"negative_time", given, three, with(allocate(1, 0), func(c *Command) { c.Time = -1 }), pgerr.InvalidParameter},
-		{"position_that_nobody_gave", given, three, allocate(2, 3001), pgerr.WrongState},
+		{"position_that_nobody_gave", given, three, allocate(2, 3001), pgerr.DataCorrupted},
 		{"values_for_a_stranger", given, three, allocate(9, 0), pgerr.WrongState},
-		{"advance_to_zero", given, three, with(allocate(1, 0), func(c *Command) { c.Kind = Advance }), pgerr.InvalidParameter},
+		{"advance_backwards", given, three, with(allocate(1, 0), func(c *Command) { c.Kind, c.To = Advance, -1 }), pgerr.InvalidParameter},
 		{"clock_beyond_its_bits", pending, three, with(carryOutOn(idA, 1, 1, 2, 3), func(c *Command) { c.Clock = 1 << 42 }), pgerr.InvalidParameter},
 	}
 	for _, tt := range tests {
