@@ -16,13 +16,13 @@ BDR_RELEASED = 0.1.0
 EXTENSION = bdr
 MODULE_big = bdr
 # One folder is one layer; house_test.go has the arrows between them.
-LAYERS = base version row conflict apply rebuild session manager
+LAYERS = base version row conflict apply rebuild session session/sequence manager
 objects = $(patsubst %.c,%.o,$(sort $(wildcard $(1))))
 SHARED_OBJS = extension/base/tables.o extension/base/form.o
 OUTPUT_OBJS = $(call objects,extension/output/*.c)
 TEST_OBJS = $(call objects,extension/test/*.c)
 OBJS = $(call objects,extension/*.c $(patsubst %,extension/%/*.c,$(LAYERS)))
-LAYER_HEADERS = $(wildcard include/*.h extension/*/*.h)
+LAYER_HEADERS = $(wildcard include/*.h extension/*/*.h extension/*/*/*.h)
 PIECES = $(sort $(wildcard sql/[0-9]*.sql))
 UPDATES = $(patsubst %,bdr--%--$(BDR_VERSION).sql,$(BDR_RELEASED))
 DATA = $(patsubst %,sql/released/bdr--%.sql,$(BDR_RELEASED))
@@ -128,8 +128,8 @@ lint:
 	GOFLAGS=-buildvcs=false $(GO) vet ./...
 	GOFLAGS=-buildvcs=false $(GO) vet -tags soak,faults ./gosrc/manager ./regress/cluster/...
 	if command -v golangci-lint >/dev/null; then golangci-lint run; fi
-	! grep -nE ' +$$|^ +[^ *]' extension/*.c extension/*/*.c $(LAYER_HEADERS)
-	! grep -nE '^ *# *(if|elif).*PG_VERSION_NUM' extension/*.c extension/*/*.c $(filter-out include/bdr_compat.h,$(LAYER_HEADERS))
+	! grep -nE ' +$$|^ +[^ *]' extension/*.c extension/*/*.c extension/*/*/*.c $(LAYER_HEADERS)
+	! grep -nE '^ *# *(if|elif).*PG_VERSION_NUM' extension/*.c extension/*/*.c extension/*/*/*.c $(filter-out include/bdr_compat.h,$(LAYER_HEADERS))
 
 check-go:
 	GOFLAGS=-buildvcs=false $(GO) vet ./gosrc/... ./regress/bench .

@@ -26,6 +26,10 @@
 #include "session/local_only.h"
 #include "session/pg_upgrade.h"
 #include "session/replica_identity.h"
+#include "session/sequence/clock.h"
+#include "session/sequence/define.h"
+#include "session/sequence/function.h"
+#include "session/sequence/plan.h"
 #include "settings.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
@@ -48,6 +52,10 @@ _PG_init(void)
 	bdr_replica_identity_init();
 	bdr_key_removal_init();
 	bdr_commit_prepared_init();
+	bdr_id_clock_init();
+	bdr_sequence_function_init();
+	bdr_sequence_plan_init();
+	bdr_sequence_define_init();
 	bdr_rebuild_table_init();
 	bdr_rebuild_index_init();
 	if (!process_shared_preload_libraries_in_progress)

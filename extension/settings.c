@@ -26,9 +26,19 @@ static const struct config_enum_entry skew_actions[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry sequence_kinds[] = {
+	{"local", 'l', false},
+	{"distributed", BDR_SEQUENCE_DISTRIBUTED, false},
+	{"snowflakeid", 's', false},
+	{"timeshard", 't', false},
+	{"galloc", 'g', false},
+	{NULL, 0, false}
+};
+
 static void define_debug_settings(void);
 static void define_internal_settings(void);
 static void define_retention_settings(void);
+static void define_default_sequence_kind(void);
 static void define_match_table_owner(void);
 static void assign_match_table_owner(bool newval, void *extra);
 
@@ -37,6 +47,7 @@ bdr_settings_define(void)
 {
 	define_debug_settings();
 	define_internal_settings();
+	define_default_sequence_kind();
 	DefineCustomIntVariable("bdr.logical_decoding_work_mem",
 							"Memory that each walsender of a peer may use before it spills transactions to disk.",
 							"Where logical_decoding_work_mem is larger, that counts.",
@@ -88,6 +99,19 @@ bdr_settings_define(void)
 							 bdr_local_only_check_setting, bdr_local_only_assign_setting, NULL);
 	define_retention_settings();
 	MarkGUCPrefixReserved("bdr");
+}
+
+static void
+define_default_sequence_kind(void)
+{
+	DefineCustomEnumVariable("bdr.default_sequence_kind",
+							 "Kind of new sequences.",
+							 "distributed is snowflakeid for bigint and galloc for integer and smallint; a sequence that cannot have the kind is local.",
+							 &bdr_default_sequence_kind,
+							 BDR_SEQUENCE_DISTRIBUTED, sequence_kinds,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
 }
 
 static void

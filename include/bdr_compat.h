@@ -18,10 +18,12 @@
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
 #endif
 #include "storage/proc.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/rel.h"
@@ -389,5 +391,86 @@ bdr_architecture(char *text, Size size)
 			 MAXIMUM_ALIGNOF, BLCKSZ / 4 / 1024, BLCKSZ, NAMEDATALEN);
 	return text;
 }
+
+/* ---------------------------------------------------------------------
+ * Sequences (base/sequence.c, session/sequence)
+ * ---------------------------------------------------------------------
+ */
+
+/* Where the file of a relation is; mapped relations have none of these. */
+#if PG_VERSION_NUM >= 160000
+typedef RelFileLocator BdrLocator;
+
+#define bdr_relation_locator(rel)			((rel)->rd_locator)
+#define bdr_sequence_record_locator(record)	((record)->locator)
+#define bdr_locators_equal(a, b)			RelFileLocatorEquals(a, b)
+#else
+typedef RelFileNode BdrLocator;
+
+#define bdr_relation_locator(rel)			((rel)->rd_node)
+#define bdr_sequence_record_locator(record)	((record)->node)
+#define bdr_locators_equal(a, b)			RelFileNodeEquals(a, b)
+#endif
+
+static inline BdrLocator
+bdr_locator_of(Form_pg_class form)
+{
+	BdrLocator	locator;
+
+#if PG_VERSION_NUM >= 160000
+	locator.spcOid = OidIsValid(form->reltablespace) ? form->reltablespace : MyDatabaseTableSpace;
+	locator.dbOid = MyDatabaseId;
+	locator.relNumber = form->relfilenode;
+#else
+	locator.spcNode = OidIsValid(form->reltablespace) ? form->reltablespace : MyDatabaseTableSpace;
+	locator.dbNode = MyDatabaseId;
+	locator.relNode = form->relfilenode;
+#endif
+	return locator;
+}
+
+/* What pg_dump reads the position of a sequence with; before 18, SELECT. */
+#if PG_VERSION_NUM >= 180000
+#define BDR_F_PG_GET_SEQUENCE_DATA	F_PG_GET_SEQUENCE_DATA
+#else
+#define BDR_F_PG_GET_SEQUENCE_DATA	InvalidOid
+#endif
+
+/* May the current user call the function? */
+#if PG_VERSION_NUM >= 160000
+#define bdr_may_execute(function)	(object_aclcheck(ProcedureRelationId, (function), GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define bdr_may_execute(function)	(pg_proc_aclcheck((function), GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* The expression that a COPY FROM may use for a column, from 0; NULL: there is none. */
+#if PG_VERSION_NUM >= 160000
+#define bdr_copy_default(cstate, i)	(&(cstate)->defexprs[i])
+#else
+#define bdr_copy_default(cstate, i) \
+	bdr_copy_default_of((cstate)->defmap, (cstate)->defexprs, (cstate)->num_defaults, (i))
+
+static inline ExprState **
+bdr_copy_default_of(const int *columns, ExprState **states, int n, int column)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (columns[i] == column)
+			return &states[i];
+	}
+	return NULL;
+}
+#endif
+
+/* Rights on the table of a COPY FROM. */
+#if PG_VERSION_NUM >= 160000
+#define bdr_copy_inserted(nsitem)			((nsitem)->p_perminfo->insertedCols)
+#define bdr_copy_required(nsitem)			((nsitem)->p_perminfo->requiredPerms)
+#define bdr_copy_check(pstate, nsitem)		ExecCheckPermissions((pstate)->p_rtable, list_make1((nsitem)->p_perminfo), true)
+#else
+#define bdr_copy_inserted(nsitem)			((nsitem)->p_rte->insertedCols)
+#define bdr_copy_required(nsitem)			((nsitem)->p_rte->requiredPerms)
+#define bdr_copy_check(pstate, nsitem)		ExecCheckRTPerms((pstate)->p_rtable, true)
+#endif
 
 #endif							/* BDR_COMPAT_H */

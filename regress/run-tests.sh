@@ -155,7 +155,7 @@ servers=/usr/lib/postgresql
 stage_majors() {
     local bin
     for bin in "$servers"/*/bin; do
-        rm -f "$root"/extension/*.o "$root"/extension/*/*.o "$root"/bdr.so "$root"/bdr_output.so "$root"/bdr_test.so
+        rm -f "$root"/extension/*.o "$root"/extension/*/*.o "$root"/extension/*/*/*.o "$root"/bdr.so "$root"/bdr_output.so "$root"/bdr_test.so
         PG_CONFIG=$bin/pg_config check "build and install for $("$bin/pg_config" --version)" build_and_install
     done
     [ "$failed" -ne 0 ] || built=yes

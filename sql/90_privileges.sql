@@ -18,6 +18,7 @@ END
 $do$;
 
 GRANT SELECT ON bdr.stat_relation TO bdr_read_all_stats;
+GRANT SELECT ON bdr.sequence_alloc TO bdr_read_all_stats;
 GRANT EXECUTE ON FUNCTION bdr.get_relation_stats() TO bdr_read_all_stats;
 
 GRANT bdr_read_all_stats TO bdr_monitor;
@@ -26,3 +27,6 @@ GRANT EXECUTE ON FUNCTION bdr.internal_group_versions(), bdr.monitor_group_versi
 
 -- Row security says which conflicts each user sees.
 GRANT SELECT ON bdr.conflict_history, bdr.conflict_history_summary TO PUBLIC;
+
+-- Names of sequences are in the server's catalogs, for everybody.
+GRANT SELECT ON bdr.sequences TO PUBLIC;

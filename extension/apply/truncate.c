@@ -39,6 +39,7 @@
 #include "apply/change.h"
 #include "apply/state.h"
 #include "apply/truncate.h"
+#include "base/sequence.h"
 #include "base/user_context.h"
 #include "conflict/schema_mismatch.h"
 #include "row/match.h"
@@ -89,6 +90,7 @@ bdr_truncate_apply(BdrReader *reader)
 	bool		restarts = (flags & BDR_TRUNCATE_RESTART) != 0;
 	Truncated  *tables;
 	Targets		targets = {NIL, NIL, NIL};
+	List	   *pages = NIL;
 	Oid			owner;
 	ListCell   *lc;
 
@@ -108,6 +110,8 @@ bdr_truncate_apply(BdrReader *reader)
 	if (behavior == DROP_CASCADE)
 		add_referencing(&targets);
 	owner = acting_owner(&targets);
+	if (restarts)
+		pages = bdr_sequence_note_pages();
 	/* who fires triggers may not own the sequences; restarting runs no code */
 	if (restarts && OidIsValid(owner))
 	{
@@ -117,6 +121,7 @@ bdr_truncate_apply(BdrReader *reader)
 	bdr_user_switch(owner);
 	bdr_truncate_guts(targets.rels, targets.relids, targets.logged, behavior, restarts);
 	bdr_user_switch(InvalidOid);
+	bdr_sequence_carry_over(pages);
 	foreach(lc, targets.rels)
 	{
 		bdr_stats_count_table(RelationGetRelid((Relation) lfirst(lc)), BDR_COUNT_TRUNCATES);

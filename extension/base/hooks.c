@@ -11,7 +11,7 @@
 
 #include "base/hooks.h"
 
-#define HANDLERS_MAX	8
+#define HANDLERS_MAX	16
 
 static BdrUtilityHandler utility_handlers[HANDLERS_MAX];
 static int	nutility_handlers = 0;

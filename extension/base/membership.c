@@ -86,3 +86,42 @@ read_node(Oid node, Oid *group, Oid *state)
 	*state = values[1];
 	return true;
 }
+
+int
+bdr_node_number(Oid node)
+{
+	static const char *const columns[] = {"seq_id"};
+	Oid			number;
+
+	return read_oids(bdr_catalog_relation("node"), "node_id", node, columns, &number, 1) ? (int) number : 0;
+}
+
+int
+bdr_count_members(void)
+{
+	Oid			relid = bdr_catalog_relation("node");
+	Relation	rel;
+	Snapshot	snapshot;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	int			count = 0;
+	bool		isnull;
+
+	if (!OidIsValid(relid))
+		return 0;
+	rel = table_open(relid, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(rel, snapshot, 0, NULL);
+	slot = table_slot_create(rel, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		if (DatumGetObjectId(slot_getattr(slot, get_attnum(relid, "node_group_id"), &isnull)) != InvalidOid &&
+			DatumGetObjectId(slot_getattr(slot, get_attnum(relid, "node_state"), &isnull)) != BDR_STATE_PARTED)
+			count++;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return count;
+}

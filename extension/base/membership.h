@@ -11,4 +11,10 @@
 /* Then *node is its id. */
 extern bool bdr_is_member(Oid *node);
 
+/* The number of a node in ids that are made from the time. */
+extern int	bdr_node_number(Oid node);
+
+/* How many nodes are members, the local one among them. */
+extern int	bdr_count_members(void);
+
 #endif							/* BDR_BASE_MEMBERSHIP_H */

@@ -15,6 +15,7 @@ int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
 char	   *bdr_debug_architecture = "";
 char	   *bdr_debug_go_library = "";
 bool		bdr_debug_trust_peers = false;
+int			bdr_default_sequence_kind = BDR_SEQUENCE_DISTRIBUTED;
 bool		bdr_match_table_owner = true;
 int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_maximum_clock_skew = BDR_MAXIMUM_CLOCK_SKEW;

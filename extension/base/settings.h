@@ -25,6 +25,8 @@ extern char *bdr_debug_architecture;
 extern char *bdr_debug_go_library;
 extern bool bdr_debug_trust_peers;
 extern bool bdr_match_table_owner;
+extern int	bdr_default_sequence_kind;	/* its letter, or this: */
+#define BDR_SEQUENCE_DISTRIBUTED		'd'
 extern int	bdr_max_worker_backoff_delay;	/* ms */
 extern int	bdr_maximum_clock_skew; /* ms; -1: any */
 extern int	bdr_maximum_clock_skew_action;

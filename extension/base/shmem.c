@@ -20,7 +20,7 @@
 
 #include "base/shmem.h"
 
-#define PARTS_MAX		8
+#define PARTS_MAX		16
 
 BdrShmem   *bdr_shmem = NULL;
 

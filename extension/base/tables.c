@@ -32,8 +32,6 @@
 #include "base/bdr.h"
 #include "base/tables.h"
 
-#define EXTENSION_NAME			"bdr"
-
 typedef struct Known
 {
 	NameData	name;			/* hash key */
@@ -42,16 +40,20 @@ typedef struct Known
 } Known;
 
 static HTAB *relations = NULL;
+static HTAB *functions = NULL;	/* those that were found; forgotten together */
 
 static Oid	find_relation(const char *name);
 static bool is_member(Oid classid, Oid objid);
+static Oid	find_function(const char *name);
 static void init_cache(void);
+static void init_functions(void);
+static void functions_changed(Datum arg, int cache, uint32 hash);
 static void relation_changed(Datum arg, int cache, uint32 hash);
 
 Oid
 bdr_catalog_extension(void)
 {
-	return get_extension_oid(EXTENSION_NAME, true);
+	return get_extension_oid(BDR_EXTENSION, true);
 }
 
 Oid
@@ -113,12 +115,34 @@ bdr_catalog_open(const char *name, LOCKMODE lockmode)
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" of extension \"%s\" does not exist", BDR_SCHEMA, name, EXTENSION_NAME)));
+				 errmsg("table \"%s.%s\" of extension \"%s\" does not exist", BDR_SCHEMA, name, BDR_EXTENSION)));
 	return table_open(oid, lockmode);
 }
 
 Oid
 bdr_catalog_function(const char *name)
+{
+	NameData	key;
+	Known	   *known;
+	Oid			oid;
+
+	if (functions == NULL)
+		init_functions();
+	namestrcpy(&key, name);
+	known = hash_search(functions, &key, HASH_FIND, NULL);
+	if (known != NULL)
+		return known->oid;
+	oid = find_function(name);
+	if (OidIsValid(oid))
+	{
+		known = hash_search(functions, &key, HASH_ENTER, NULL);
+		known->oid = oid;
+	}
+	return oid;
+}
+
+static Oid
+find_function(const char *name)
 {
 	Oid			schema = get_namespace_oid(BDR_SCHEMA, true);
 	Oid			found = InvalidOid;
@@ -151,8 +175,8 @@ bdr_catalog_require(void)
 	if (!OidIsValid(extension) || bdr_catalog_extension() != extension)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"%s\" is not installed in this database", EXTENSION_NAME),
-				 errhint("Run CREATE EXTENSION %s.", EXTENSION_NAME)));
+				 errmsg("extension \"%s\" is not installed in this database", BDR_EXTENSION),
+				 errhint("Run CREATE EXTENSION %s.", BDR_EXTENSION)));
 }
 
 static void
@@ -179,4 +203,25 @@ relation_changed(Datum arg, int cache, uint32 hash)
 		if (hash == 0 || known->hash == hash)
 			(void) hash_search(relations, &known->name, HASH_REMOVE, NULL);
 	}
+}
+
+static void
+init_functions(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(NameData),.entrysize = sizeof(Known)};
+
+	functions = hash_create("bdr functions", 16, &ctl, HASH_ELEM | HASH_STRINGS);
+	CacheRegisterSyscacheCallback(PROCOID, functions_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, functions_changed, (Datum) 0);
+}
+
+static void
+functions_changed(Datum arg, int cache, uint32 hash)
+{
+	HASH_SEQ_STATUS status;
+	Known	   *known;
+
+	hash_seq_init(&status, functions);
+	while ((known = hash_seq_search(&status)) != NULL)
+		(void) hash_search(functions, &known->name, HASH_REMOVE, NULL);
 }

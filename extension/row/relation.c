@@ -41,6 +41,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "base/form.h"
+#include "base/sequence.h"
 #include "base/user_context.h"
 #include "row/lookup.h"
 #include "row/match.h"
@@ -949,7 +950,7 @@ build_defaults(BdrRelation *rel)
 		bdr_user_switch(rel->default_roles[i]);
 		expr = (Expr *) build_column_default(rel->rel, i + 1);
 		if (expr != NULL)
-			rel->defaults[i] = ExecInitExpr(expression_planner(expr), NULL);
+			rel->defaults[i] = ExecInitExpr(expression_planner(bdr_sequence_default(expr)), NULL);
 	}
 	bdr_user_switch(rel->owner);
 }

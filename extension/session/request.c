@@ -78,7 +78,9 @@ static bool is_alive(BdrSocket *sock);
 static BdrSocket *start_manager(const char *path);
 static void give_back(BdrSocket *sock);
 static Datum call(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock);
+static void begin_request(StringInfo buf, const char *function, int nargs);
 static void send_request(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock);
+static void converse_once(BdrSocket *sock, StringInfo request, BdrMessage *msg);
 static void converse(BdrSocket *sock, BdrMessage *msg);
 static void show_notice(StringInfo body);
 static void serve_sql(BdrSocket *sock, StringInfo body);
@@ -326,15 +328,21 @@ call(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock)
 }
 
 static void
+begin_request(StringInfo buf, const char *function, int nargs)
+{
+	bdr_message_begin(buf, BDR_MSG_REQUEST);
+	bdr_message_text(buf, function);
+	bdr_message_text(buf, GetUserNameFromId(GetUserId(), false));
+	pq_sendbyte(buf, IsTransactionBlock() || IsSubTransaction());
+	pq_sendint16(buf, nargs);
+}
+
+static void
 send_request(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock)
 {
 	StringInfoData buf;
 
-	bdr_message_begin(&buf, BDR_MSG_REQUEST);
-	bdr_message_text(&buf, site->name);
-	bdr_message_text(&buf, GetUserNameFromId(GetUserId(), false));
-	pq_sendbyte(&buf, IsTransactionBlock() || IsSubTransaction());
-	pq_sendint16(&buf, site->nargs);
+	begin_request(&buf, site->name, site->nargs);
 	for (int i = 0; i < site->nargs; i++)
 	{
 		if (PG_ARGISNULL(i))
@@ -350,6 +358,48 @@ send_request(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock)
 	}
 	bdr_socket_send(sock, &buf);
 	pfree(buf.data);
+}
+
+void
+bdr_request(const char *function, int nargs, const char *const *args)
+{
+	BdrSocket  *sock;
+	StringInfoData request;
+	StringInfoData fault = {NULL};
+	BdrMessage	msg;
+
+	check_server();
+	sock = take_connection(true);
+	begin_request(&request, function, nargs);
+	for (int i = 0; i < nargs; i++)
+		bdr_message_text(&request, args[i]);
+	converse_once(sock, &request, &msg);
+	pfree(request.data);
+	if (msg.kind == BDR_MSG_FAULT)
+	{
+		initStringInfo(&fault);
+		appendBinaryStringInfo(&fault, msg.body.data, msg.body.len);
+	}
+	give_back(sock);
+	if (fault.data != NULL)
+		bdr_fault_throw(&fault);
+}
+
+/* A connection on which that does not end in order is closed. */
+static void
+converse_once(BdrSocket *sock, StringInfo request, BdrMessage *msg)
+{
+	PG_TRY();
+	{
+		bdr_socket_send(sock, request);
+		converse(sock, msg);
+	}
+	PG_CATCH();
+	{
+		bdr_socket_close(sock);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 /* Serves Go until *msg is a REPLY or a FAULT. */

@@ -11,4 +11,10 @@
 /* Every such function; the manager knows what each of them does. */
 extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
 
+/*
+ * The same from C, for whoever the code that calls has checked: the manager
+ * runs no SQL in the caller's session.  An argument may be NULL.
+ */
+extern void bdr_request(const char *function, int nargs, const char *const *args);
+
 #endif							/* BDR_SESSION_REQUEST_H */

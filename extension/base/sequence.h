@@ -1,0 +1,75 @@
+/*-------------------------------------------------------------------------
+ * base/sequence.h
+ *		What all layers must know of sequences whose values are not the server's
+ *		own: their page, and identity columns.
+ *
+ * NOTES
+ *		The page of such a sequence says that the maximum has been reached:
+ *		whoever goes around our nextval gets an error and never a value twice.
+ *		log_cnt, which the server never makes negative, marks it as ours and
+ *		holds what session/sequence keeps there.  TRUNCATE RESTART IDENTITY and
+ *		the like give a sequence another page.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_BASE_SEQUENCE_H
+#define BDR_BASE_SEQUENCE_H
+
+#include "postgres.h"
+
+#include "commands/sequence.h"
+#include "nodes/primnodes.h"
+#include "nodes/pg_list.h"
+#include "storage/buf.h"
+#include "utils/relcache.h"
+
+/* What is on the page. */
+typedef struct BdrSequenceState
+{
+	int64		last_value;
+	int64		log_cnt;
+	bool		is_called;
+} BdrSequenceState;
+
+/* The page, locked exclusively until bdr_sequence_page_close. */
+typedef struct BdrSequencePage
+{
+	Relation	rel;
+	Buffer		buffer;
+	HeapTupleData tuple;
+} BdrSequencePage;
+
+extern void bdr_sequence_page_open(BdrSequencePage *page, Relation rel, BdrSequenceState *state);
+extern void bdr_sequence_page_close(BdrSequencePage *page);
+
+/*
+ * Write the page; a crash leaves what is logged, which NULL is what an earlier
+ * call has said.
+ */
+extern void bdr_sequence_page_write(BdrSequencePage *page, const BdrSequenceState *state,
+									const BdrSequenceState *logged);
+
+/* Was the page logged after the last checkpoint began? */
+extern bool bdr_sequence_page_is_logged(BdrSequencePage *page);
+
+extern void bdr_sequence_read(Relation rel, BdrSequenceState *state);
+
+/* The state of a page that is ours, of a sequence with this definition. */
+extern BdrSequenceState bdr_sequence_exhausted(Oid relid, int64 log_cnt);
+
+/* Is the page ours? */
+#define bdr_sequence_is_exhausted(state)	((state)->log_cnt < 0)
+
+/*
+ * Around what may give sequences another page: the pages that are ours before,
+ * and carrying over to the new ones what was on them.
+ */
+extern List *bdr_sequence_note_pages(void);
+extern void bdr_sequence_carry_over(List *pages);
+
+/* The call that makes a value of an identity column; NULL: as the server does it. */
+extern Expr *bdr_sequence_identity_call(const NextValueExpr *value);
+
+/* A column's default with that. */
+extern Expr *bdr_sequence_default(Expr *expr);
+
+#endif							/* BDR_BASE_SEQUENCE_H */

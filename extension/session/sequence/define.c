@@ -1,0 +1,338 @@
+/*-------------------------------------------------------------------------
+ * session/sequence/define.c
+ *		What DDL does to sequences: a new one gets its kind, one that is not local
+ *		keeps its page.
+ *
+ * NOTES
+ *		A sequence that ALTER TABLE makes gets its kind when the statement has
+ *		ended: the values that it gives the rows that are there are the server's.
+ *		Each node would give others to its rows, so that is refused when there
+ *		are other nodes.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_sequence.h"
+#include "commands/defrem.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/bdr.h"
+#include "base/hooks.h"
+#include "base/membership.h"
+#include "base/sequence.h"
+#include "base/tables.h"
+#include "session/restore.h"
+#include "session/sequence/copy.h"
+#include "session/sequence/define.h"
+#include "session/sequence/function.h"
+#include "session/sequence/install.h"
+#include "session/sequence/kind.h"
+#include "bdr_compat.h"
+
+/* Sequences that statements under way have made; in TopTransactionContext. */
+static List *created = NIL;
+
+static void process(const BdrUtility *statement);
+static bool gives_new_pages(Node *node);
+static void process_with_pages(const BdrUtility *statement);
+static void give_kinds(void);
+static void give_kind(Oid relid);
+static bool may_have_kind(Oid relid);
+static void check_alter_sequence(AlterSeqStmt *stmt);
+static void check_alter_table(AlterTableStmt *stmt);
+static bool adds_sequence(Node *node);
+static bool is_serial(const TypeName *type);
+static bool calls_nextval(Node *node, void *context);
+static bool has_rows(Oid relid);
+static bool is_dropping_bdr(DropStmt *stmt);
+static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
+static void at_transaction_end(XactEvent event, void *arg);
+
+void
+bdr_sequence_define_init(void)
+{
+	bdr_hooks_on_utility(process);
+	bdr_hooks_on_access(accessed);
+	RegisterXactCallback(at_transaction_end, NULL);
+}
+
+static void
+process(const BdrUtility *statement)
+{
+	Node	   *node = statement->pstmt->utilityStmt;
+
+	switch (nodeTag(node))
+	{
+		case T_CopyStmt:
+			if (bdr_sequence_copy(statement))
+				return;
+			break;
+		case T_AlterSeqStmt:
+			check_alter_sequence((AlterSeqStmt *) node);
+			break;
+		case T_AlterTableStmt:
+			check_alter_table((AlterTableStmt *) node);
+			break;
+		case T_DropStmt:
+			if (is_dropping_bdr((DropStmt *) node))
+				bdr_sequence_uninstall();
+			break;
+		default:
+			break;
+	}
+	if (gives_new_pages(node))
+		process_with_pages(statement);
+	else
+		bdr_hooks_run_utility(statement);
+	if (IsA(node, DiscardStmt) && (((DiscardStmt *) node)->target == DISCARD_ALL ||
+								   ((DiscardStmt *) node)->target == DISCARD_SEQUENCES))
+		bdr_sequence_discard();
+	if (created != NIL && statement->context != PROCESS_UTILITY_SUBCOMMAND)
+		give_kinds();
+}
+
+static bool
+gives_new_pages(Node *node)
+{
+	return IsA(node, AlterTableStmt) || IsA(node, AlterSeqStmt) ||
+		(IsA(node, TruncateStmt) && ((TruncateStmt *) node)->restart_seqs);
+}
+
+static void
+process_with_pages(const BdrUtility *statement)
+{
+	List	   *pages = bdr_sequence_note_pages();
+
+	bdr_hooks_run_utility(statement);
+	bdr_sequence_carry_over(pages);
+}
+
+/* ---------------------------------------------------------------------
+ * New sequences, and those that go
+ * ---------------------------------------------------------------------
+ */
+
+static void
+accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	MemoryContext old;
+
+	if (class != RelationRelationId || sub != 0 || (access != OAT_POST_CREATE && access != OAT_DROP))
+		return;
+	if (access == OAT_DROP)
+	{
+		if (get_rel_relkind(object) == RELKIND_SEQUENCE && OidIsValid(bdr_catalog_relation("sequence_kind")) &&
+			!bdr_catalog_has(object))
+			bdr_kind_delete(object);
+		return;
+	}
+	if (bdr_internal_restore)
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	created = lappend_oid(created, object);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	created = NIL;
+}
+
+static void
+give_kinds(void)
+{
+	List	   *relids = created;
+	Oid			node;
+	ListCell   *lc;
+
+	created = NIL;
+	if (!bdr_is_member(&node) || !bdr_sequence_is_installed())
+		return;
+	foreach(lc, relids)
+	{
+		if (may_have_kind(lfirst_oid(lc)))
+			give_kind(lfirst_oid(lc));
+	}
+}
+
+static bool
+may_have_kind(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	bool		may;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	may = form->relkind == RELKIND_SEQUENCE && form->relpersistence == RELPERSISTENCE_PERMANENT;
+	ReleaseSysCache(tuple);
+	return may && !bdr_catalog_has(relid);
+}
+
+static void
+give_kind(Oid relid)
+{
+	FormData_pg_sequence form = bdr_sequence_look(relid)->form;
+	const BdrSequenceMethod *method = bdr_sequence_method_default(&form);
+	BdrKindRow	row;
+
+	if (!bdr_sequence_is_local(method) && !bdr_kind_read(relid, &row))
+		bdr_sequence_take_kind(relid, method, bdr_sequence_default_key(relid));
+}
+
+/* ---------------------------------------------------------------------
+ * Statements about sequences that are not local
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * What it says would change this node's values only, or nothing.
+ */
+static void
+check_alter_sequence(AlterSeqStmt *stmt)
+{
+	Oid			relid = RangeVarGetRelid(stmt->sequence, NoLock, true);
+	BdrKindRow	row;
+	ListCell   *lc;
+
+	if (!OidIsValid(relid) || !bdr_kind_read(relid, &row) || bdr_sequence_is_local(bdr_sequence_method(row.letter)))
+		return;
+	foreach(lc, stmt->options)
+	{
+		if (strcmp(((DefElem *) lfirst(lc))->defname, "owned_by") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot alter sequence \"%s\" of kind %s", get_rel_name(relid), bdr_sequence_method(row.letter)->name),
+					 errhint("Make it local with bdr.alter_sequence_set_kind(), alter it on every node, and change its kind back.")));
+	}
+}
+
+static void
+check_alter_table(AlterTableStmt *stmt)
+{
+	Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+	Oid			node;
+	bool		adds = false;
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+		adds = adds || adds_sequence(lfirst(lc));
+	if (!adds || !OidIsValid(relid) || !bdr_owns_relation(relid) || bdr_internal_restore ||
+		!bdr_is_member(&node) || bdr_count_members() < 2 || !has_rows(relid))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot add a column with values of a sequence to table \"%s\", which has rows", get_rel_name(relid)),
+			 errdetail("Every node would give other values to the same rows."),
+			 errhint("On every node add the column without a default and set the default with ALTER COLUMN; then UPDATE the rows on one node.")));
+}
+
+static bool
+adds_sequence(Node *node)
+{
+	AlterTableCmd *cmd = (AlterTableCmd *) node;
+	ColumnDef  *column = (ColumnDef *) cmd->def;
+	ListCell   *lc;
+
+	if (cmd->subtype != AT_AddColumn)
+		return false;
+	if (column->identity || (column->typeName != NULL && is_serial(column->typeName)) ||
+		calls_nextval(column->raw_default, NULL))
+		return true;
+	foreach(lc, column->constraints)
+	{
+		Constraint *constraint = lfirst(lc);
+
+		if (constraint->contype == CONSTR_IDENTITY ||
+			(constraint->contype == CONSTR_DEFAULT && calls_nextval(constraint->raw_expr, NULL)))
+			return true;
+	}
+	return false;
+}
+
+/* As the server's parser looks for them. */
+static bool
+is_serial(const TypeName *type)
+{
+	static const char *const names[] = {"smallserial", "serial2", "serial", "serial4", "bigserial", "serial8"};
+
+	if (list_length(type->names) != 1 || type->pct_type)
+		return false;
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(strVal(linitial(type->names)), names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+calls_nextval(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncCall) && strcmp(strVal(llast(((FuncCall *) node)->funcname)), "nextval") == 0)
+		return true;
+	return raw_expression_tree_walker(node, calls_nextval, context);
+}
+
+/*
+ * Whatever the size of its file: a table that was emptied may have one.
+ */
+static bool
+has_rows(Oid relid)
+{
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+		Snapshot	snapshot;
+		TableScanDesc scan;
+		TupleTableSlot *slot;
+
+		if (!found && RELKIND_HAS_STORAGE(rel->rd_rel->relkind))
+		{
+			snapshot = RegisterSnapshot(GetLatestSnapshot());
+			slot = table_slot_create(rel, NULL);
+			scan = table_beginscan(rel, snapshot, 0, NULL);
+			found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+			table_endscan(scan);
+			ExecDropSingleTupleTableSlot(slot);
+			UnregisterSnapshot(snapshot);
+		}
+		table_close(rel, AccessShareLock);
+	}
+	return found;
+}
+
+static bool
+is_dropping_bdr(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()))
+		return false;
+	foreach(lc, stmt->objects)
+	{
+		if (strcmp(strVal(lfirst(lc)), BDR_EXTENSION) == 0)
+			return true;
+	}
+	return false;
+}
