@@ -110,13 +110,13 @@ const (
 SELECT 'bdr.' || proname || ': bdr.' || proname || '(' ||
     regexp_replace(pg_get_function_arguments(oid), '(, )?OUT [^,]*|::[a-z_ ]+(\[\])?', '', 'g') ||
     ') returns ' || pg_get_function_result(oid)
-FROM pg_proc WHERE pronamespace = 'bdr'::regnamespace AND proname !~ '^internal_'
+FROM pg_proc WHERE pronamespace = 'bdr'::regnamespace AND proname !~ '^(internal|seq)_'
 UNION ALL SELECT 'bdr.' || proname || ': ' || name ||
     CASE WHEN mode IN ('o', 't') THEN ' | ' || replace(type::regtype::text, 'timestamp with time zone', 'timestamptz') ELSE '' END
 FROM pg_proc, unnest(proargnames, proargmodes, COALESCE(proallargtypes, proargtypes::oid[])) AS a (name, mode, type)
-WHERE pronamespace = 'bdr'::regnamespace AND proname !~ '^internal_'
+WHERE pronamespace = 'bdr'::regnamespace AND proname !~ '^(internal|seq)_'
 UNION ALL SELECT 'Functions that you do not call: ' || proname
-FROM pg_proc WHERE pronamespace = 'bdr'::regnamespace AND proname ~ '^internal_'`
+FROM pg_proc WHERE pronamespace = 'bdr'::regnamespace AND proname ~ '^(internal|seq)_'`
 
 	relationFacts = `
 SELECT 'bdr.' || relname || ': ' || attname || ' | ' ||
