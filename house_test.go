@@ -60,6 +60,7 @@ var arrows = map[string][]string{
 	"regress/cluster/clustertest": {"gosrc/lsn", "gosrc/pgtest", "gosrc/stream", "gosrc/wire"},
 	"regress/cluster/conflict":    {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/failure":     {"gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/cluster/sequence":    {"gosrc/pgtest"},
 	"regress/cluster/join":        {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/mixed":               {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/major":       {"gosrc/pgtest", "regress/cluster/clustertest"},
