@@ -60,12 +60,12 @@ var arrows = map[string][]string{
 	"regress/cluster/clustertest": {"gosrc/lsn", "gosrc/pgtest", "gosrc/stream", "gosrc/wire"},
 	"regress/cluster/conflict":    {"gosrc/conflict", "gosrc/conflict/model", "gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/failure":     {"gosrc/pgtest", "regress/cluster/clustertest"},
-	"regress/cluster/sequence":    {"gosrc/pgtest"},
 	"regress/cluster/join":        {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/mixed":               {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/major":       {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/operate":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "gosrc/wire", "regress/cluster/clustertest"},
+	"regress/cluster/sequence":    {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/update":      {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/security":            {"gosrc/pgtest"},
 }

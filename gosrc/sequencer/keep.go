@@ -51,7 +51,7 @@ func (s *Sequencer) Run() {
 	}
 }
 
-// callOffForgotten is the leader's. Each node notes when it has seen a change first.
+// callOffForgotten sees to changes that nobody drives.
 func (s *Sequencer) callOffForgotten() {
 	for _, id := range s.forgotten(time.Now()) {
 		ctx, cancel := context.WithTimeout(s.ctx, cancelTimeMax)
@@ -64,9 +64,11 @@ func (s *Sequencer) callOffForgotten() {
 	}
 }
 
-// forgotten lists the changes that have been under way for too long.
+// forgotten lists the changes of this node that an earlier manager drove, and for the
+// leader those that have been under way for too long. Each node notes when it has seen
+// one first.
 func (s *Sequencer) forgotten(now time.Time) []string {
-	leads := s.deps.Leads()
+	leads, self := s.deps.Leads(), s.localID()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pending := map[string]time.Time{}
@@ -77,7 +79,7 @@ func (s *Sequencer) forgotten(now time.Time) []string {
 			first = now
 		}
 		pending[w.ID] = first
-		if leads && now.Sub(first) > pendingTimeMax {
+		if w.Node == self && !s.driven[w.ID] || leads && now.Sub(first) > pendingTimeMax {
 			list = append(list, w.ID)
 		}
 	}

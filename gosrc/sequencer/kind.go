@@ -15,8 +15,9 @@ import (
 	"bdr/gosrc/sequence"
 )
 
-// Times of a change of a kind. One that nobody drives any more is called off by the
-// leader after pendingTimeMax, so that a driver must have ended by then.
+// Times of a change of a kind. One that nobody drives any more is called off by its
+// node when that is back, or by the leader after pendingTimeMax: a driver must have
+// ended by then.
 const (
 	beginTimeMax   = 10 * time.Second // for a majority to agree
 	stopTimeMax    = 20 * time.Second // for a node: its sessions may have to be waited for
@@ -78,6 +79,7 @@ func (s *Sequencer) SetKind(ctx context.Context, r *ipc.Request) (ipc.Rows, erro
 		return ipc.Rows{}, err
 	}
 	s.Install(ctx)
+	defer s.drives(c.id)()
 	begin := sequence.Command{Kind: sequence.Begin, ID: c.id, Schema: c.schema, Name: c.name, NewKind: c.kind}
 	if _, err = s.propose(ctx, beginTimeMax, begin); err == nil {
 		err = s.drive(ctx, c)
@@ -121,6 +123,21 @@ func (s *Sequencer) awaitEverywhere(caller context.Context, r *ipc.Request, c ch
 		}
 	}
 	return caller.Err()
+}
+
+// drives notes that a change is driven, until the function that it returns is called.
+func (s *Sequencer) drives(id string) func() {
+	set := func(driven bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if driven {
+			s.driven[id] = true
+		} else {
+			delete(s.driven, id)
+		}
+	}
+	set(true)
+	return func() { set(false) }
 }
 
 // callOff takes a change back. True: it had been carried out.

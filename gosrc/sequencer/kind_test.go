@@ -226,7 +226,7 @@ func TestForgottenChanges(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		const id = "00000000-0000-4000-8000-00000000000a"
 		go w.s.Run()
-		cmd := sequence.Command{Kind: sequence.Begin, Node: 1, ID: id, Schema: "public", Name: "s", NewKind: sequence.Galloc}
+		cmd := sequence.Command{Kind: sequence.Begin, Node: 2, ID: id, Schema: "public", Name: "s", NewKind: sequence.Galloc}
 		if _, err := w.carryOut(t.Context(), time.Second, cmd.Encode()); err != nil {
 			t.Fatal(err)
 		}
@@ -249,6 +249,30 @@ func TestForgottenChanges(t *testing.T) {
 		if len(w.look().state.Pending()) != 0 {
 			t.Error("not called off")
 		}
+	})
+}
+
+// A manager that is new calls off what the one before it drove; its own changes it
+// leaves alone.
+func TestChangesOfAnEarlierManager(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		const id = "00000000-0000-4000-8000-00000000000a"
+		cmd := sequence.Command{Kind: sequence.Begin, Node: 1, ID: id, Schema: "public", Name: "s", NewKind: sequence.Galloc}
+		if _, err := w.carryOut(t.Context(), time.Second, cmd.Encode()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+		go w.s.Run()
+		time.Sleep(time.Second)
+		w.requireKinds(t, sequence.Begin, sequence.Cancel)
+		w.stopped[2] = func() (catalog.StoppedSequence, error) {
+			time.Sleep(stopTimeMax - time.Second)
+			return catalog.StoppedSequence{Present: true, OldKind: sequence.Local}, nil
+		}
+		if _, err := w.s.SetKind(t.Context(), kindRequest("galloc", "1")); err != nil {
+			t.Error(err)
+		}
+		w.requireKinds(t, sequence.Begin, sequence.Cancel, sequence.Begin, sequence.Switch)
 	})
 }
 

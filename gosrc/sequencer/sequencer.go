@@ -49,12 +49,13 @@ type Sequencer struct {
 	mu        sync.Mutex
 	requests  map[string]*allocation // under way, by key
 	installed catalog.LocalNode      // the node in whose database the functions are led to ours
+	driven    map[string]bool        // changes of kinds that this manager drives
 	first     map[string]time.Time   // when a change of a kind that is under way was seen first
 }
 
 // New returns a Sequencer that works until ctx ends.
 func New(ctx context.Context, d Deps) *Sequencer {
-	return &Sequencer{deps: d, ctx: ctx, requests: map[string]*allocation{}, first: map[string]time.Time{}}
+	return &Sequencer{deps: d, ctx: ctx, requests: map[string]*allocation{}, driven: map[string]bool{}, first: map[string]time.Time{}}
 }
 
 func (s *Sequencer) localID() uint32 {
