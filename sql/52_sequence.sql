@@ -52,12 +52,12 @@ AS 'MODULE_PATHNAME', 'bdr_seq_nextval'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.seq_nextval(regclass) IS 'nextval for sequences of every kind';
 
--- Values of identity columns; nobody has a value of type internal.
-CREATE FUNCTION bdr.seq_nextval_identity(sequence regclass, mark internal)
+-- Values of identity columns, for which the planner's call needs no rights on the sequence.
+CREATE FUNCTION bdr.seq_nextval_identity(sequence regclass)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'bdr_seq_nextval_identity'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION bdr.seq_nextval_identity(regclass, internal) IS 'internal: the value of an identity column';
+COMMENT ON FUNCTION bdr.seq_nextval_identity(regclass) IS 'internal: the value of an identity column';
 
 CREATE FUNCTION bdr.seq_currval(sequence regclass)
 RETURNS bigint

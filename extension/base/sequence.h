@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "commands/sequence.h"
+#include "fmgr.h"
 #include "nodes/primnodes.h"
 #include "nodes/pg_list.h"
 #include "storage/buf.h"
@@ -68,6 +69,9 @@ extern void bdr_sequence_carry_over(List *pages);
 
 /* The call that makes a value of an identity column; NULL: as the server does it. */
 extern Expr *bdr_sequence_identity_call(const NextValueExpr *value);
+
+/* Was that call made so? */
+extern bool bdr_sequence_is_identity_call(FmgrInfo *call);
 
 /* A column's default with that. */
 extern Expr *bdr_sequence_default(Expr *expr);

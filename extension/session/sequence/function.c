@@ -165,12 +165,12 @@ bdr_seq_nextval(PG_FUNCTION_ARGS)
 
 /*
  * As the server does it for identity columns, without a look at the rights on
- * the sequence.  Users have no value for the second argument.
+ * the sequence; for a user who calls it, it is nextval.
  */
 Datum
 bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), false));
+	PG_RETURN_INT64(next(PG_GETARG_OID(0), !bdr_sequence_is_identity_call(fcinfo->flinfo)));
 }
 
 static int64
