@@ -93,7 +93,7 @@ func TestCalls(t *testing.T) {
 			for i, p := range calls {
 				t.Run(p.name, func(t *testing.T) {
 					schema := fmt.Sprintf("%s_%d", kind, i)
-					s := open(t, n, kind, schema)
+					s := open(t, n.For(t), kind, schema)
 					s.exec("CREATE SEQUENCE s")
 					if p.setup != "" {
 						s.exec(strings.ReplaceAll(p.setup, "SCHEMA", schema))
@@ -198,7 +198,7 @@ func TestColumns(t *testing.T) {
 						continue // a key of a partitioned table has the key of its partitions
 					}
 					t.Run(column.name+"/"+table.name, func(t *testing.T) {
-						fillColumn(t, n, kind, fmt.Sprintf("%s_%d_%d", kind, i, j), strings.ReplaceAll(table.definition, "COLUMN", column.definition), seen)
+						fillColumn(t, n.For(t), kind, fmt.Sprintf("%s_%d_%d", kind, i, j), strings.ReplaceAll(table.definition, "COLUMN", column.definition), seen)
 					})
 				}
 			}
