@@ -473,4 +473,15 @@ bdr_copy_default_of(const int *columns, ExprState **states, int n, int column)
 #define bdr_copy_check(pstate, nsitem)		ExecCheckRTPerms((pstate)->p_rtable, true)
 #endif
 
+/* Whose rights count for a relation of a query; InvalidOid: the current user's. */
+static inline Oid
+bdr_check_as_user(const Query *query, const RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	return rte->perminfoindex > 0 ? getRTEPermissionInfo(query->rteperminfos, (RangeTblEntry *) rte)->checkAsUser : InvalidOid;
+#else
+	return rte->checkAsUser;
+#endif
+}
+
 #endif							/* BDR_COMPAT_H */

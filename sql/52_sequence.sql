@@ -95,11 +95,11 @@ AS 'MODULE_PATHNAME', 'bdr_seq_data'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.seq_data(regclass) IS 'pg_get_sequence_data for sequences of every kind';
 
-CREATE FUNCTION bdr.seq_row(sequence regclass, OUT last_value bigint, OUT log_cnt bigint, OUT is_called boolean)
+CREATE FUNCTION bdr.seq_row(sequence regclass, reader oid, OUT last_value bigint, OUT log_cnt bigint, OUT is_called boolean)
 RETURNS record
 AS 'MODULE_PATHNAME', 'bdr_seq_row'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION bdr.seq_row(regclass) IS 'what SELECT from a sequence shows, for sequences of every kind';
+COMMENT ON FUNCTION bdr.seq_row(regclass, oid) IS 'what SELECT from a sequence shows, for sequences of every kind';
 
 CREATE FUNCTION bdr.seq_support(request internal)
 RETURNS internal

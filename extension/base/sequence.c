@@ -261,10 +261,6 @@ read_old_page(const NotedPage *noted)
 	return state;
 }
 
-/*
- * The form marks the call as ours: the grammar makes it for functions of the
- * server only, and EXPLAIN shows a call of any other as it shows all calls.
- */
 Expr *
 bdr_sequence_identity_call(const NextValueExpr *value)
 {
@@ -275,7 +271,7 @@ bdr_sequence_identity_call(const NextValueExpr *value)
 	if (!OidIsValid(function))
 		return NULL;
 	sequence = makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid), ObjectIdGetDatum(value->seqid), false, true);
-	call = (Expr *) makeFuncExpr(function, INT8OID, list_make1(sequence), InvalidOid, InvalidOid, COERCE_SQL_SYNTAX);
+	call = (Expr *) makeFuncExpr(function, INT8OID, list_make1(sequence), InvalidOid, InvalidOid, BDR_CALL_IS_OURS);
 	if (value->typeId == INT8OID)
 		return call;
 	return (Expr *) makeFuncExpr(value->typeId == INT4OID ? F_INT4_INT8 : F_INT2_INT8, value->typeId,
@@ -283,10 +279,10 @@ bdr_sequence_identity_call(const NextValueExpr *value)
 }
 
 bool
-bdr_sequence_is_identity_call(FmgrInfo *call)
+bdr_sequence_call_is_ours(FmgrInfo *call)
 {
 	return call != NULL && call->fn_expr != NULL && IsA(call->fn_expr, FuncExpr) &&
-		((FuncExpr *) call->fn_expr)->funcformat == COERCE_SQL_SYNTAX;
+		((FuncExpr *) call->fn_expr)->funcformat == BDR_CALL_IS_OURS;
 }
 
 Expr *
