@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "commands/defrem.h"
@@ -347,7 +348,8 @@ is_dropping_bdr(DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()))
+	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()) ||
+		!bdr_owns_extension(bdr_catalog_extension()))
 		return false;
 	foreach(lc, stmt->objects)
 	{

@@ -19,6 +19,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
+#include "commands/sequence.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -163,6 +164,9 @@ localize(Oid relid)
 	bdr_sequence_become_local(relid, &state);
 }
 
+/*
+ * A page is not the transaction's, but a new file is: it is gone with it.
+ */
 void
 bdr_sequence_become_local(Oid relid, const BdrSequenceState *state)
 {
@@ -172,12 +176,18 @@ bdr_sequence_become_local(Oid relid, const BdrSequenceState *state)
 	BdrSequenceState now = *state;
 
 	now.log_cnt = 0;
-	GetTopTransactionId();
-	bdr_sequence_page_open(&page, rel, &old);
-	if (bdr_sequence_is_exhausted(&old))
-		bdr_sequence_page_write(&page, &now, &now);
-	bdr_sequence_page_close(&page);
+	bdr_sequence_read(rel, &old);
 	relation_close(rel, NoLock);
+	if (bdr_sequence_is_exhausted(&old))
+	{
+		ResetSequence(relid);
+		rel = relation_open(relid, NoLock);
+		GetTopTransactionId();
+		bdr_sequence_page_open(&page, rel, &old);
+		bdr_sequence_page_write(&page, &now, &now);
+		bdr_sequence_page_close(&page);
+		relation_close(rel, NoLock);
+	}
 	bdr_kind_delete(relid);
 }
 
