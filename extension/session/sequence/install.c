@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "commands/sequence.h"
@@ -95,7 +96,8 @@ bdr_sequence_uninstall(void)
 }
 
 /*
- * Plans that are there call what they were made with: all are made again.
+ * Plans, and constraints of domains, that are there call what they were made
+ * with: all are made again.
  */
 static bool
 redirect_all(Oid support)
@@ -105,6 +107,7 @@ redirect_all(Oid support)
 	for (int i = 0; i < bdr_sequence_redirections(); i++)
 		complete = set_support(bdr_sequence_redirected(i), support) && complete;
 	CacheInvalidateCatalog(NamespaceRelationId);
+	CacheInvalidateCatalog(ConstraintRelationId);
 	CommandCounterIncrement();
 	return complete;
 }
