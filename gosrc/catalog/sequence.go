@@ -146,11 +146,13 @@ func SelectSequenceKey(schema, name string) ipc.Stmt {
 	return ipc.Stmt{SQL: `SELECT pg_catalog.quote_ident($1) || '.' || pg_catalog.quote_ident($2)`, Args: []any{schema, name}}
 }
 
-// A StopSequence is what a node is asked for before the kind of a sequence changes.
+// A StopSequence is what a node is asked for before the kind of a sequence changes,
+// and, with Carried, when that has been agreed on: whether it has carried it out.
 type StopSequence struct {
 	Switch       string
 	Schema, Name string
 	Role         string // whose member must own the sequence; "" for a superuser
+	Carried      bool
 }
 
 // Statements runs it in a session: users' transactions may have to be waited for.

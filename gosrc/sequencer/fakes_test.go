@@ -135,6 +135,9 @@ func (w *world) stopOn(_ context.Context, node uint32, body []byte) ([]byte, err
 	if err := consensus.Unpack(body, &request); err != nil || request.Name != "s" || request.Schema != "public" {
 		return nil, fmt.Errorf("asked for %+v, %w", request, err)
 	}
+	if request.Carried {
+		return nil, nil
+	}
 	s, err := w.stopped[node]()
 	if err != nil {
 		return nil, err

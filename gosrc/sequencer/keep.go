@@ -12,11 +12,15 @@ import (
 )
 
 // AnswerStop answers a node that changes the kind of a sequence: in its session, which
-// may wait for transactions of users, nobody uses the sequence any more.
+// may wait for transactions of users, nobody uses the sequence any more. Afterwards
+// it is asked whether it has carried out what was agreed on.
 func (s *Sequencer) AnswerStop(ctx context.Context, session catalog.Runner, body []byte) ([]byte, error) {
 	var request catalog.StopSequence
 	if err := consensus.Unpack(body, &request); err != nil {
 		return nil, err
+	}
+	if request.Carried {
+		return nil, s.awaitSwitched(ctx, change{schema: request.Schema, name: request.Name, id: request.Switch})
 	}
 	if err := s.awaitBegun(ctx, request.Switch); err != nil {
 		return nil, err

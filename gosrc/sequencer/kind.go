@@ -90,6 +90,9 @@ func (s *Sequencer) SetKind(ctx context.Context, r *ipc.Request) (ipc.Rows, erro
 	if err == nil {
 		err = s.awaitSwitched(ctx, c)
 	}
+	if err == nil {
+		err = s.awaitEverywhere(ctx, r, c)
+	}
 	return ipc.Rows{}, err
 }
 
@@ -106,6 +109,35 @@ func (s *Sequencer) drives(id string) func() {
 	}
 	set(true)
 	return func() { set(false) }
+}
+
+// awaitEverywhere waits until the others have carried it out, too. It has been agreed
+// on: of one that is late the caller hears only.
+func (s *Sequencer) awaitEverywhere(caller context.Context, r *ipc.Request, c change) error {
+	ctx, cancel := context.WithTimeout(caller, arrivalTimeMax)
+	defer cancel()
+	nodes := s.deps.Cluster().Peers(s.localID(), cluster.IsActive)
+	late := make([]error, len(nodes))
+	var wait sync.WaitGroup
+	for i, n := range nodes {
+		wait.Add(1)
+		s.deps.Spawn("sequence on a node", func() {
+			defer wait.Done()
+			request := catalog.StopSequence{Switch: c.id, Schema: c.schema, Name: c.name, Carried: true}
+			_, late[i] = s.deps.Stop(ctx, n.ID, consensus.Pack(request))
+		})
+	}
+	wait.Wait()
+	for i, n := range nodes {
+		if late[i] == nil || caller.Err() != nil {
+			continue
+		}
+		err := r.Notice(ipc.Warning, "the kind of sequence \"%s\" has been changed, but not on node \"%s\" yet: %s", c.title(), n.Name, pgerr.From(late[i]).Error())
+		if err != nil {
+			return err
+		}
+	}
+	return caller.Err()
 }
 
 // callOff takes a change back. True: it had been carried out.

@@ -30,6 +30,7 @@
 
 #include "base/membership.h"
 #include "base/sequence.h"
+#include "base/settings.h"
 #include "base/shmem.h"
 #include "base/tables.h"
 #include "session/sequence/clock.h"
@@ -290,7 +291,7 @@ read_us(clockid_t which)
 static int64
 wall_ms(void)
 {
-	return read_us(CLOCK_REALTIME) / US_PER_MS - BDR_ID_EPOCH_UNIX_MS;
+	return read_us(CLOCK_REALTIME) / US_PER_MS - BDR_ID_EPOCH_UNIX_MS + bdr_debug_id_clock * US_PER_MS;
 }
 
 int64

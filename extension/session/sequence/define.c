@@ -52,6 +52,7 @@ static void give_kinds(void);
 static void give_kind(Oid relid);
 static bool may_have_kind(Oid relid);
 static void check_alter_sequence(AlterSeqStmt *stmt);
+static bool is_alterable(const BdrSequenceMethod *method, const char *option);
 static void check_alter_table(AlterTableStmt *stmt);
 static bool adds_sequence(Node *node);
 static bool is_serial(const TypeName *type);
@@ -207,19 +208,36 @@ static void
 check_alter_sequence(AlterSeqStmt *stmt)
 {
 	Oid			relid = RangeVarGetRelid(stmt->sequence, NoLock, true);
+	const BdrSequenceMethod *method;
 	BdrKindRow	row;
 	ListCell   *lc;
 
-	if (!OidIsValid(relid) || !bdr_kind_read(relid, &row) || bdr_sequence_is_local(bdr_sequence_method(row.letter)))
+	if (!OidIsValid(relid) || !bdr_kind_read(relid, &row))
 		return;
+	method = bdr_sequence_method(row.letter);
 	foreach(lc, stmt->options)
 	{
-		if (strcmp(((DefElem *) lfirst(lc))->defname, "owned_by") != 0)
+		const char *option = ((DefElem *) lfirst(lc))->defname;
+
+		if (!bdr_sequence_is_local(method) && !is_alterable(method, option))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("cannot alter sequence \"%s\" of kind %s", get_rel_name(relid), bdr_sequence_method(row.letter)->name),
+					 errmsg("cannot alter %s of sequence \"%s\" of kind %s", option, get_rel_name(relid), method->name),
 					 errhint("Make it local with bdr.alter_sequence_set_kind(), alter it on every node, and change its kind back.")));
 	}
+}
+
+static bool
+is_alterable(const BdrSequenceMethod *method, const char *option)
+{
+	if (strcmp(option, "owned_by") == 0)
+		return true;
+	for (const char *const *name = method->alterable; name != NULL && *name != NULL; name++)
+	{
+		if (strcmp(*name, option) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void

@@ -66,6 +66,8 @@ struct BdrSequenceMethod
 	void		(*setval) (BdrSequence *seq, int64 value);
 	/* A value that is beyond all that were made anywhere. */
 	int64		(*describe) (BdrSequence *seq);
+	/* Options of ALTER SEQUENCE, beside OWNED BY, that may be altered; NULL: none. */
+	const char *const *alterable;
 	/* The page's log_cnt of a sequence that takes this kind with nothing made. */
 	int64		(*begin) (Oid relid, const char *key, const FormData_pg_sequence *form);
 };
