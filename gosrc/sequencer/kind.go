@@ -96,21 +96,6 @@ func (s *Sequencer) SetKind(ctx context.Context, r *ipc.Request) (ipc.Rows, erro
 	return ipc.Rows{}, err
 }
 
-// drives notes that a change is driven, until the function that it returns is called.
-func (s *Sequencer) drives(id string) func() {
-	set := func(driven bool) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if driven {
-			s.driven[id] = true
-		} else {
-			delete(s.driven, id)
-		}
-	}
-	set(true)
-	return func() { set(false) }
-}
-
 // awaitEverywhere waits until the others have carried it out, too. It has been agreed
 // on: of one that is late the caller hears only.
 func (s *Sequencer) awaitEverywhere(caller context.Context, r *ipc.Request, c change) error {
@@ -138,6 +123,21 @@ func (s *Sequencer) awaitEverywhere(caller context.Context, r *ipc.Request, c ch
 		}
 	}
 	return caller.Err()
+}
+
+// drives notes that a change is driven, until the function that it returns is called.
+func (s *Sequencer) drives(id string) func() {
+	set := func(driven bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if driven {
+			s.driven[id] = true
+		} else {
+			delete(s.driven, id)
+		}
+	}
+	set(true)
+	return func() { set(false) }
 }
 
 // callOff takes a change back. True: it had been carried out.
