@@ -171,6 +171,11 @@ bdr_sequence_note_pages(void)
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
+		if (DatumGetChar(slot_getattr(slot, BDR_KIND_KIND, &isnull)) == BDR_SEQUENCE_LOCAL)
+		{
+			ReleaseSysCache(tuple);
+			continue;
+		}
 		noted = palloc(sizeof(NotedPage));
 		noted->relid = relid;
 		noted->locator = bdr_locator_of((Form_pg_class) GETSTRUCT(tuple));

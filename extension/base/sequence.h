@@ -22,6 +22,9 @@
 #include "storage/buf.h"
 #include "utils/relcache.h"
 
+/* In bdr.sequence_kind: the server's own values, again. */
+#define BDR_SEQUENCE_LOCAL	'l'
+
 /* What is on the page. */
 typedef struct BdrSequenceState
 {

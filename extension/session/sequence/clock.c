@@ -27,6 +27,7 @@
 #include "storage/shmem.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/membership.h"
 #include "base/sequence.h"
@@ -94,6 +95,7 @@ static int64 read_us(clockid_t which);
 static int64 wall_ms(void);
 static IdClock *attach(void);
 static IdClock *find_or_make(void);
+static void forget_dropped_databases(void);
 static void renew(IdClock *clock, int64 needed);
 static void put_limit(IdClock *clock, Relation rel, int64 needed);
 static void set_clock(IdClock *clock, int64 durable);
@@ -308,9 +310,12 @@ static IdClock *
 attach(void)
 {
 	bdr_require_preloaded();
-	LWLockAcquire(clocks->lock, LW_EXCLUSIVE);
 	mine = find_or_make();
-	LWLockRelease(clocks->lock);
+	if (mine == NULL)
+	{
+		forget_dropped_databases();
+		mine = find_or_make();
+	}
 	if (mine == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -319,20 +324,49 @@ attach(void)
 	return mine;
 }
 
-/* Clocks of databases that were dropped stay until the server starts again. */
 static IdClock *
 find_or_make(void)
+{
+	IdClock    *found = NULL;
+
+	LWLockAcquire(clocks->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < clocks->nclocks && found == NULL; i++)
+	{
+		if (clocks->clocks[i].dboid == MyDatabaseId)
+			found = &clocks->clocks[i];
+	}
+	for (int i = 0; i < clocks->nclocks && found == NULL; i++)
+	{
+		if (!OidIsValid(clocks->clocks[i].dboid))
+			found = &clocks->clocks[i];
+	}
+	if (found != NULL)
+		found->dboid = MyDatabaseId;
+	LWLockRelease(clocks->lock);
+	return found;
+}
+
+/* Nobody can be connected to them. */
+static void
+forget_dropped_databases(void)
 {
 	for (int i = 0; i < clocks->nclocks; i++)
 	{
 		IdClock    *clock = &clocks->clocks[i];
+		Oid			dboid = clock->dboid;
 
-		if (!OidIsValid(clock->dboid))
-			clock->dboid = MyDatabaseId;
-		if (clock->dboid == MyDatabaseId)
-			return clock;
+		if (SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(dboid)))
+			continue;
+		LWLockAcquire(clocks->lock, LW_EXCLUSIVE);
+		if (clock->dboid == dboid)
+		{
+			clock->dboid = InvalidOid;
+			pg_atomic_write_u64(&clock->limit, 0);
+			for (int kind = 0; kind < NTICKS; kind++)
+				pg_atomic_write_u64(&clock->ticks[kind], 0);
+		}
+		LWLockRelease(clocks->lock);
 	}
-	return NULL;
 }
 
 void

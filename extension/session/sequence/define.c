@@ -215,6 +215,8 @@ check_alter_sequence(AlterSeqStmt *stmt)
 	if (!OidIsValid(relid) || !bdr_kind_read(relid, &row))
 		return;
 	method = bdr_sequence_method(row.letter);
+	if (bdr_sequence_is_local(method) && bdr_owns_relation(relid))
+		bdr_sequence_settle_local(relid);
 	foreach(lc, stmt->options)
 	{
 		const char *option = ((DefElem *) lfirst(lc))->defname;

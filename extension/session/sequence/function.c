@@ -72,7 +72,8 @@ static BdrSequence *last_used = NULL;
 
 static int64 next(Oid relid, bool check_rights);
 static int64 set(Oid relid, int64 value, bool is_called);
-static void settle(BdrSequence *seq);
+static void settle(BdrSequence *seq, const char *command);
+static void go_on_locally(Relation rel, const BdrSequenceState *from);
 static void check_rights_to(BdrSequence *seq, AclMode mode);
 static void refuse(Oid relid);
 static Datum read_from_server(PGFunction function, FunctionCallInfo fcinfo);
@@ -182,7 +183,7 @@ next(Oid relid, bool check_rights)
 	PreventCommandIfParallelMode("nextval()");
 	seq = bdr_sequence_open(relid);
 	if (!seq->settled)
-		settle(seq);
+		settle(seq, "nextval()");
 	if (bdr_sequence_is_local(seq->method))
 	{
 		value = nextval_internal(relid, check_rights);
@@ -220,7 +221,7 @@ set(Oid relid, int64 value, bool is_called)
 	PreventCommandIfParallelMode("setval()");
 	seq = bdr_sequence_open(relid);
 	if (!seq->settled)
-		settle(seq);
+		settle(seq, "setval()");
 	if (bdr_sequence_is_local(seq->method))
 	{
 		DirectFunctionCall3(setval3_oid, ObjectIdGetDatum(relid), Int64GetDatum(value), BoolGetDatum(is_called));
@@ -249,33 +250,51 @@ set(Oid relid, int64 value, bool is_called)
  * left it otherwise.  Others may do the same: each looks under the page's lock.
  */
 static void
-settle(BdrSequence *seq)
+settle(BdrSequence *seq, const char *command)
 {
 	Relation	rel;
-	BdrSequencePage page;
 	BdrSequenceState state;
-	bool		exhausted;
 
 	if (seq->has_row)
 	{
+		PreventCommandIfReadOnly(command);
 		rel = relation_open(seq->relid, NoLock);
 		bdr_sequence_read(rel, &state);
-		exhausted = bdr_sequence_is_exhausted(&state);
-		if (exhausted && bdr_sequence_is_local(seq->method))
-		{
-			bdr_sequence_page_open(&page, rel, &state);
-			if (bdr_sequence_is_exhausted(&state))
-			{
-				GetTopTransactionId();
-				bdr_sequence_page_write(&page, &seq->local, &seq->local);
-			}
-			bdr_sequence_page_close(&page);
-		}
-		else if (!exhausted && !bdr_sequence_is_local(seq->method))
+		if (bdr_sequence_is_local(seq->method))
+			go_on_locally(rel, &seq->local);
+		else if (!bdr_sequence_is_exhausted(&state))
 			bdr_sequence_begin(seq->relid, seq->key, false);
 		relation_close(rel, NoLock);
 	}
 	seq->settled = true;
+}
+
+static void
+go_on_locally(Relation rel, const BdrSequenceState *from)
+{
+	BdrSequencePage page;
+	BdrSequenceState state;
+
+	bdr_sequence_page_open(&page, rel, &state);
+	if (bdr_sequence_is_exhausted(&state))
+	{
+		GetTopTransactionId();
+		bdr_sequence_page_write(&page, from, from);
+	}
+	bdr_sequence_page_close(&page);
+}
+
+void
+bdr_sequence_settle_local(Oid relid)
+{
+	BdrSequence *seq = bdr_sequence_look(relid);
+	Relation	rel;
+
+	if (!seq->has_row || !bdr_sequence_is_local(seq->method))
+		return;
+	rel = relation_open(relid, ShareRowExclusiveLock);
+	go_on_locally(rel, &seq->local);
+	relation_close(rel, NoLock);
 }
 
 void
@@ -400,7 +419,7 @@ bdr_seq_data(PG_FUNCTION_ARGS)
 	Datum		values[2] = {0};
 	bool		nulls[2] = {true, true};
 
-	if (bdr_sequence_is_local(seq->method) && !seq->has_row)
+	if (OidIsValid(BDR_F_PG_GET_SEQUENCE_DATA) && bdr_sequence_is_local(seq->method) && !seq->has_row)
 		PG_RETURN_DATUM(OidFunctionCall1(BDR_F_PG_GET_SEQUENCE_DATA, ObjectIdGetDatum(seq->relid)));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

@@ -174,7 +174,7 @@ load(BdrSequence *seq)
 	seq->chunk_first = seq->chunk_last = 0;
 	seq->fetched = seq->fetched_last = 0;
 	seq->has_row = HeapTupleIsValid(tuple) && bdr_kind_read(seq->relid, &row);
-	seq->method = bdr_sequence_method(seq->has_row ? row.letter : 'l');
+	seq->method = bdr_sequence_method(seq->has_row ? row.letter : BDR_SEQUENCE_LOCAL);
 	seq->stopped_by = row.stopped_by;
 	seq->local = row.local;
 	if (seq->key != NULL)

@@ -205,7 +205,7 @@ bdr_internal_stop_sequence(PG_FUNCTION_ARGS)
 	Name		name = PG_GETARG_NAME(1);
 	pg_uuid_t  *id = PG_GETARG_UUID_P(2);
 	Oid			relid;
-	BdrKindRow	row = {.letter = 'l'};
+	BdrKindRow	row = {.letter = BDR_SEQUENCE_LOCAL};
 	TupleDesc	desc;
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false, true, true, true};
