@@ -296,14 +296,25 @@ wall_ms(void)
 	return read_us(CLOCK_REALTIME) / US_PER_MS - BDR_ID_EPOCH_UNIX_MS + bdr_debug_id_clock * US_PER_MS;
 }
 
+/*
+ * Where no id was made since the server started, what is durable says how far
+ * they were.
+ */
 int64
 bdr_id_clock_now(void)
 {
 	IdClock    *clock = mine;
+	BdrSequenceState durable;
+	Relation	rel;
 
 	if (clock == NULL && bdr_is_preloaded())
 		clock = attach();
-	return clock != NULL && pg_atomic_read_u64(&clock->limit) != 0 ? Max(reading(clock), wall_ms()) : wall_ms();
+	if (clock != NULL && pg_atomic_read_u64(&clock->limit) != 0)
+		return Max(reading(clock), wall_ms());
+	rel = relation_open(bdr_catalog_relation("id_clock"), AccessShareLock);
+	bdr_sequence_read(rel, &durable);
+	relation_close(rel, AccessShareLock);
+	return Max(durable.last_value, wall_ms());
 }
 
 static IdClock *
