@@ -316,6 +316,10 @@ wall_ms(void)
 	return read_us(CLOCK_REALTIME) / US_PER_MS - BDR_ID_EPOCH_UNIX_MS + bdr_debug_id_clock * US_PER_MS;
 }
 
+/*
+ * Where no id was made since the server started, what is durable says how far
+ * they were.
+ */
 int64
 bdr_id_clock_now(void)
 {

@@ -22,8 +22,10 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "commands/defrem.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -60,6 +62,7 @@ static bool is_serial(const TypeName *type);
 static bool calls_nextval(Node *node, void *context);
 static bool has_rows(Oid relid);
 static bool is_dropping_bdr(DropStmt *stmt);
+static void make_way(void);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
 static void at_transaction_end(XactEvent event, void *arg);
 
@@ -90,7 +93,7 @@ process(const BdrUtility *statement)
 			break;
 		case T_DropStmt:
 			if (is_dropping_bdr((DropStmt *) node))
-				bdr_sequence_uninstall();
+				make_way();
 			break;
 		default:
 			break;
@@ -357,4 +360,18 @@ is_dropping_bdr(DropStmt *stmt)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * The server's functions depend on ours until they are not redirected any more.
+ * The manager, which redirects them, comes before or after us.
+ */
+static void
+make_way(void)
+{
+	if (!superuser())
+		return;					/* the server says why not */
+	LockDatabaseObject(ExtensionRelationId, bdr_catalog_extension(), 0, AccessExclusiveLock);
+	if (OidIsValid(bdr_catalog_extension()))
+		bdr_sequence_uninstall();
 }

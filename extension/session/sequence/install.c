@@ -90,6 +90,8 @@ bdr_sequence_uninstall(void)
 {
 	ListCell   *lc;
 
+	if (!OidIsValid(bdr_catalog_relation("sequence_kind")))
+		return;					/* objects of an older version */
 	foreach(lc, bdr_kind_all())
 		localize(lfirst_oid(lc));
 	redirect_all(InvalidOid);
