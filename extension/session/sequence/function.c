@@ -263,7 +263,7 @@ settle(BdrSequence *seq, const char *command)
 		if (bdr_sequence_is_local(seq->method))
 			go_on_locally(rel, &seq->local);
 		else if (!bdr_sequence_is_exhausted(&state))
-			bdr_sequence_begin(seq->relid, seq->key, false);
+			bdr_sequence_begin(seq->relid, false, 0);
 		relation_close(rel, NoLock);
 	}
 	seq->settled = true;
@@ -298,14 +298,18 @@ bdr_sequence_settle_local(Oid relid)
 }
 
 void
-bdr_sequence_begin(Oid relid, const char *key, bool anew)
+bdr_sequence_begin(Oid relid, bool anew, int64 made)
 {
 	BdrSequence *seq = bdr_sequence_look(relid);
 	Relation	rel = relation_open(relid, NoLock);
 	BdrSequencePage page;
 	BdrSequenceState state;
-	BdrSequenceState ours = bdr_sequence_exhausted(relid, seq->method->begin(relid, key, &seq->form));
+	BdrSequenceState ours;
 
+	bdr_sequence_read(rel, &state);
+	if (!bdr_sequence_is_exhausted(&state))
+		made = Max(made, state.is_called ? state.last_value : state.last_value - 1);
+	ours = bdr_sequence_exhausted(relid, seq->method->begin(seq, made));
 	bdr_sequence_page_open(&page, rel, &state);
 	if (anew || !bdr_sequence_is_exhausted(&state))
 	{
