@@ -86,6 +86,7 @@ static const char *unfit_snowflakeid(const FormData_pg_sequence *form);
 static int64 next_snowflakeid(BdrSequence *seq);
 static int64 next_timeshard(BdrSequence *seq);
 static void set_time(BdrSequence *seq, int64 value);
+static int64 made_time(BdrSequence *seq);
 static int64 describe_time(BdrSequence *seq);
 static int64 begin_time(Oid relid, const char *key, const FormData_pg_sequence *form);
 static int64 make(BdrSequence *seq, int kind, const BdrIdLayout *layout);
@@ -93,6 +94,7 @@ static int64 take_tick(IdClock *clock, int kind, int counter_bits);
 static int64 reading(IdClock *clock);
 static int64 read_us(clockid_t which);
 static int64 wall_ms(void);
+static int64 durable_limit(void);
 static IdClock *attach(void);
 static IdClock *find_or_make(void);
 static void forget_dropped_databases(void);
@@ -109,6 +111,7 @@ const BdrSequenceMethod bdr_snowflakeid_method = {
 	.unfit = unfit_snowflakeid,
 	.nextval = next_snowflakeid,
 	.setval = set_time,
+	.made = made_time,
 	.describe = describe_time,
 	.begin = begin_time
 };
@@ -119,6 +122,7 @@ const BdrSequenceMethod bdr_timeshard_method = {
 	.unfit = unfit_snowflakeid,
 	.nextval = next_timeshard,
 	.setval = set_time,
+	.made = made_time,
 	.describe = describe_time,
 	.begin = begin_time
 };
@@ -241,6 +245,22 @@ describe_time(BdrSequence *seq)
 	return bdr_id_make(&bdr_snowflakeid_layout, bdr_id_clock_now() + CREDIT_MS, 0, 0) - 1;
 }
 
+/*
+ * No more than that: a change of the kind puts the clock behind it, and many
+ * changes in a row would put it far ahead.
+ */
+static int64
+made_time(BdrSequence *seq)
+{
+	IdClock    *clock = mine != NULL ? mine : attach();
+	int64		ms = durable_limit();
+
+	if (pg_atomic_read_u64(&clock->limit) != 0)
+		ms = Max(pg_atomic_read_u64(&clock->ticks[SNOWFLAKEID]) >> bdr_snowflakeid_layout.counter_bits,
+				 pg_atomic_read_u64(&clock->ticks[TIMESHARD]) >> bdr_timeshard_layout.counter_bits);
+	return bdr_id_make(&bdr_snowflakeid_layout, ms + 1, 0, 0) - 1;
+}
+
 static int64
 begin_time(Oid relid, const char *key, const FormData_pg_sequence *form)
 {
@@ -304,17 +324,24 @@ int64
 bdr_id_clock_now(void)
 {
 	IdClock    *clock = mine;
-	BdrSequenceState durable;
-	Relation	rel;
 
 	if (clock == NULL && bdr_is_preloaded())
 		clock = attach();
 	if (clock != NULL && pg_atomic_read_u64(&clock->limit) != 0)
 		return Max(reading(clock), wall_ms());
-	rel = relation_open(bdr_catalog_relation("id_clock"), AccessShareLock);
-	bdr_sequence_read(rel, &durable);
+	return Max(durable_limit(), wall_ms());
+}
+
+/* Ids were made up to here, at most. */
+static int64
+durable_limit(void)
+{
+	Relation	rel = relation_open(bdr_catalog_relation("id_clock"), AccessShareLock);
+	BdrSequenceState state;
+
+	bdr_sequence_read(rel, &state);
 	relation_close(rel, AccessShareLock);
-	return Max(durable.last_value, wall_ms());
+	return state.last_value;
 }
 
 static IdClock *

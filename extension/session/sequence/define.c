@@ -351,7 +351,8 @@ is_dropping_bdr(DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()))
+	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()) ||
+		!bdr_owns_extension(bdr_catalog_extension()))
 		return false;
 	foreach(lc, stmt->objects)
 	{

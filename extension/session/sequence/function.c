@@ -166,12 +166,12 @@ bdr_seq_nextval(PG_FUNCTION_ARGS)
 
 /*
  * As the server does it for identity columns, without a look at the rights on
- * the sequence.  Users have no value for the second argument.
+ * the sequence; for a user who calls it, it is nextval.
  */
 Datum
 bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), false));
+	PG_RETURN_INT64(next(PG_GETARG_OID(0), !bdr_sequence_call_is_ours(fcinfo->flinfo)));
 }
 
 static int64
@@ -434,12 +434,15 @@ bdr_seq_data(PG_FUNCTION_ARGS)
 }
 
 /*
- * What SELECT from a sequence shows, and pg_dump before version 18 writes.
+ * What SELECT from a sequence shows, and pg_dump before version 18 writes.  The
+ * second argument is whose rights count, in a view its owner's; the current user's
+ * where it is 0, or a user calls this.
  */
 Datum
 bdr_seq_row(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
+	Oid			reader = bdr_sequence_call_is_ours(fcinfo->flinfo) ? PG_GETARG_OID(1) : InvalidOid;
 	TupleDesc	desc;
 	BdrSequenceState state;
 	Datum		values[3];
@@ -447,7 +450,9 @@ bdr_seq_row(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (get_rel_relkind(relid) != RELKIND_SEQUENCE || pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+	if (!OidIsValid(reader))
+		reader = GetUserId();
+	if (get_rel_relkind(relid) != RELKIND_SEQUENCE || pg_class_aclcheck(relid, reader, ACL_SELECT) != ACLCHECK_OK)
 		refuse(relid);
 	state = bdr_sequence_shown(bdr_sequence_look(relid));
 	values[0] = Int64GetDatum(state.last_value);

@@ -79,6 +79,7 @@ const BdrSequenceMethod bdr_galloc_method = {
 	.unfit = unfit_galloc,
 	.nextval = next_galloc,
 	.setval = set_galloc,
+	.made = describe_galloc,
 	.describe = describe_galloc,
 	.begin = begin_galloc,
 	.alterable = alterable

@@ -64,6 +64,8 @@ struct BdrSequenceMethod
 	int64		(*nextval) (BdrSequence *seq);
 	/* Values up to this one must not come any more. */
 	void		(*setval) (BdrSequence *seq, int64 value);
+	/* A value that is not below any that was made here; nobody makes some now. */
+	int64		(*made) (BdrSequence *seq);
 	/* A value that is beyond all that were made anywhere. */
 	int64		(*describe) (BdrSequence *seq);
 	/* Options of ALTER SEQUENCE, beside OWNED BY, that may be altered; NULL: none. */

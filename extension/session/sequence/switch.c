@@ -313,7 +313,7 @@ static int64
 highest_made(BdrSequence *seq, const BdrSequenceState *state)
 {
 	if (!bdr_sequence_is_local(seq->method))
-		return seq->method->describe(seq);
+		return seq->method->made(seq);
 	return state->is_called ? state->last_value : state->last_value - 1;
 }
 
