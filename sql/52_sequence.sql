@@ -143,6 +143,13 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.internal_sequence_changed(text) IS 'internal: sessions look at a sequence again';
 REVOKE ALL ON FUNCTION bdr.internal_sequence_changed(text) FROM PUBLIC;
 
+CREATE FUNCTION bdr.internal_sequence_key(nspname name, relname name)
+RETURNS text
+AS 'MODULE_PATHNAME', 'bdr_internal_sequence_key'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_sequence_key(name, name) IS 'internal: the name under which the group will know a sequence';
+REVOKE ALL ON FUNCTION bdr.internal_sequence_key(name, name) FROM PUBLIC;
+
 CREATE FUNCTION bdr.internal_install_sequences()
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'bdr_internal_install_sequences'

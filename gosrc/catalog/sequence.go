@@ -141,9 +141,9 @@ func DeleteSequenceState() []ipc.Stmt {
 	return []ipc.Stmt{{SQL: `DELETE FROM bdr.sequence_switch`}, {SQL: `DELETE FROM bdr.sequence_chunk`}, {SQL: `DELETE FROM bdr.sequence_allocation`}}
 }
 
-// SelectSequenceKey reads under which name the group knows a sequence.
+// SelectSequenceKey reads under which name the group will know a sequence.
 func SelectSequenceKey(schema, name string) ipc.Stmt {
-	return ipc.Stmt{SQL: `SELECT pg_catalog.quote_ident($1) || '.' || pg_catalog.quote_ident($2)`, Args: []any{schema, name}}
+	return ipc.Stmt{SQL: `SELECT bdr.internal_sequence_key($1::name, $2::name)`, Args: []any{schema, name}}
 }
 
 // A StopSequence is what a node is asked for before the kind of a sequence changes,

@@ -153,7 +153,7 @@ func (w *world) Run(_ context.Context, statements ...ipc.Stmt) ([]ipc.Result, er
 	for _, s := range statements {
 		w.ran = append(w.ran, s.SQL)
 		switch {
-		case strings.Contains(s.SQL, "quote_ident"):
+		case strings.Contains(s.SQL, "internal_sequence_key"):
 			results = append(results, ipc.Result{Rows: [][]*string{{ipc.Text(fmt.Sprint(s.Args[0], ".", s.Args[1]))}}})
 		case strings.Contains(s.SQL, "to_regclass"):
 			results = append(results, ipc.Result{Rows: [][]*string{{ipc.Text(map[bool]string{true: "t", false: "f"}[w.objects])}}})

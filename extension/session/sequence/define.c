@@ -197,7 +197,7 @@ give_kind(Oid relid)
 	BdrKindRow	row;
 
 	if (!bdr_sequence_is_local(method) && !bdr_kind_read(relid, &row))
-		bdr_sequence_take_kind(relid, method, bdr_sequence_default_key(relid), 0);
+		bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)), 0);
 }
 
 /* ---------------------------------------------------------------------

@@ -49,6 +49,7 @@ PG_FUNCTION_INFO_V1(bdr_internal_stop_sequence);
 PG_FUNCTION_INFO_V1(bdr_internal_switch_sequence);
 PG_FUNCTION_INFO_V1(bdr_internal_copy_sequence_kind);
 PG_FUNCTION_INFO_V1(bdr_internal_sequence_changed);
+PG_FUNCTION_INFO_V1(bdr_internal_sequence_key);
 
 static void check_sequence(Relation rel);
 static void check_fits(Relation rel, const BdrSequenceMethod *method);
@@ -154,7 +155,8 @@ set_own(Relation rel, const BdrSequenceMethod *method, int64 start)
 				 errhint("Call bdr.create_node_group() or bdr.join_node_group() first.")));
 	if (bdr_sequence_makes_ids(seq->method) && bdr_sequence_makes_ids(method))
 		bdr_id_clock_raise(bdr_id_time(seq->method->made(seq)) + 1);
-	bdr_sequence_take_kind(relid, method, bdr_sequence_default_key(relid), made);
+	bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)),
+						   made);
 }
 
 static void
@@ -235,7 +237,7 @@ bdr_internal_stop_sequence(PG_FUNCTION_ARGS)
 		check_fits(rel, method_of_switch(id, false));
 		relation_close(rel, NoLock);
 		if (!bdr_kind_read(relid, &row))
-			row.key = bdr_sequence_default_key(relid);
+			row.key = bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 		values[1] = CharGetDatum(row.letter);
 		values[2] = CStringGetTextDatum(row.key);
 		row.stopped_by = *id;
@@ -406,4 +408,15 @@ bdr_internal_sequence_changed(PG_FUNCTION_ARGS)
 	require_superuser();
 	bdr_kind_changed_key(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
+}
+
+/* The name under which a group will know a sequence of this name. */
+Datum
+bdr_internal_sequence_key(PG_FUNCTION_ARGS)
+{
+	Name		schema = PG_GETARG_NAME(0);
+	Name		name = PG_GETARG_NAME(1);
+
+	require_superuser();
+	PG_RETURN_TEXT_P(cstring_to_text(bdr_sequence_new_key(find_sequence(schema, name), NameStr(*schema), NameStr(*name))));
 }
