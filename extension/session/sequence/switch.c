@@ -344,7 +344,7 @@ highest_in_table(Oid relid)
 	if (!sequenceIsOwned(relid, DEPENDENCY_AUTO, &table, &column) &&
 		!sequenceIsOwned(relid, DEPENDENCY_INTERNAL, &table, &column))
 		return 0;
-	type = get_atttype(table, column);
+	type = getBaseType(get_atttype(table, column));
 	if (get_rel_relkind(table) != RELKIND_RELATION && get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
 		return 0;
 	if (type != INT2OID && type != INT4OID && type != INT8OID)
