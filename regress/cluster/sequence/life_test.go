@@ -236,3 +236,43 @@ func TestDropExtensionOfANode(t *testing.T) {
 		t.Errorf("values and their end: %s", got)
 	}
 }
+
+// TestComeBack exists because a database that has left a group may found or join one
+// again: what the old group has given must not come again.
+func TestComeBack(t *testing.T) {
+	c := newCluster(t, 2)
+	a, b := c.Nodes[0], c.Nodes[1]
+	for range 2 {
+		for _, n := range c.Nodes {
+			if n.Value("SELECT to_regclass('all_galloc') IS NULL") == "t" {
+				makeOfEachKind(n)
+			}
+			draw(t, n, globalKinds...)
+		}
+		c.RequireConverged()
+		a.Exec("SELECT bdr.part_node('node2')", "SELECT bdr.drop_node('node2')")
+		b.Wait(clustertest.ResumeLimit, "SELECT peer_state_name FROM bdr.node_summary WHERE node_name = 'node2'", "PARTED")
+		b.Exec("SELECT bdr.drop_node('node2')")
+		a.Exec("SELECT bdr.drop_node('node1')")
+		draw(t, a, globalKinds...)
+		b.Exec("DROP TABLE all_local, all_snowflakeid, all_timeshard, all_galloc")
+		c.Member(0)
+		c.Member(1)
+		c.WaitMesh(c.Nodes...)
+		waitInstalled(c.Nodes...)
+		for _, kind := range globalKinds {
+			for _, column := range []string{"id", "s"} {
+				requireItsKind(t, a, fmt.Sprintf("all_%s_%s_seq", kind, column), local)
+				setKind(a, fmt.Sprintf("all_%s_%s_seq", kind, column), map[bool]string{true: galloc, false: timeshard}[kind == galloc])
+			}
+		}
+	}
+	for _, n := range c.Nodes {
+		draw(t, n, globalKinds...)
+	}
+	c.RequireConverged()
+	requireSameChunks(t, c.Nodes...)
+	for _, kind := range globalKinds {
+		requireNoneTwice(t, a, fmt.Sprintf(everything, kind))
+	}
+}
