@@ -327,7 +327,7 @@ has_rows(Oid relid)
 
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
-		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+		Relation	rel = table_open(lfirst_oid(lc), lfirst_oid(lc) == relid ? AccessShareLock : NoLock);
 		Snapshot	snapshot;
 		TableScanDesc scan;
 		TupleTableSlot *slot;
