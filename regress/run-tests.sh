@@ -275,7 +275,7 @@ cluster_list() {
 }
 
 # Tests that take twenty seconds and more.
-longest='TestRewrite|TestSchedules|TestStopWhilePeerWaits|TestSlowApply|TestDeadRows|TestConflictLog|TestPartitionedTables|TestUnchangedValues'
+longest='TestColumns|TestCopy|TestNewSequences|TestRewrite|TestSchedules|TestStopWhilePeerWaits|TestSlowApply|TestDeadRows|TestConflictLog|TestPartitionedTables|TestUnchangedValues'
 
 # Tests that measure, or load the machine, have it for themselves. The others
 # mostly wait for servers: three at a time are busy for half the time of two cores.
@@ -303,7 +303,7 @@ stage_assert() {
 }
 
 # Not those that are about the manager, time or load, nor the very long ones.
-assert_run='Apply|Setval|Look$|Calls|Copy$|Plans|IdsAscend|Galloc|Switch|KindInThe|FastPath|PagesStay|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
+assert_run='Apply|Sequences|StartOfTheNew|Setval|Look$|Calls|Copy$|Plans|IdsAscend|Galloc|Switch|KindInThe|FastPath|PagesStay|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
 
 stage_mixed() {
     tested=(mixed)
