@@ -70,7 +70,8 @@ PG_FUNCTION_INFO_V1(bdr_internal_sequence);
 /* Whose value lastval returns; NULL: the server knows. */
 static BdrSequence *last_used = NULL;
 
-static int64 next(Oid relid, bool check_rights);
+static inline BdrSequence *open_for_call(FunctionCallInfo fcinfo);
+static int64 next(BdrSequence *seq, bool check_rights);
 static int64 set(Oid relid, int64 value, bool is_called);
 static void settle(BdrSequence *seq);
 static void check_rights_to(BdrSequence *seq, AclMode mode);
@@ -160,7 +161,7 @@ accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 Datum
 bdr_seq_nextval(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), true));
+	PG_RETURN_INT64(next(open_for_call(fcinfo), true));
 }
 
 /*
@@ -170,22 +171,35 @@ bdr_seq_nextval(PG_FUNCTION_ARGS)
 Datum
 bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), false));
+	PG_RETURN_INT64(next(open_for_call(fcinfo), false));
+}
+
+/*
+ * A statement asks the same sequence again and again, in turn with others.
+ */
+static inline BdrSequence *
+open_for_call(FunctionCallInfo fcinfo)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	BdrSequence *seq = fcinfo->flinfo->fn_extra;
+
+	if (seq == NULL || seq->relid != relid || !bdr_sequence_is_open(seq))
+		fcinfo->flinfo->fn_extra = seq = bdr_sequence_open(relid);
+	return seq;
 }
 
 static int64
-next(Oid relid, bool check_rights)
+next(BdrSequence *seq, bool check_rights)
 {
-	BdrSequence *seq;
 	int64		value;
 
-	PreventCommandIfParallelMode("nextval()");
-	seq = bdr_sequence_open(relid);
 	if (!seq->settled)
 		settle(seq);
 	if (bdr_sequence_is_local(seq->method))
 	{
-		value = nextval_internal(relid, check_rights);
+		if (seq->last_from == BDR_LAST_SERVER && last_used == NULL)
+			return nextval_internal(seq->relid, check_rights);	/* nothing to note behind it */
+		value = nextval_internal(seq->relid, check_rights);
 		seq->last_from = BDR_LAST_SERVER;
 		last_used = NULL;
 		return value;
@@ -193,6 +207,7 @@ next(Oid relid, bool check_rights)
 	if (check_rights)
 		check_rights_to(seq, ACL_USAGE | ACL_UPDATE);
 	PreventCommandIfReadOnly("nextval()");
+	PreventCommandIfParallelMode("nextval()");
 	value = seq->method->nextval(seq);
 	seq->last = value;
 	seq->last_from = BDR_LAST_OURS;
