@@ -154,6 +154,14 @@ define_debug_settings(void)
 							   PGC_SIGHUP,
 							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomIntVariable("bdr.debug_id_clock",
+							"How far from the server's clock that of ids takes the time to be.",
+							NULL,
+							&bdr_debug_id_clock,
+							0, -1000000, 1000000,
+							PGC_SIGHUP,
+							GUC_UNIT_S | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_AUTO_FILE | GUC_SUPERUSER_ONLY,
+							NULL, NULL, NULL);
 	DefineCustomBoolVariable("bdr.debug_trust_peers",
 							 "Lets the benchmark apply changes without looking for conflicts: nodes end different.",
 							 NULL,

@@ -79,8 +79,10 @@ bdr_find_setting(const char *name)
 /* Does the current user own the table? */
 #if PG_VERSION_NUM >= 160000
 #define bdr_owns_relation(relid)	object_ownercheck(RelationRelationId, (relid), GetUserId())
+#define bdr_owns_extension(oid)		object_ownercheck(ExtensionRelationId, (oid), GetUserId())
 #else
 #define bdr_owns_relation(relid)	pg_class_ownercheck((relid), GetUserId())
+#define bdr_owns_extension(oid)		pg_extension_ownercheck((oid), GetUserId())
 #endif
 
 /* May the role look up names in the schema? */
@@ -472,5 +474,16 @@ bdr_copy_default_of(const int *columns, ExprState **states, int n, int column)
 #define bdr_copy_required(nsitem)			((nsitem)->p_rte->requiredPerms)
 #define bdr_copy_check(pstate, nsitem)		ExecCheckRTPerms((pstate)->p_rtable, true)
 #endif
+
+/* Whose rights count for a relation of a query; InvalidOid: the current user's. */
+static inline Oid
+bdr_check_as_user(const Query *query, const RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	return rte->perminfoindex > 0 ? getRTEPermissionInfo(query->rteperminfos, (RangeTblEntry *) rte)->checkAsUser : InvalidOid;
+#else
+	return rte->checkAsUser;
+#endif
+}
 
 #endif							/* BDR_COMPAT_H */

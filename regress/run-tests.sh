@@ -279,7 +279,7 @@ longest='TestRewrite|TestSchedules|TestStopWhilePeerWaits|TestSlowApply|TestDead
 # mostly wait for servers: three at a time are busy for half the time of two cores.
 cores=$(nproc)
 workers=$((cores < 3 ? cores + 1 : 4))
-alone='TestStorm|TestSettleCost|TestChaos|TestConflictChaos|TestJoinUnderLoad|TestLatchStress|TestWALWriterIsNotWokenForEachTransaction|TestLargeTransactionNeedsLittleMemory|TestLargeRows|TestShutdownIsQuick'
+alone='TestStorm|TestUniqueInAStorm|TestSettleCost|TestChaos|TestConflictChaos|TestJoinUnderLoad|TestLatchStress|TestWALWriterIsNotWokenForEachTransaction|TestLargeTransactionNeedsLittleMemory|TestLargeRows|TestShutdownIsQuick'
 
 stage_cluster() { cluster_tests cluster "$workers" -vx "$alone"; }
 

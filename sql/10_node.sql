@@ -23,7 +23,8 @@ CREATE TABLE bdr.node_group (
     node_group_id oid NOT NULL PRIMARY KEY,
     node_group_name name NOT NULL UNIQUE,
     node_group_uuid uuid NOT NULL,
-    node_group_parent_id oid NOT NULL DEFAULT 0
+    node_group_parent_id oid NOT NULL DEFAULT 0,
+    last_node_seq_id integer NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE bdr.node_group IS 'groups of the cluster, agreed by consensus';
 

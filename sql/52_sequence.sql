@@ -52,12 +52,12 @@ AS 'MODULE_PATHNAME', 'bdr_seq_nextval'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.seq_nextval(regclass) IS 'nextval for sequences of every kind';
 
--- Values of identity columns; nobody has a value of type internal.
-CREATE FUNCTION bdr.seq_nextval_identity(sequence regclass, mark internal)
+-- Values of identity columns, for which the planner's call needs no rights on the sequence.
+CREATE FUNCTION bdr.seq_nextval_identity(sequence regclass)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'bdr_seq_nextval_identity'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION bdr.seq_nextval_identity(regclass, internal) IS 'internal: the value of an identity column';
+COMMENT ON FUNCTION bdr.seq_nextval_identity(regclass) IS 'internal: the value of an identity column';
 
 CREATE FUNCTION bdr.seq_currval(sequence regclass)
 RETURNS bigint
@@ -95,11 +95,11 @@ AS 'MODULE_PATHNAME', 'bdr_seq_data'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.seq_data(regclass) IS 'pg_get_sequence_data for sequences of every kind';
 
-CREATE FUNCTION bdr.seq_row(sequence regclass, OUT last_value bigint, OUT log_cnt bigint, OUT is_called boolean)
+CREATE FUNCTION bdr.seq_row(sequence regclass, reader oid, OUT last_value bigint, OUT log_cnt bigint, OUT is_called boolean)
 RETURNS record
 AS 'MODULE_PATHNAME', 'bdr_seq_row'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION bdr.seq_row(regclass) IS 'what SELECT from a sequence shows, for sequences of every kind';
+COMMENT ON FUNCTION bdr.seq_row(regclass, oid) IS 'what SELECT from a sequence shows, for sequences of every kind';
 
 CREATE FUNCTION bdr.seq_support(request internal)
 RETURNS internal
@@ -142,6 +142,13 @@ AS 'MODULE_PATHNAME', 'bdr_internal_sequence_changed'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.internal_sequence_changed(text) IS 'internal: sessions look at a sequence again';
 REVOKE ALL ON FUNCTION bdr.internal_sequence_changed(text) FROM PUBLIC;
+
+CREATE FUNCTION bdr.internal_sequence_key(nspname name, relname name)
+RETURNS text
+AS 'MODULE_PATHNAME', 'bdr_internal_sequence_key'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.internal_sequence_key(name, name) IS 'internal: the name under which the group will know a sequence';
+REVOKE ALL ON FUNCTION bdr.internal_sequence_key(name, name) FROM PUBLIC;
 
 CREATE FUNCTION bdr.internal_install_sequences()
 RETURNS boolean

@@ -146,7 +146,7 @@ BEGIN
                ARRAY(SELECT b.what FROM blockers b WHERE b.use = u.use ORDER BY 1) AS blocked_by,
                ARRAY(SELECT s.statement FROM (
                    SELECT 1 AS place, format('SELECT bdr.alter_sequence_set_kind(%L, %L)', u.seqid::regclass, 'local') AS statement
-                   WHERE u.current_kind <> 'local' AND EXISTS (SELECT FROM alter_sequences s WHERE s.use = u.use)
+                   WHERE u.current_kind NOT IN ('local', 'galloc') AND EXISTS (SELECT FROM alter_sequences s WHERE s.use = u.use)
                    UNION ALL SELECT CASE WHEN t.refers THEN 3 ELSE 2 END, t.statement FROM alter_tables t WHERE t.use = u.use
                    UNION ALL SELECT 4, s.statement FROM alter_sequences s WHERE s.use = u.use AND s.statement IS NOT NULL) s
                    ORDER BY s.place, s.statement) AS statements

@@ -30,3 +30,15 @@ GRANT SELECT ON bdr.conflict_history, bdr.conflict_history_summary TO PUBLIC;
 
 -- Names of sequences are in the server's catalogs, for everybody.
 GRANT SELECT ON bdr.sequences TO PUBLIC;
+
+-- Everybody's nextval, policies and identity columns call these, whatever the default privileges are.
+GRANT EXECUTE ON FUNCTION bdr.seq_nextval(regclass), bdr.seq_nextval_identity(regclass), bdr.seq_currval(regclass), bdr.seq_lastval(),
+    bdr.seq_setval(regclass, bigint), bdr.seq_setval_called(regclass, bigint, boolean), bdr.seq_last_value(regclass), bdr.seq_data(regclass),
+    bdr.seq_row(regclass, oid), bdr.alter_sequence_set_kind(regclass, text, bigint), bdr.alter_all_sequences_set_kind(text),
+    bdr.sequence_candidates(text), bdr.galloc_chunk_info(regclass),
+    bdr.extract_timestamp_from_snowflakeid(bigint), bdr.extract_nodeid_from_snowflakeid(bigint),
+    bdr.extract_localseqid_from_snowflakeid(bigint), bdr.timestamp_to_snowflakeid(timestamptz),
+    bdr.extract_timestamp_from_timeshard(bigint), bdr.extract_nodeid_from_timeshard(bigint),
+    bdr.extract_localseqid_from_timeshard(bigint), bdr.timestamp_to_timeshard(timestamptz),
+    bdr.gen_ksuuid_v2(timestamptz), bdr.ksuuid_v2_cmp(uuid, uuid), bdr.extract_timestamp_from_ksuuid_v2(uuid),
+    bdr.internal_may_read(oid, xid), bdr.internal_has_role(name) TO PUBLIC;

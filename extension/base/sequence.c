@@ -171,6 +171,11 @@ bdr_sequence_note_pages(void)
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
+		if (DatumGetChar(slot_getattr(slot, BDR_KIND_KIND, &isnull)) == BDR_SEQUENCE_LOCAL)
+		{
+			ReleaseSysCache(tuple);
+			continue;
+		}
 		noted = palloc(sizeof(NotedPage));
 		noted->relid = relid;
 		noted->locator = bdr_locator_of((Form_pg_class) GETSTRUCT(tuple));
@@ -256,28 +261,28 @@ read_old_page(const NotedPage *noted)
 	return state;
 }
 
-/*
- * The second argument is of a type of which users cannot have a value: nobody
- * else can call the function, which asks for no rights on the sequence.
- */
 Expr *
 bdr_sequence_identity_call(const NextValueExpr *value)
 {
 	Oid			function = bdr_catalog_function("seq_nextval_identity");
 	Const	   *sequence;
-	Const	   *mark;
 	Expr	   *call;
 
 	if (!OidIsValid(function))
 		return NULL;
 	sequence = makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid), ObjectIdGetDatum(value->seqid), false, true);
-	mark = makeConst(INTERNALOID, -1, InvalidOid, SIZEOF_DATUM, (Datum) 1, false, true);
-	call = (Expr *) makeFuncExpr(function, INT8OID, list_make2(sequence, mark), InvalidOid, InvalidOid,
-								 COERCE_EXPLICIT_CALL);
+	call = (Expr *) makeFuncExpr(function, INT8OID, list_make1(sequence), InvalidOid, InvalidOid, BDR_CALL_IS_OURS);
 	if (value->typeId == INT8OID)
 		return call;
 	return (Expr *) makeFuncExpr(value->typeId == INT4OID ? F_INT4_INT8 : F_INT2_INT8, value->typeId,
 								 list_make1(call), InvalidOid, InvalidOid, COERCE_IMPLICIT_CAST);
+}
+
+bool
+bdr_sequence_call_is_ours(FmgrInfo *call)
+{
+	return call != NULL && call->fn_expr != NULL && IsA(call->fn_expr, FuncExpr) &&
+		((FuncExpr *) call->fn_expr)->funcformat == BDR_CALL_IS_OURS;
 }
 
 Expr *

@@ -17,10 +17,14 @@
 #include "postgres.h"
 
 #include "commands/sequence.h"
+#include "fmgr.h"
 #include "nodes/primnodes.h"
 #include "nodes/pg_list.h"
 #include "storage/buf.h"
 #include "utils/relcache.h"
+
+/* In bdr.sequence_kind: the server's own values, again. */
+#define BDR_SEQUENCE_LOCAL	'l'
 
 /* What is on the page. */
 typedef struct BdrSequenceState
@@ -65,6 +69,15 @@ extern BdrSequenceState bdr_sequence_exhausted(Oid relid, int64 log_cnt);
  */
 extern List *bdr_sequence_note_pages(void);
 extern void bdr_sequence_carry_over(List *pages);
+
+/*
+ * The form of a call that we put into a query, and so checked who may do that.  The
+ * grammar makes it for functions of the server only, and EXPLAIN shows a call of
+ * any other as it shows all calls.
+ */
+#define BDR_CALL_IS_OURS	COERCE_SQL_SYNTAX
+
+extern bool bdr_sequence_call_is_ours(FmgrInfo *call);
 
 /* The call that makes a value of an identity column; NULL: as the server does it. */
 extern Expr *bdr_sequence_identity_call(const NextValueExpr *value);

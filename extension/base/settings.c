@@ -14,6 +14,7 @@
 int			bdr_conflict_history_retention = 30 * 24 * 60 * 60;
 char	   *bdr_debug_architecture = "";
 char	   *bdr_debug_go_library = "";
+int			bdr_debug_id_clock = 0;
 bool		bdr_debug_trust_peers = false;
 int			bdr_default_sequence_kind = BDR_SEQUENCE_DISTRIBUTED;
 bool		bdr_match_table_owner = true;

@@ -23,6 +23,7 @@ typedef enum BdrSkewAction
 extern int	bdr_conflict_history_retention; /* s; -1: for ever */
 extern char *bdr_debug_architecture;
 extern char *bdr_debug_go_library;
+extern int	bdr_debug_id_clock;	/* s */
 extern bool bdr_debug_trust_peers;
 extern bool bdr_match_table_owner;
 extern int	bdr_default_sequence_kind;	/* its letter, or this: */

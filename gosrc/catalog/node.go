@@ -127,8 +127,11 @@ func ReadNodes(ctx context.Context, runner Runner) (LocalNode, []Node, error) {
 }
 
 // InsertLocalNode makes this database the node.
-func InsertLocalNode(id uint32, uuid string) ipc.Stmt {
-	return ipc.Stmt{SQL: `INSERT INTO bdr.local_node (node_id, node_uuid) VALUES ($1::oid, $2::uuid)`, Args: []any{id, uuid}}
+func InsertLocalNode(id uint32, uuid string) []ipc.Stmt {
+	return []ipc.Stmt{
+		{SQL: `INSERT INTO bdr.local_node (node_id, node_uuid) VALUES ($1::oid, $2::uuid)`, Args: []any{id, uuid}},
+		ForgetNodeNumber(),
+	}
 }
 
 // LabelDatabase marks the database, so that the supervisor keeps a manager in it.
@@ -144,6 +147,8 @@ func UnlabelDatabase(database string) ipc.Stmt {
 // ForgetNode removes everything this database knows about being a node.
 func ForgetNode() []ipc.Stmt {
 	return []ipc.Stmt{
+		UninstallSequences(),
+		ForgetSequenceState(),
 		{SQL: `DELETE FROM bdr.subscription`},
 		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `DELETE FROM bdr.local_join`},
@@ -151,5 +156,6 @@ func ForgetNode() []ipc.Stmt {
 		{SQL: `DELETE FROM bdr.local_node`},
 		{SQL: `DELETE FROM bdr.node`},
 		{SQL: `DELETE FROM bdr.node_group`},
+		ForgetNodeNumber(),
 	}
 }

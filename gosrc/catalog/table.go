@@ -180,18 +180,26 @@ func DropUserRelations() ipc.Stmt {
 
 // Sequence is a sequence and where it stands.
 type Sequence struct {
-	Name     string
-	Owner    string
-	Last     int64
-	IsCalled bool
+	Name      string // quoted, with the schema
+	Owner     string
+	Last      int64
+	IsCalled  bool
+	Schema    string
+	Unquoted  string // the name without the schema
+	Kind, Key string // "" for one that is local
 }
 
 // SelectSequences reads where the sequences of users and of the configuration of
 // extensions stand. They are read by oid: what has a sequence's name may be
-// something else by now.
-func SelectSequences() ipc.Stmt {
-	return ipc.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner), p.last_value, p.is_called
-FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid, bdr.internal_sequence(c.oid) p
+// something else by now. Older SQL objects have no kinds.
+func SelectSequences(kinds bool) ipc.Stmt {
+	kind, from := `NULL, NULL`, ``
+	if kinds {
+		kind, from = `k.seqkind, k.seq_key`, ` LEFT JOIN bdr.sequence_kind k ON k.seqid = c.oid AND k.seqkind <> 'l'`
+	}
+	return ipc.Stmt{SQL: `SELECT pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner), p.last_value, p.is_called,
+ s.nspname, c.relname, ` + kind + `
+FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid` + from + `, bdr.internal_sequence(c.oid) p
 WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'S' AND c.relpersistence = 'p'
  AND p.last_value IS NOT NULL ORDER BY 1`}
 }
@@ -201,7 +209,8 @@ func Sequences(r ipc.Result) ([]Sequence, error) {
 	sequences := make([]Sequence, 0, len(r.Rows))
 	for _, row := range r.Rows {
 		c := columns{row: row}
-		sequences = append(sequences, Sequence{Name: c.text(), Owner: c.text(), Last: c.integer(), IsCalled: c.boolean()})
+		sequences = append(sequences, Sequence{Name: c.text(), Owner: c.text(), Last: c.integer(), IsCalled: c.boolean(),
+			Schema: c.text(), Unquoted: c.text(), Kind: c.text(), Key: c.text()})
 		if err := c.done(); err != nil {
 			return nil, err
 		}
@@ -215,4 +224,18 @@ func SetSequence(s Sequence) ipc.Stmt {
 	return ipc.Stmt{SQL: `SELECT pg_catalog.setval(oid, $2::bigint, $3::boolean) FROM pg_catalog.pg_class
  WHERE oid = pg_catalog.to_regclass($1) AND relkind = 'S' AND (pg_catalog.pg_get_userbyid(relowner) = $4
   OR pg_catalog.current_setting('bdr.match_table_owner', true) = 'off')`, Args: []any{s.Name, s.Last, s.IsCalled, s.Owner}}
+}
+
+// CopySequenceKind gives a sequence of the same name and owner the kind that it has
+// elsewhere: one row, which is false if there is none here.
+func CopySequenceKind(s Sequence) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT bdr.internal_copy_sequence_kind($1::name, $2::name, $3::name, $4::"char", $5)`,
+		Args: []any{s.Schema, s.Unquoted, s.Owner, s.Kind, s.Key}}
+}
+
+// SelectKindsRest reads, on the source of a join, whether it knows that a node joins,
+// and no change of a sequence's kind is under way any more that began before.
+func SelectKindsRest(joiner uint32, joining State) ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT EXISTS (SELECT FROM bdr.node WHERE node_id = $1::oid AND node_state >= $2::oid)
+ AND NOT EXISTS (SELECT FROM bdr.sequence_switch WHERE NOT done)`, Args: []any{joiner, uint32(joining)}}
 }

@@ -14,7 +14,7 @@ type Kind string
 // The commands of the consensus log. Their names are stored: never reuse one.
 const (
 	CreateGroup  Kind = "create_group" // Group, Node: first member, active at once
-	RegisterNode Kind = "join"         // Group name, Node: in JOIN_START
+	RegisterNode Kind = "join"         // Group name, Node: in JOIN_START; Rotate
 	ChangeState  Kind = "state"        // NodeID from From to To
 	DropNode     Kind = "drop_node"    // NodeID, parted
 )
@@ -40,6 +40,9 @@ type Command struct {
 	NodeID uint32        `json:"node_id,omitzero"`
 	From   State         `json:"from,omitzero"`
 	To     State         `json:"to,omitzero"`
+	// Rotate gives the node the number behind the last one that was given. It is not
+	// said while a node has a version that would take the lowest free one.
+	Rotate bool `json:"rotate,omitzero"`
 }
 
 // Changes lists the records that a command touched, to be written to tables.
@@ -106,6 +109,12 @@ func applyJoin(c Cluster, cmd Command) (Cluster, Changes, string, *pgerr.Error) 
 	}
 	n := cmd.Node
 	n.GroupID, n.State, n.Target, n.SeqID = g.ID, JoinStart, Active, c.freeSeqID()
+	if cmd.Rotate {
+		n.SeqID = c.nextSeqID()
+		g.LastSeqID = n.SeqID
+		c = c.withTop(g)
+		changes.Groups = []catalog.Group{g}
+	}
 	changes.Nodes = []catalog.Node{n}
 	return c.WithNode(n), changes, strconv.Itoa(n.SeqID), nil
 }

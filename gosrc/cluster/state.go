@@ -186,3 +186,30 @@ func (c Cluster) freeSeqID() int {
 		}
 	}
 }
+
+// nextSeqID returns the sequence id that no node has, behind the one that was given
+// last: one that a node had is not given again while others have been free for
+// longer. The first time, what is known is the highest one in use.
+func (c Cluster) nextSeqID() int {
+	last := c.Groups[0].LastSeqID
+	first := last == 0
+	used := make(map[int]bool, len(c.Nodes))
+	for _, n := range c.Nodes {
+		used[n.SeqID] = true
+		if first {
+			last = max(last, n.SeqID)
+		}
+	}
+	for {
+		if last = last%NodesMax + 1; !used[last] {
+			return last
+		}
+	}
+}
+
+// withTop returns a copy with another record of the top group.
+func (c Cluster) withTop(g catalog.Group) Cluster {
+	groups := slices.Clone(c.Groups)
+	groups[0] = g
+	return Cluster{Groups: groups, Nodes: c.Nodes}
+}

@@ -206,7 +206,7 @@ func randomCommand(random *rand.Rand, c Cluster) Command {
 	case 0:
 		return Command{Kind: CreateGroup, Node: testNode(id, fmt.Sprint("n", id)), Group: catalog.Group{ID: 9, Name: "g", UUID: "u"}}
 	case 1, 2:
-		return Command{Kind: RegisterNode, Node: testNode(id, fmt.Sprint("n", random.IntN(6)))}
+		return Command{Kind: RegisterNode, Node: testNode(id, fmt.Sprint("n", random.IntN(6))), Rotate: random.IntN(2) == 0}
 	case 3:
 		return Command{Kind: DropNode, NodeID: id}
 	}
@@ -267,5 +267,49 @@ func TestPlanMembers(t *testing.T) {
 	}
 	if got := PlanMembers(Cluster{}, members); got != nil {
 		t.Errorf("before the group: got %+v", got)
+	}
+}
+
+// rotated registers a node with a number in turn, and returns that.
+func rotated(t *testing.T, c Cluster, id uint32) (Cluster, int) {
+	t.Helper()
+	c = must(t, c, Command{Kind: RegisterNode, Node: testNode(id, fmt.Sprint("n", id)), Rotate: true})
+	n, _ := c.Node(id)
+	return c, n.SeqID
+}
+
+// leave takes a node out, and its record too.
+func leave(t *testing.T, c Cluster, id uint32) Cluster {
+	t.Helper()
+	return must(t, bring(t, c, id, Parted), Command{Kind: DropNode, NodeID: id})
+}
+
+// Ids of sequences that a node made must not come from another one soon after: a
+// number comes again when all others have been given.
+func TestNumbersAreGivenInTurn(t *testing.T) {
+	c := started(t, "a", "b", "c") // by the lowest free number
+	c = leave(t, c, 2)
+	c, got := rotated(t, c, 7)
+	if g, _ := c.Group(); got != 4 || g.LastSeqID != 4 {
+		t.Fatalf("the first number in turn is %d", got)
+	}
+	next, changes, answer, fault := Apply(c, Command{Kind: RegisterNode, Node: testNode(7, "n7"), Rotate: true})
+	if fault != nil || answer != "4" || !reflect.DeepEqual(next, c) || !reflect.DeepEqual(changes, Changes{}) {
+		t.Errorf("the second time: %q, %+v, %v", answer, changes, fault)
+	}
+	seen := map[int]bool{}
+	c = leave(t, c, 7)
+	for id := uint32(100); id < 100+NodesMax-2; id++ {
+		if c, got = rotated(t, c, id); seen[got] || got == 1 || got == 3 {
+			t.Fatalf("number %d is given again after %d others", got, len(seen))
+		}
+		seen[got] = true
+		c = leave(t, c, id)
+	}
+	if len(seen) != NodesMax-2 {
+		t.Fatalf("%d numbers were given", len(seen))
+	}
+	if _, got = rotated(t, c, 5000); got != 5 {
+		t.Errorf("all have been given; then comes %d", got)
 	}
 }

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -48,6 +49,17 @@ func ParseUUID(text string) (UUID, error) {
 		return u, fmt.Errorf("invalid uuid %q", text)
 	}
 	copy(u[:], raw)
+	return u, nil
+}
+
+// NewUUID makes a random one, version 4.
+func NewUUID() (UUID, error) {
+	var u UUID
+	if _, err := rand.Read(u[:]); err != nil {
+		return u, fmt.Errorf("make uuid: %w", err)
+	}
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
 	return u, nil
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// ProposeTimeout bounds a proposal whose context has no end of its own.
+	// ProposeTimeout bounds a proposal that has no limit of its own.
 	ProposeTimeout   = 30 * time.Second
 	attemptTimeout   = 5 * time.Second
 	attemptPause     = 200 * time.Millisecond
@@ -197,10 +197,16 @@ func (g *Group) Leader() uint32 {
 }
 
 // Propose gets an entry carried out on every node and returns the machine's
-// answer. It goes to the leader, wherever that is, and to the next one when
-// leadership moves; so an entry may be carried out twice.
+// answer.
 func (g *Group) Propose(ctx context.Context, entry []byte) (string, error) {
-	bounded, cancel := context.WithTimeout(ctx, ProposeTimeout)
+	return g.ProposeWithin(ctx, ProposeTimeout, entry)
+}
+
+// ProposeWithin is Propose with a limit of its own. The entry goes to the leader,
+// wherever that is, and to the next one when leadership moves; so it may be carried
+// out twice.
+func (g *Group) ProposeWithin(ctx context.Context, limit time.Duration, entry []byte) (string, error) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var last error
 	for bounded.Err() == nil {
@@ -217,15 +223,15 @@ func (g *Group) Propose(ctx context.Context, entry []byte) (string, error) {
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
-	return "", unavailable(last)
+	return "", unavailable(last, limit)
 }
 
 // unavailable is what a user sees who asks for a change without a majority.
-func unavailable(last error) error {
+func unavailable(last error, limit time.Duration) error {
 	e := pgerr.New(pgerr.WrongState, "consensus is not available").
 		WithHint("A majority of the group's voting nodes must be running and reach each other. bdr.get_raft_status() shows the state.")
 	if last != nil {
-		e = e.WithDetail("No leader carried out the change within %s: %s", ProposeTimeout, pgerr.From(last).Error())
+		e = e.WithDetail("No leader carried out the change within %s: %s", limit, pgerr.From(last).Error())
 	}
 	return e
 }

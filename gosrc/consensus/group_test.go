@@ -338,7 +338,7 @@ func TestNoMajority(t *testing.T) {
 	if _, err := g.net.groups[1].Propose(ctx, []byte("x")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if e := pgerr.From(unavailable(errors.New("no leader"))); e.Code != pgerr.WrongState || e.Detail == "" || e.Hint == "" {
+	if e := pgerr.From(unavailable(errors.New("no leader"), ProposeTimeout)); e.Code != pgerr.WrongState || e.Detail == "" || e.Hint == "" {
 		t.Errorf("got %+v", e)
 	}
 	for _, m := range g.machines {

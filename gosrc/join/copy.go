@@ -28,6 +28,7 @@ const (
 	copyWorkersMax = 4
 	originTimeMax  = 15 * time.Second
 	originRetry    = 200 * time.Millisecond
+	kindsRetry     = 200 * time.Millisecond
 
 	// copiedRowTime is the commit time of copied rows: older than any change
 	// that may be on its way, so that it wins.
@@ -65,8 +66,9 @@ type Copy struct {
 	Progress Progress
 	Source   catalog.Node
 	Local    catalog.Node
-	Prepared bool // the user made the schema
-	Again    bool // an attempt before may have left something here
+	Joining  catalog.State // in which the group has this node by now
+	Prepared bool          // the user made the schema
+	Again    bool          // an attempt before may have left something here
 
 	holder   *pgconn.PgConn // exports the snapshot
 	snapshot string
@@ -461,25 +463,64 @@ func (c *Copy) copySequences(ctx context.Context) error {
 	}
 	defer stream.HangUp(conn)
 	var sequences []catalog.Sequence
-	err = catalog.Transaction(ctx, conn, "READ ONLY", func() error {
-		results, err := catalog.Over(conn).Run(ctx, catalog.SelectSequences())
+	for rest := false; !rest; {
+		err := catalog.Transaction(ctx, conn, "READ ONLY", func() (err error) {
+			rest, sequences, err = c.readSequences(ctx, catalog.Over(conn))
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		sequences, err = catalog.Sequences(results[0])
-		return err
-	})
+		if !rest && !pause.For(ctx, kindsRetry) {
+			return ctx.Err()
+		}
+	}
+	for _, sequence := range sequences {
+		if err := c.copySequence(ctx, sequence); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readSequences reads where the sequences of the source stand. False: kinds may still
+// change there. A change that was agreed on before our turn to join is carried out by
+// the log before it has us joining; one that has only begun then is called off.
+func (c *Copy) readSequences(ctx context.Context, source catalog.Runner) (bool, []catalog.Sequence, error) {
+	kinds, err := catalog.HasSequences(ctx, source)
+	if err != nil {
+		return false, nil, err
+	}
+	if kinds {
+		rest, err := source.Run(ctx, catalog.SelectKindsRest(c.Local.ID, c.Joining))
+		if err != nil {
+			return false, nil, err
+		}
+		if !slices.Contains(catalog.Texts(rest[0]), "t") {
+			c.Progress.Note(fmt.Sprintf("waiting until no sequence changes its kind on node %q", c.Source.Name))
+			return false, nil, nil
+		}
+	}
+	results, err := source.Run(ctx, catalog.SelectSequences(kinds))
+	if err != nil {
+		return false, nil, err
+	}
+	sequences, err := catalog.Sequences(results[0])
+	return true, sequences, err
+}
+
+// copySequence gives a sequence here its position, or its kind where nodes share that.
+func (c *Copy) copySequence(ctx context.Context, s catalog.Sequence) error {
+	statement, what := catalog.SetSequence(s), "position"
+	if s.Kind != "" {
+		statement, what = catalog.CopySequenceKind(s), "kind"
+	}
+	results, err := c.Deps.Host.Run(ctx, statement)
 	if err != nil {
 		return err
 	}
-	for _, sequence := range sequences {
-		set, err := c.Deps.Host.Run(ctx, catalog.SetSequence(sequence))
-		if err != nil {
-			return err
-		}
-		if len(set[0].Rows) == 0 {
-			c.Deps.Log(ipc.Warning, "join: there is no sequence %s of role %q here; its position was not copied", sequence.Name, sequence.Owner)
-		}
+	if len(results[0].Rows) == 0 || s.Kind != "" && !slices.Contains(catalog.Texts(results[0]), "t") {
+		c.Deps.Log(ipc.Warning, "join: there is no sequence %s of role %q here; its %s was not copied", s.Name, s.Owner, what)
 	}
 	return nil
 }

@@ -24,6 +24,8 @@ func (m *Manager) table() map[string]entry {
 		"internal_group_versions": {m.member.GroupVersions, true},
 		"internal_upkeep_errors":  {m.upkeep.Rows, true},
 		"internal_rpc":            {m.rpc, false},
+		"sequence_chunk":          {m.sequencer.Chunk, false},
+		"sequence_advance":        {m.sequencer.Advance, false},
 		"prepare_pg_upgrade":      {m.upgrade.Prepare, false},
 		"cancel_pg_upgrade":       {m.upgrade.Cancel, true},
 		"finish_pg_upgrade":       {m.upgrade.Finish, true},
@@ -91,7 +93,7 @@ func (m *Manager) count(change int) {
 
 // rpc passes a message of a peer's manager on.
 func (m *Manager) rpc(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
-	answer, err := m.member.RPC(ctx, []byte(r.Arg(0)))
+	answer, err := m.member.RPC(ctx, r, []byte(r.Arg(0)))
 	if err != nil {
 		return ipc.Rows{}, err
 	}

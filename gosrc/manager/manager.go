@@ -15,6 +15,8 @@ import (
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/retention"
+	"bdr/gosrc/sequence"
+	"bdr/gosrc/sequencer"
 	"bdr/gosrc/stream"
 	"bdr/gosrc/subscription"
 	"bdr/gosrc/upgrade"
@@ -49,15 +51,23 @@ type member interface {
 	// Handlers returns the SQL functions that it answers.
 	Handlers() map[string]api.Handler
 	// RPC answers a message of a peer's manager.
-	RPC(ctx context.Context, message []byte) ([]byte, error)
+	RPC(ctx context.Context, session catalog.Runner, message []byte) ([]byte, error)
 	// GroupVersions answers bdr.internal_group_versions().
 	GroupVersions(ctx context.Context, r *ipc.Request) (ipc.Rows, error)
 	// Cluster returns what all nodes agree on.
 	Cluster() cluster.Cluster
-	// Changed returns a channel that is closed when Cluster has changed.
+	// Sequences returns what they agree on about sequences.
+	Sequences() sequence.State
+	// Changed returns a channel that is closed when one of them has changed.
 	Changed() <-chan struct{}
 	// WarnOfSettings tells the log about settings that a node should not have.
 	WarnOfSettings(ctx context.Context)
+	// What the sequencer needs of consensus, and of the nodes' versions.
+	Propose(ctx context.Context, limit time.Duration, entry []byte) (string, error)
+	Leads() bool
+	AdmitSequences(ctx context.Context) error
+	RequireAll(ctx context.Context) error
+	AskStopSequence(ctx context.Context, node uint32, body []byte) ([]byte, error)
 	Close(ctx context.Context)
 }
 
@@ -73,6 +83,7 @@ type Manager struct {
 	deadRows      *retention.DeadRows
 	history       *retention.History
 	upkeep        *retention.Upkeep
+	sequencer     *sequencer.Sequencer
 	upgrade       *upgrade.Upgrade
 	api           *api.API
 	ctx           context.Context
@@ -131,6 +142,17 @@ func (m *Manager) wire() {
 	m.upgrade = upgrade.New(upgrade.Deps{Main: m.main, RunDirectory: m.config.RunDirectory, DatabaseOID: m.config.DatabaseOID,
 		Node: m.node, Cluster: agreed, Idle: func() bool { return len(m.subscriptions.Status()) == 0 && m.deadRows.Rests() },
 		Reconsider: m.reconsider, Settle: m.settle})
+	m.sequencer = sequencer.New(m.ctx, sequencer.Deps{Host: m.main, Spawn: Go, Node: m.node, Cluster: agreed, Changed: changed,
+		Sequences: func() sequence.State { return m.member.Sequences() },
+		Leads:     func() bool { return m.member.Leads() },
+		Propose: func(ctx context.Context, limit time.Duration, entry []byte) (string, error) {
+			return m.member.Propose(ctx, limit, entry)
+		},
+		Admit:      func(ctx context.Context) error { return m.member.AdmitSequences(ctx) },
+		RequireAll: func(ctx context.Context) error { return m.member.RequireAll(ctx) },
+		Stop: func(ctx context.Context, node uint32, body []byte) ([]byte, error) {
+			return m.member.AskStopSequence(ctx, node, body)
+		}})
 	m.member = newMember(m)
 }
 
@@ -215,9 +237,11 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 	m.adopt(local, refusal)
 	m.subscriptions.Recheck()
 	if refusal == nil {
+		m.sequencer.Install(ctx)
 		m.keep.Do(func() {
 			Go("history", func() { m.history.Run(m.ctx) })
 			Go("versions", func() { m.deadRows.Run(m.ctx) })
+			Go("sequences", m.sequencer.Run)
 			m.main.OnSettings(m.warnOfSettings)
 			Go("settings", m.warnOfSettings)
 		})

@@ -20,6 +20,7 @@ func newMember(m *Manager) member {
 	return nodeMember{m: m, Service: membership.New(membership.Deps{
 		Host:          m.main,
 		Subscriptions: m.subscriptions,
+		StopSequence:  m.sequencer.AnswerStop,
 		KeepsDeadRows: m.deadRows.Holds,
 		Spawn:         Go,
 		Connect:       stream.Connect,
@@ -32,7 +33,7 @@ func newMember(m *Manager) member {
 	})}
 }
 
-// Handlers lists the SQL functions of membership and consensus.
+// Handlers lists the functions that need to know which node this is by now.
 func (n nodeMember) Handlers() map[string]api.Handler {
 	return map[string]api.Handler{
 		"create_node":              n.fresh(n.CreateNode),
@@ -42,6 +43,7 @@ func (n nodeMember) Handlers() map[string]api.Handler {
 		"wait_for_join_completion": n.fresh(n.WaitForJoin),
 		"part_node":                n.fresh(n.PartNode),
 		"get_raft_status":          n.fresh(n.RaftStatus),
+		"alter_sequence_set_kind":  n.fresh(n.m.sequencer.SetKind),
 	}
 }
 

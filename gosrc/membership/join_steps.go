@@ -162,7 +162,7 @@ func (j *joinRun) copyAll(ctx context.Context) error {
 		return err
 	}
 	view, _ := j.look()
-	c := &join.Copy{Deps: j.deps(), Progress: j, Source: source, Local: local,
+	c := &join.Copy{Deps: j.deps(), Progress: j, Source: source, Local: local, Joining: cluster.Joining,
 		Prepared: view.SyncStructure == "none", Again: view.Step != join.StepCopySchema}
 	return c.Run(ctx)
 }

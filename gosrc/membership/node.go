@@ -2,7 +2,6 @@ package membership
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 
@@ -38,8 +37,8 @@ func (s *Service) CreateNode(ctx context.Context, r *ipc.Request) (ipc.Rows, err
 	if err != nil {
 		return ipc.Rows{}, err
 	}
-	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID),
-		catalog.CreateOrigin(stream.MessageOrigin(s.deps.DatabaseOID)), catalog.LabelDatabase(s.deps.DatabaseName))
+	statements := append(catalog.UpsertNode(node), catalog.InsertLocalNode(node.ID, node.UUID)...)
+	statements = append(statements, catalog.CreateOrigin(stream.MessageOrigin(s.deps.DatabaseOID)), catalog.LabelDatabase(s.deps.DatabaseName))
 	if _, err := r.Run(ctx, statements...); err != nil {
 		return ipc.Rows{}, err
 	}
@@ -136,17 +135,12 @@ func (s *Service) newNode(name, dsn string) (catalog.Node, error) {
 		DBName: s.deps.DatabaseName, DBOID: s.deps.DatabaseOID, DSN: dsn, Kind: "data", UUID: uuid.String()}, nil
 }
 
-// newIdentity makes a random UUID, version 4, and the id that is its beginning.
+// newIdentity makes a random UUID, and the id that is its beginning.
 func newIdentity() (uint32, consensus.UUID, error) {
-	var u consensus.UUID
 	for {
-		if _, err := rand.Read(u[:]); err != nil {
-			return 0, u, fmt.Errorf("make uuid: %w", err)
-		}
-		u[6] = u[6]&0x0f | 0x40
-		u[8] = u[8]&0x3f | 0x80
-		if id := binary.BigEndian.Uint32(u[:4]); id != 0 {
-			return id, u, nil
+		u, err := consensus.NewUUID()
+		if id := binary.BigEndian.Uint32(u[:4]); id != 0 || err != nil {
+			return id, u, err
 		}
 	}
 }

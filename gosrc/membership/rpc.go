@@ -31,6 +31,7 @@ const (
 	kindParted                                    // you have been parted
 	kindFate                                      // what is a node to you
 	kindBarrier                                   // from where on is your WAL newer than a time
+	kindStopSequence                              // let nobody use a sequence, whose kind is about to change
 )
 
 // The versions of the messages of this file and of the commands that this node
@@ -102,9 +103,9 @@ type fateReply struct {
 	Leader bool // the one who answers leads: "not known" can be believed
 }
 
-// RPC answers a message of a peer's manager. An error in the envelope is the
-// call's error; any other travels in the reply.
-func (s *Service) RPC(ctx context.Context, message []byte) ([]byte, error) {
+// RPC answers a message of a peer's manager, in whose session the runner is. An error
+// in the envelope is the call's error; any other travels in the reply.
+func (s *Service) RPC(ctx context.Context, session catalog.Runner, message []byte) ([]byte, error) {
 	e, err := consensus.DecodeEnvelope(message)
 	if err != nil {
 		return nil, err
@@ -117,11 +118,11 @@ func (s *Service) RPC(ctx context.Context, message []byte) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, consensus.ProposeTimeout)
 	defer cancel()
-	reply, err := s.answer(ctx, e)
+	reply, err := s.answer(ctx, session, e)
 	return consensus.EncodeReply(reply, err), nil
 }
 
-func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, error) {
+func (s *Service) answer(ctx context.Context, session catalog.Runner, e consensus.Envelope) ([]byte, error) {
 	if e.Kind < consensus.KindOther {
 		return s.answerConsensus(ctx, e)
 	}
@@ -148,6 +149,8 @@ func (s *Service) answer(ctx context.Context, e consensus.Envelope) ([]byte, err
 		return s.answerFate(e.Body)
 	case kindBarrier:
 		return s.answerBarrier(ctx, e.Body)
+	case kindStopSequence:
+		return s.deps.StopSequence(ctx, session, e.Body)
 	}
 	return nil, pgerr.New(pgerr.ProtocolViolation, "unknown kind %d of a manager's message", e.Kind)
 }
@@ -189,6 +192,11 @@ func (s *Service) answerRegister(ctx context.Context, from uint32, body []byte) 
 	leaves := cmd.Kind == cluster.ChangeState && cmd.To == cluster.PartStart && cmd.NodeID == from
 	if err != nil || !joins && !leaves {
 		return nil, pgerr.New(pgerr.ProtocolViolation, "malformed registration of a node")
+	}
+	if joins {
+		if cmd.Rotate, err = s.mayRotate(ctx, cmd.Node); err != nil {
+			return nil, err
+		}
 	}
 	answer, err := s.propose(ctx, cmd)
 	return []byte(answer), err

@@ -55,6 +55,8 @@ type Subscriptions interface {
 type Deps struct {
 	Host          Host
 	Subscriptions Subscriptions
+	// StopSequence answers a message about a sequence, in the session of its sender.
+	StopSequence  func(ctx context.Context, session catalog.Runner, body []byte) ([]byte, error)
 	KeepsDeadRows func() bool // what is deleted here from now on can be found
 	Spawn         func(name string, f func())
 	Connect       func(ctx context.Context, dsn string, purpose stream.Purpose, applicationName string) (*pgconn.PgConn, error)

@@ -27,6 +27,7 @@ const (
 	ActiveTransaction        = "25001"
 	InvalidPassword          = "28P01"
 	InvalidAuthorization     = "28000"
+	SequenceLimit            = "2200H"
 	SerializationFailure     = "40001"
 	UndefinedSchema          = "3F000"
 	InsufficientPrivilege    = "42501"

@@ -14,6 +14,10 @@ const Version = "0.2.0"
 // First is what a node has that does not say its version.
 const First = "0.1.0"
 
+// Sequences is the first version whose nodes agree on global sequences, and on
+// numbers of nodes that are given in turn.
+const Sequences = "0.2.0"
+
 // FirstFrames is the version of the frames that it reads and writes.
 const FirstFrames = 2
 
@@ -62,6 +66,12 @@ func (r Range) String() string {
 		return fmt.Sprintf("version %d", r.Min)
 	}
 	return fmt.Sprintf("versions %d to %d", r.Min, r.Max)
+}
+
+// HasSequences says whether a node has both library and SQL objects of a version with
+// global sequences.
+func (b Build) HasSequences() bool {
+	return !Newer(Sequences, b.Version) && !Newer(Sequences, b.Extension)
 }
 
 // A Build is what a node has, for others to know whether they can work with it.

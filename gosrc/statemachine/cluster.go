@@ -12,6 +12,8 @@ import (
 
 // clusterMachine holds the group and its nodes: bdr.node_group and bdr.node.
 type clusterMachine struct {
+	local uint32 // id of this node
+
 	mu     sync.Mutex
 	agreed cluster.Cluster
 }
@@ -44,8 +46,9 @@ func (m *clusterMachine) Apply(entry []byte) (Step, *pgerr.Error) {
 	if err := json.Unmarshal(entry, &cmd); err != nil {
 		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry cannot be read: %w", err)
 	}
-	next, changes, answer, fault := cluster.Apply(m.get(), cmd)
-	return Step{Statements: statements(changes), Commit: func() { m.set(next) }, Answer: answer}, fault
+	before := m.get()
+	next, changes, answer, fault := cluster.Apply(before, cmd)
+	return Step{Statements: append(statements(changes), m.tellSessions(before, next)...), Commit: func() { m.set(next) }, Answer: answer}, fault
 }
 
 // Snapshot is part of Machine.
@@ -61,6 +64,7 @@ func (m *clusterMachine) Restore(snapshot json.RawMessage) (Step, error) {
 	}
 	replace := append([]ipc.Stmt{catalog.DeleteGroupedNodes(), catalog.DeleteGroups()},
 		statements(cluster.Changes{Groups: c.Groups, Nodes: c.Nodes})...)
+	replace = append(replace, m.tellSessions(m.get(), c)...)
 	return Step{Statements: replace, Commit: func() { m.set(c) }}, nil
 }
 
@@ -87,10 +91,20 @@ func statements(c cluster.Changes) []ipc.Stmt {
 		list = append(list, catalog.DeleteNode(id))
 	}
 	for _, g := range c.Groups {
-		list = append(list, catalog.UpsertGroup(g))
+		list = append(list, catalog.UpsertGroup(g)...)
 	}
 	for _, n := range c.Nodes {
 		list = append(list, catalog.UpsertNode(n)...)
 	}
 	return list
+}
+
+// tellSessions has them read again which node this is, when that has changed.
+func (m *clusterMachine) tellSessions(before, after cluster.Cluster) []ipc.Stmt {
+	was, _ := before.Node(m.local)
+	is, _ := after.Node(m.local)
+	if was.GroupID == is.GroupID && was.SeqID == is.SeqID && was.State == is.State {
+		return nil
+	}
+	return []ipc.Stmt{catalog.ForgetNodeNumber()}
 }

@@ -16,6 +16,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/sequence"
 )
 
 // A Machine holds one part of the state. It is called by one goroutine at a time.
@@ -25,7 +26,8 @@ type Machine interface {
 	// Apply says what an entry does. A refused entry does nothing, on every node
 	// alike, and the error is for its proposer.
 	Apply(entry []byte) (Step, *pgerr.Error)
-	// Snapshot returns everything that Apply has made.
+	// Snapshot returns everything that Apply has made; nil, if that is nothing, is
+	// left out, since an older version may not know the machine.
 	Snapshot() (json.RawMessage, error)
 	// Restore says what replaces everything; nil is the state before any entry.
 	Restore(snapshot json.RawMessage) (Step, error)
@@ -51,6 +53,7 @@ type Ledger struct {
 	runner   catalog.Runner
 	nodeID   uint32
 	cluster  *clusterMachine
+	sequence *sequenceMachine
 	machines map[string]Machine // by the prefix of kinds
 
 	mu      sync.Mutex
@@ -78,9 +81,13 @@ func Load(ctx context.Context, runner catalog.Runner, nodeID uint32) (*Ledger, e
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{runner: runner, nodeID: nodeID, cluster: &clusterMachine{}}
-	l.machines = map[string]Machine{clusterPrefix: l.cluster}
+	l := &Ledger{runner: runner, nodeID: nodeID, cluster: &clusterMachine{local: nodeID}}
+	l.sequence = &sequenceMachine{cluster: l.cluster}
+	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence}
 	if l.cluster.agreed, err = clusterOf(results[0], results[1]); err != nil {
+		return nil, err
+	}
+	if err := l.sequence.load(ctx, runner); err != nil {
 		return nil, err
 	}
 	l.applied, err = catalog.AppliedOf(results[2])
@@ -89,6 +96,9 @@ func Load(ctx context.Context, runner catalog.Runner, nodeID uint32) (*Ledger, e
 
 // Cluster returns the agreed state of the cluster.
 func (l *Ledger) Cluster() cluster.Cluster { return l.cluster.get() }
+
+// Sequences returns what is agreed about sequences.
+func (l *Ledger) Sequences() sequence.State { return l.sequence.get() }
 
 // Applied is part of consensus.Machine.
 func (l *Ledger) Applied() uint64 { return l.position().Index }
@@ -182,7 +192,7 @@ func (l *Ledger) Snapshot() ([]byte, error) {
 		}
 		if prefix == clusterPrefix {
 			content.Cluster = part
-		} else {
+		} else if part != nil {
 			content.Machines[prefix] = part
 		}
 	}
@@ -238,7 +248,7 @@ func (l *Ledger) PartLocal(ctx context.Context) error {
 	if !known || n.State == cluster.Parted {
 		return nil
 	}
-	if _, err := l.runner.Run(ctx, catalog.SetNodeState(n.ID, cluster.Parted, cluster.Parted)); err != nil {
+	if _, err := l.runner.Run(ctx, catalog.SetNodeState(n.ID, cluster.Parted, cluster.Parted), catalog.ForgetNodeNumber()); err != nil {
 		return err
 	}
 	n.State, n.Target = cluster.Parted, cluster.Parted

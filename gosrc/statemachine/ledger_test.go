@@ -139,6 +139,40 @@ func TestLedgerSnapshot(t *testing.T) {
 	}
 }
 
+// Sessions keep in mind which node this is: they hear when that changes, and not
+// when another node does something.
+func TestLedgerTellsSessions(t *testing.T) {
+	ledger, tables := testLedger(t)
+	told := func() bool {
+		for _, s := range tables.written[len(tables.written)-1] {
+			if strings.Contains(s.SQL, "internal_forget_node_number") {
+				return true
+			}
+		}
+		return false
+	}
+	applyAt(t, ledger, 3, groupCommand)
+	if !told() {
+		t.Error("the local node is in a group now")
+	}
+	applyAt(t, ledger, 4, cluster.Command{Kind: cluster.RegisterNode, Node: testNode(2, "b")})
+	if told() {
+		t.Error("another node joins")
+	}
+	snapshot, err := ledger.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, restored := testLedger(t)
+	tables = restored
+	if err := fresh.Restore(context.Background(), snapshot); err != nil || !told() {
+		t.Errorf("a snapshot has the local node: %v", err)
+	}
+	if err := fresh.PartLocal(context.Background()); err != nil || !told() {
+		t.Errorf("the local node is parted: %v", err)
+	}
+}
+
 // counter is a second machine: it counts its entries and refuses some.
 type counter struct{ n int }
 

@@ -198,7 +198,7 @@ func TestSequenceBecomesAView(t *testing.T) {
 	_, a, b := sourceAndJoiner(t)
 	role := a.As(user, "")
 	role.Exec(payloads...)
-	role.Exec("CREATE SEQUENCE u.s", "SELECT setval('u.s', 42, false)",
+	role.Exec("SET bdr.default_sequence_kind = 'local'; CREATE SEQUENCE u.s", "SELECT setval('u.s', 42, false)",
 		"CREATE FUNCTION u.waits() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN true; END $$",
 		"CREATE TABLE u.t (id int PRIMARY KEY CHECK (u.waits()))", "INSERT INTO u.t VALUES (1)")
 	holder := b.Session()
@@ -261,8 +261,8 @@ func TestPreparedSchemaIsLookedAt(t *testing.T) {
 	role.Exec("CREATE INDEX ON u.t (id) WHERE u.f(1)", "ALTER TABLE u.t ADD CHECK (u.g(id)), ADD CHECK ("+direct+")",
 		"CREATE FUNCTION u.fires() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM u.pay(); NEW.id = NEW.id + 1000; RETURN NEW; END $$",
 		"CREATE TRIGGER fires BEFORE INSERT ON u.t FOR EACH ROW EXECUTE FUNCTION u.fires()", "ALTER TABLE u.t ENABLE ALWAYS TRIGGER fires")
-	role.Exec("CREATE SEQUENCE u.numbers")
-	b.Exec("CREATE SEQUENCE u.others")
+	role.Exec("SET bdr.default_sequence_kind = 'local'; CREATE SEQUENCE u.numbers")
+	b.Exec("SET bdr.default_sequence_kind = 'local'; CREATE SEQUENCE u.others")
 	b.Must(joinPrepared(a, b))
 	requireNoPayload(t, a, b)
 	if at := b.Value("SELECT n.last_value || ' ' || o.last_value FROM u.numbers n, u.others o"); at != "9 1" {

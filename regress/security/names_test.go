@@ -62,6 +62,8 @@ func TestFunctionOfAUser(t *testing.T) {
 	b.Exec("CREATE ROLE u LOGIN", "GRANT CREATE ON DATABASE app TO u")
 	b.Must(b.Configure(map[string]string{"shared_preload_libraries": "", "log_statement": "all"}))
 	b.Must(b.Restart())
+	b.Exec("SELECT bdr.internal_uninstall_sequences()")
+	b.CloseSessions() // in that one the library is loaded
 	b.Exec("DROP EXTENSION bdr CASCADE")
 	u := b.As(user, "")
 	u.Exec("CREATE SCHEMA bdr", "GRANT USAGE ON SCHEMA bdr TO PUBLIC",

@@ -84,8 +84,8 @@ func TestTruncateAndPartitionsOfAdministrators(t *testing.T) {
 func TestTruncateRestartsSequencesOfSeveralOwners(t *testing.T) {
 	c, a, b := pairWithUser(t)
 	for _, n := range c.Nodes {
-		n.Exec("CREATE TABLE ours (id serial, k int GENERATED ALWAYS AS IDENTITY)", "SELECT setval('ours_id_seq', 100)")
-		n.As(user, "").Exec(attack, "CREATE TABLE u.t (id serial)", "SELECT setval('u.t_id_seq', 100)",
+		n.Exec("SET bdr.default_sequence_kind = 'local'; CREATE TABLE ours (id serial, k int GENERATED ALWAYS AS IDENTITY)", "SELECT setval('ours_id_seq', 100)")
+		n.As(user, "").Exec(attack, "SET bdr.default_sequence_kind = 'local'; CREATE TABLE u.t (id serial)", "SELECT setval('u.t_id_seq', 100)",
 			"CREATE TRIGGER fire AFTER TRUNCATE ON u.t FOR EACH STATEMENT EXECUTE FUNCTION u.fire()", "ALTER TABLE u.t ENABLE ALWAYS TRIGGER fire")
 	}
 	b.As(user, "").Exec(armed)

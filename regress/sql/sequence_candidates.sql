@@ -104,7 +104,7 @@ SELECT sequence, relation, column_name, s AS done FROM bdr.sequence_candidates('
 SELECT s FROM bdr.sequence_candidates('galloc'), unnest(statements) s \gexec
 SELECT seqtypid::regtype, seqmax FROM pg_sequence WHERE seqrelid IN ('too_wide'::regclass, 'narrow_small_seq'::regclass) ORDER BY seqmax;
 
--- One that is global becomes local before it is altered; what is global is distributed.
+-- One that is galloc is altered as it is, one that makes ids would become local before; what is global is distributed.
 INSERT INTO bdr.sequence_kind VALUES ('alone'::regclass, 'g', 'public.alone'), ('shared'::regclass, 's', 'public.shared'),
     ('too_wide'::regclass, 'g', 'public.too_wide'), ('wide_id_seq'::regclass, 't', 'public.wide_id_seq'),
     ('bounded'::regclass, 'l', 'public.bounded');

@@ -27,9 +27,11 @@
 #include "storage/shmem.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/membership.h"
 #include "base/sequence.h"
+#include "base/settings.h"
 #include "base/shmem.h"
 #include "base/tables.h"
 #include "session/sequence/clock.h"
@@ -84,6 +86,7 @@ static const char *unfit_snowflakeid(const FormData_pg_sequence *form);
 static int64 next_snowflakeid(BdrSequence *seq);
 static int64 next_timeshard(BdrSequence *seq);
 static void set_time(BdrSequence *seq, int64 value);
+static int64 made_time(BdrSequence *seq);
 static int64 describe_time(BdrSequence *seq);
 static int64 begin_time(Oid relid, const char *key, const FormData_pg_sequence *form);
 static int64 make(BdrSequence *seq, int kind, const BdrIdLayout *layout);
@@ -91,8 +94,10 @@ static int64 take_tick(IdClock *clock, int kind, int counter_bits);
 static int64 reading(IdClock *clock);
 static int64 read_us(clockid_t which);
 static int64 wall_ms(void);
+static int64 durable_limit(void);
 static IdClock *attach(void);
 static IdClock *find_or_make(void);
+static void forget_dropped_databases(void);
 static void renew(IdClock *clock, int64 needed);
 static void put_limit(IdClock *clock, Relation rel, int64 needed);
 static void set_clock(IdClock *clock, int64 durable);
@@ -106,6 +111,7 @@ const BdrSequenceMethod bdr_snowflakeid_method = {
 	.unfit = unfit_snowflakeid,
 	.nextval = next_snowflakeid,
 	.setval = set_time,
+	.made = made_time,
 	.describe = describe_time,
 	.begin = begin_time
 };
@@ -116,6 +122,7 @@ const BdrSequenceMethod bdr_timeshard_method = {
 	.unfit = unfit_snowflakeid,
 	.nextval = next_timeshard,
 	.setval = set_time,
+	.made = made_time,
 	.describe = describe_time,
 	.begin = begin_time
 };
@@ -238,6 +245,22 @@ describe_time(BdrSequence *seq)
 	return bdr_id_make(&bdr_snowflakeid_layout, bdr_id_clock_now() + CREDIT_MS, 0, 0) - 1;
 }
 
+/*
+ * No more than that: a change of the kind puts the clock behind it, and many
+ * changes in a row would put it far ahead.
+ */
+static int64
+made_time(BdrSequence *seq)
+{
+	IdClock    *clock = mine != NULL ? mine : attach();
+	int64		ms = durable_limit();
+
+	if (pg_atomic_read_u64(&clock->limit) != 0)
+		ms = Max(pg_atomic_read_u64(&clock->ticks[SNOWFLAKEID]) >> bdr_snowflakeid_layout.counter_bits,
+				 pg_atomic_read_u64(&clock->ticks[TIMESHARD]) >> bdr_timeshard_layout.counter_bits);
+	return bdr_id_make(&bdr_snowflakeid_layout, ms + 1, 0, 0) - 1;
+}
+
 static int64
 begin_time(Oid relid, const char *key, const FormData_pg_sequence *form)
 {
@@ -290,9 +313,13 @@ read_us(clockid_t which)
 static int64
 wall_ms(void)
 {
-	return read_us(CLOCK_REALTIME) / US_PER_MS - BDR_ID_EPOCH_UNIX_MS;
+	return read_us(CLOCK_REALTIME) / US_PER_MS - BDR_ID_EPOCH_UNIX_MS + bdr_debug_id_clock * US_PER_MS;
 }
 
+/*
+ * Where no id was made since the server started, what is durable says how far
+ * they were.
+ */
 int64
 bdr_id_clock_now(void)
 {
@@ -300,16 +327,33 @@ bdr_id_clock_now(void)
 
 	if (clock == NULL && bdr_is_preloaded())
 		clock = attach();
-	return clock != NULL && pg_atomic_read_u64(&clock->limit) != 0 ? Max(reading(clock), wall_ms()) : wall_ms();
+	if (clock != NULL && pg_atomic_read_u64(&clock->limit) != 0)
+		return Max(reading(clock), wall_ms());
+	return Max(durable_limit(), wall_ms());
+}
+
+/* Ids were made up to here, at most. */
+static int64
+durable_limit(void)
+{
+	Relation	rel = relation_open(bdr_catalog_relation("id_clock"), AccessShareLock);
+	BdrSequenceState state;
+
+	bdr_sequence_read(rel, &state);
+	relation_close(rel, AccessShareLock);
+	return state.last_value;
 }
 
 static IdClock *
 attach(void)
 {
 	bdr_require_preloaded();
-	LWLockAcquire(clocks->lock, LW_EXCLUSIVE);
 	mine = find_or_make();
-	LWLockRelease(clocks->lock);
+	if (mine == NULL)
+	{
+		forget_dropped_databases();
+		mine = find_or_make();
+	}
 	if (mine == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -318,20 +362,49 @@ attach(void)
 	return mine;
 }
 
-/* Clocks of databases that were dropped stay until the server starts again. */
 static IdClock *
 find_or_make(void)
+{
+	IdClock    *found = NULL;
+
+	LWLockAcquire(clocks->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < clocks->nclocks && found == NULL; i++)
+	{
+		if (clocks->clocks[i].dboid == MyDatabaseId)
+			found = &clocks->clocks[i];
+	}
+	for (int i = 0; i < clocks->nclocks && found == NULL; i++)
+	{
+		if (!OidIsValid(clocks->clocks[i].dboid))
+			found = &clocks->clocks[i];
+	}
+	if (found != NULL)
+		found->dboid = MyDatabaseId;
+	LWLockRelease(clocks->lock);
+	return found;
+}
+
+/* Nobody can be connected to them. */
+static void
+forget_dropped_databases(void)
 {
 	for (int i = 0; i < clocks->nclocks; i++)
 	{
 		IdClock    *clock = &clocks->clocks[i];
+		Oid			dboid = clock->dboid;
 
-		if (!OidIsValid(clock->dboid))
-			clock->dboid = MyDatabaseId;
-		if (clock->dboid == MyDatabaseId)
-			return clock;
+		if (SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(dboid)))
+			continue;
+		LWLockAcquire(clocks->lock, LW_EXCLUSIVE);
+		if (clock->dboid == dboid)
+		{
+			clock->dboid = InvalidOid;
+			pg_atomic_write_u64(&clock->limit, 0);
+			for (int kind = 0; kind < NTICKS; kind++)
+				pg_atomic_write_u64(&clock->ticks[kind], 0);
+		}
+		LWLockRelease(clocks->lock);
 	}
-	return NULL;
 }
 
 void

@@ -18,11 +18,14 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "commands/defrem.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -52,12 +55,14 @@ static void give_kinds(void);
 static void give_kind(Oid relid);
 static bool may_have_kind(Oid relid);
 static void check_alter_sequence(AlterSeqStmt *stmt);
+static bool is_alterable(const BdrSequenceMethod *method, const char *option);
 static void check_alter_table(AlterTableStmt *stmt);
 static bool adds_sequence(Node *node);
 static bool is_serial(const TypeName *type);
 static bool calls_nextval(Node *node, void *context);
 static bool has_rows(Oid relid);
 static bool is_dropping_bdr(DropStmt *stmt);
+static void make_way(void);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
 static void at_transaction_end(XactEvent event, void *arg);
 
@@ -88,7 +93,7 @@ process(const BdrUtility *statement)
 			break;
 		case T_DropStmt:
 			if (is_dropping_bdr((DropStmt *) node))
-				bdr_sequence_uninstall();
+				make_way();
 			break;
 		default:
 			break;
@@ -192,7 +197,7 @@ give_kind(Oid relid)
 	BdrKindRow	row;
 
 	if (!bdr_sequence_is_local(method) && !bdr_kind_read(relid, &row))
-		bdr_sequence_take_kind(relid, method, bdr_sequence_default_key(relid));
+		bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)));
 }
 
 /* ---------------------------------------------------------------------
@@ -207,19 +212,38 @@ static void
 check_alter_sequence(AlterSeqStmt *stmt)
 {
 	Oid			relid = RangeVarGetRelid(stmt->sequence, NoLock, true);
+	const BdrSequenceMethod *method;
 	BdrKindRow	row;
 	ListCell   *lc;
 
-	if (!OidIsValid(relid) || !bdr_kind_read(relid, &row) || bdr_sequence_is_local(bdr_sequence_method(row.letter)))
+	if (!OidIsValid(relid) || !bdr_kind_read(relid, &row))
 		return;
+	method = bdr_sequence_method(row.letter);
+	if (bdr_sequence_is_local(method) && bdr_owns_relation(relid))
+		bdr_sequence_settle_local(relid);
 	foreach(lc, stmt->options)
 	{
-		if (strcmp(((DefElem *) lfirst(lc))->defname, "owned_by") != 0)
+		const char *option = ((DefElem *) lfirst(lc))->defname;
+
+		if (!bdr_sequence_is_local(method) && !is_alterable(method, option))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("cannot alter sequence \"%s\" of kind %s", get_rel_name(relid), bdr_sequence_method(row.letter)->name),
+					 errmsg("cannot alter %s of sequence \"%s\" of kind %s", option, get_rel_name(relid), method->name),
 					 errhint("Make it local with bdr.alter_sequence_set_kind(), alter it on every node, and change its kind back.")));
 	}
+}
+
+static bool
+is_alterable(const BdrSequenceMethod *method, const char *option)
+{
+	if (strcmp(option, "owned_by") == 0)
+		return true;
+	for (const char *const *name = method->alterable; name != NULL && *name != NULL; name++)
+	{
+		if (strcmp(*name, option) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -327,7 +351,8 @@ is_dropping_bdr(DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()))
+	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()) ||
+		!bdr_owns_extension(bdr_catalog_extension()))
 		return false;
 	foreach(lc, stmt->objects)
 	{
@@ -335,4 +360,18 @@ is_dropping_bdr(DropStmt *stmt)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * The server's functions depend on ours until they are not redirected any more.
+ * The manager, which redirects them, comes before or after us.
+ */
+static void
+make_way(void)
+{
+	if (!superuser())
+		return;					/* the server says why not */
+	LockDatabaseObject(ExtensionRelationId, bdr_catalog_extension(), 0, AccessExclusiveLock);
+	if (OidIsValid(bdr_catalog_extension()))
+		bdr_sequence_uninstall();
 }

@@ -73,7 +73,8 @@ static BdrSequence *last_used = NULL;
 static inline BdrSequence *open_for_call(FunctionCallInfo fcinfo);
 static int64 next(BdrSequence *seq, bool check_rights);
 static int64 set(Oid relid, int64 value, bool is_called);
-static void settle(BdrSequence *seq);
+static void settle(BdrSequence *seq, const char *command);
+static void go_on_locally(Relation rel, const BdrSequenceState *from);
 static void check_rights_to(BdrSequence *seq, AclMode mode);
 static void refuse(Oid relid);
 static Datum read_from_server(PGFunction function, FunctionCallInfo fcinfo);
@@ -166,12 +167,12 @@ bdr_seq_nextval(PG_FUNCTION_ARGS)
 
 /*
  * As the server does it for identity columns, without a look at the rights on
- * the sequence.  Users have no value for the second argument.
+ * the sequence; for a user who calls it, it is nextval.
  */
 Datum
 bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(open_for_call(fcinfo), false));
+	PG_RETURN_INT64(next(open_for_call(fcinfo), !bdr_sequence_call_is_ours(fcinfo->flinfo)));
 }
 
 /*
@@ -194,7 +195,7 @@ next(BdrSequence *seq, bool check_rights)
 	int64		value;
 
 	if (!seq->settled)
-		settle(seq);
+		settle(seq, "nextval()");
 	if (bdr_sequence_is_local(seq->method))
 	{
 		if (seq->last_from == BDR_LAST_SERVER && last_used == NULL)
@@ -235,7 +236,7 @@ set(Oid relid, int64 value, bool is_called)
 	PreventCommandIfParallelMode("setval()");
 	seq = bdr_sequence_open(relid);
 	if (!seq->settled)
-		settle(seq);
+		settle(seq, "setval()");
 	if (bdr_sequence_is_local(seq->method))
 	{
 		DirectFunctionCall3(setval3_oid, ObjectIdGetDatum(relid), Int64GetDatum(value), BoolGetDatum(is_called));
@@ -264,33 +265,51 @@ set(Oid relid, int64 value, bool is_called)
  * left it otherwise.  Others may do the same: each looks under the page's lock.
  */
 static void
-settle(BdrSequence *seq)
+settle(BdrSequence *seq, const char *command)
 {
 	Relation	rel;
-	BdrSequencePage page;
 	BdrSequenceState state;
-	bool		exhausted;
 
 	if (seq->has_row)
 	{
+		PreventCommandIfReadOnly(command);
 		rel = relation_open(seq->relid, NoLock);
 		bdr_sequence_read(rel, &state);
-		exhausted = bdr_sequence_is_exhausted(&state);
-		if (exhausted && bdr_sequence_is_local(seq->method))
-		{
-			bdr_sequence_page_open(&page, rel, &state);
-			if (bdr_sequence_is_exhausted(&state))
-			{
-				GetTopTransactionId();
-				bdr_sequence_page_write(&page, &seq->local, &seq->local);
-			}
-			bdr_sequence_page_close(&page);
-		}
-		else if (!exhausted && !bdr_sequence_is_local(seq->method))
+		if (bdr_sequence_is_local(seq->method))
+			go_on_locally(rel, &seq->local);
+		else if (!bdr_sequence_is_exhausted(&state))
 			bdr_sequence_begin(seq->relid, seq->key, false);
 		relation_close(rel, NoLock);
 	}
 	seq->settled = true;
+}
+
+static void
+go_on_locally(Relation rel, const BdrSequenceState *from)
+{
+	BdrSequencePage page;
+	BdrSequenceState state;
+
+	bdr_sequence_page_open(&page, rel, &state);
+	if (bdr_sequence_is_exhausted(&state))
+	{
+		GetTopTransactionId();
+		bdr_sequence_page_write(&page, from, from);
+	}
+	bdr_sequence_page_close(&page);
+}
+
+void
+bdr_sequence_settle_local(Oid relid)
+{
+	BdrSequence *seq = bdr_sequence_look(relid);
+	Relation	rel;
+
+	if (!seq->has_row || !bdr_sequence_is_local(seq->method))
+		return;
+	rel = relation_open(relid, ShareRowExclusiveLock);
+	go_on_locally(rel, &seq->local);
+	relation_close(rel, NoLock);
 }
 
 void
@@ -415,7 +434,7 @@ bdr_seq_data(PG_FUNCTION_ARGS)
 	Datum		values[2] = {0};
 	bool		nulls[2] = {true, true};
 
-	if (bdr_sequence_is_local(seq->method) && !seq->has_row)
+	if (OidIsValid(BDR_F_PG_GET_SEQUENCE_DATA) && bdr_sequence_is_local(seq->method) && !seq->has_row)
 		PG_RETURN_DATUM(OidFunctionCall1(BDR_F_PG_GET_SEQUENCE_DATA, ObjectIdGetDatum(seq->relid)));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -430,12 +449,15 @@ bdr_seq_data(PG_FUNCTION_ARGS)
 }
 
 /*
- * What SELECT from a sequence shows, and pg_dump before version 18 writes.
+ * What SELECT from a sequence shows, and pg_dump before version 18 writes.  The
+ * second argument is whose rights count, in a view its owner's; the current user's
+ * where it is 0, or a user calls this.
  */
 Datum
 bdr_seq_row(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
+	Oid			reader = bdr_sequence_call_is_ours(fcinfo->flinfo) ? PG_GETARG_OID(1) : InvalidOid;
 	TupleDesc	desc;
 	BdrSequenceState state;
 	Datum		values[3];
@@ -443,7 +465,9 @@ bdr_seq_row(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (get_rel_relkind(relid) != RELKIND_SEQUENCE || pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+	if (!OidIsValid(reader))
+		reader = GetUserId();
+	if (get_rel_relkind(relid) != RELKIND_SEQUENCE || pg_class_aclcheck(relid, reader, ACL_SELECT) != ACLCHECK_OK)
 		refuse(relid);
 	state = bdr_sequence_shown(bdr_sequence_look(relid));
 	values[0] = Int64GetDatum(state.last_value);

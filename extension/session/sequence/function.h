@@ -16,6 +16,9 @@
  */
 extern void bdr_sequence_begin(Oid relid, const char *key, bool anew);
 
+/* A local sequence that has been of another kind: its page becomes the server's. */
+extern void bdr_sequence_settle_local(Oid relid);
+
 /*
  * A position behind which nothing was made, on any node: a server without bdr
  * goes on from there.

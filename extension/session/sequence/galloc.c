@@ -70,14 +70,19 @@ static int64 last_of_chunks(const char *key);
 static void ask_for_chunk(BdrSequence *seq, int64 position, bool wait);
 static int64 chunk_size(Oid type);
 
+/* The server refuses a maximum below the page's value, which is the one before. */
+static const char *const alterable[] = {"as", "maxvalue", "cache", NULL};
+
 const BdrSequenceMethod bdr_galloc_method = {
 	.name = "galloc",
 	.letter = 'g',
 	.unfit = unfit_galloc,
 	.nextval = next_galloc,
 	.setval = set_galloc,
+	.made = describe_galloc,
 	.describe = describe_galloc,
-	.begin = begin_galloc
+	.begin = begin_galloc,
+	.alterable = alterable
 };
 
 static const char *

@@ -17,8 +17,10 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
+#include "commands/sequence.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -88,13 +90,16 @@ bdr_sequence_uninstall(void)
 {
 	ListCell   *lc;
 
+	if (!OidIsValid(bdr_catalog_relation("sequence_kind")))
+		return;					/* objects of an older version */
 	foreach(lc, bdr_kind_all())
 		localize(lfirst_oid(lc));
 	redirect_all(InvalidOid);
 }
 
 /*
- * Plans that are there call what they were made with: all are made again.
+ * Plans, and constraints of domains, that are there call what they were made
+ * with: all are made again.
  */
 static bool
 redirect_all(Oid support)
@@ -104,6 +109,7 @@ redirect_all(Oid support)
 	for (int i = 0; i < bdr_sequence_redirections(); i++)
 		complete = set_support(bdr_sequence_redirected(i), support) && complete;
 	CacheInvalidateCatalog(NamespaceRelationId);
+	CacheInvalidateCatalog(ConstraintRelationId);
 	CommandCounterIncrement();
 	return complete;
 }
@@ -163,6 +169,9 @@ localize(Oid relid)
 	bdr_sequence_become_local(relid, &state);
 }
 
+/*
+ * A page is not the transaction's, but a new file is: it is gone with it.
+ */
 void
 bdr_sequence_become_local(Oid relid, const BdrSequenceState *state)
 {
@@ -172,12 +181,18 @@ bdr_sequence_become_local(Oid relid, const BdrSequenceState *state)
 	BdrSequenceState now = *state;
 
 	now.log_cnt = 0;
-	GetTopTransactionId();
-	bdr_sequence_page_open(&page, rel, &old);
-	if (bdr_sequence_is_exhausted(&old))
-		bdr_sequence_page_write(&page, &now, &now);
-	bdr_sequence_page_close(&page);
+	bdr_sequence_read(rel, &old);
 	relation_close(rel, NoLock);
+	if (bdr_sequence_is_exhausted(&old))
+	{
+		ResetSequence(relid);
+		rel = relation_open(relid, NoLock);
+		GetTopTransactionId();
+		bdr_sequence_page_open(&page, rel, &old);
+		bdr_sequence_page_write(&page, &now, &now);
+		bdr_sequence_page_close(&page);
+		relation_close(rel, NoLock);
+	}
 	bdr_kind_delete(relid);
 }
 

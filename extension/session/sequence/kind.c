@@ -47,6 +47,7 @@ static void relation_changed(Datum arg, Oid relid);
 static void lock(BdrSequence *seq);
 static void load(BdrSequence *seq);
 static void wait_for_switch(BdrSequence *seq);
+static bool has_other(const char *key, Oid relid);
 static bool read_row(Relation kinds, Oid relid, Snapshot snapshot, BdrKindRow *row, ItemPointer tid);
 
 BdrSequence *
@@ -171,7 +172,7 @@ load(BdrSequence *seq)
 	seq->chunk_first = seq->chunk_last = 0;
 	seq->fetched = seq->fetched_last = 0;
 	seq->has_row = HeapTupleIsValid(tuple) && bdr_kind_read(seq->relid, &row);
-	seq->method = bdr_sequence_method(seq->has_row ? row.letter : 'l');
+	seq->method = bdr_sequence_method(seq->has_row ? row.letter : BDR_SEQUENCE_LOCAL);
 	seq->stopped_by = row.stopped_by;
 	seq->local = row.local;
 	if (seq->key != NULL)
@@ -376,11 +377,33 @@ bdr_switch_is_pending(const pg_uuid_t *id)
 	return pending;
 }
 
-/* What a sequence is called on all nodes; it keeps that when it is renamed here. */
+/*
+ * What a sequence is called on all nodes, and goes on to be when it is renamed:
+ * then the next of its name, on every node alike, gets a number.
+ */
 char *
-bdr_sequence_default_key(Oid relid)
+bdr_sequence_new_key(Oid relid, const char *schema, const char *name)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	const char *plain = quote_qualified_identifier(schema, name);
+	char	   *key = pstrdup(plain);
+
+	for (int number = 2; has_other(key, relid); number++)
+		key = psprintf("%s #%d", plain, number);
+	return key;
+}
+
+static bool
+has_other(const char *key, Oid relid)
+{
+	ListCell   *lc;
+	BdrKindRow	row;
+
+	foreach(lc, bdr_kind_all())
+	{
+		if (lfirst_oid(lc) != relid && bdr_kind_read(lfirst_oid(lc), &row) && strcmp(row.key, key) == 0)
+			return true;
+	}
+	return false;
 }
 
 bool

@@ -52,7 +52,9 @@ extern void bdr_kind_changed_key(const char *key);
 /* Has this switch begun, and neither ended nor been cancelled? */
 extern bool bdr_switch_is_pending(const pg_uuid_t *id);
 
-extern char *bdr_sequence_default_key(Oid relid);
+/* For a sequence of this name; InvalidOid: it is not here. */
+extern char *bdr_sequence_new_key(Oid relid, const char *schema, const char *name);
+
 extern bool bdr_uuid_is_zero(const pg_uuid_t *id);
 
 #endif							/* BDR_SESSION_SEQUENCE_KIND_H */

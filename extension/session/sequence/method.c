@@ -8,7 +8,7 @@
 #include "base/settings.h"
 #include "session/sequence/method.h"
 
-static const BdrSequenceMethod local_method = {.name = "local",.letter = 'l'};
+static const BdrSequenceMethod local_method = {.name = "local",.letter = BDR_SEQUENCE_LOCAL};
 
 static const BdrSequenceMethod *const methods[] = {
 	&local_method,

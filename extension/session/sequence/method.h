@@ -64,8 +64,12 @@ struct BdrSequenceMethod
 	int64		(*nextval) (BdrSequence *seq);
 	/* Values up to this one must not come any more. */
 	void		(*setval) (BdrSequence *seq, int64 value);
+	/* A value that is not below any that was made here; nobody makes some now. */
+	int64		(*made) (BdrSequence *seq);
 	/* A value that is beyond all that were made anywhere. */
 	int64		(*describe) (BdrSequence *seq);
+	/* Options of ALTER SEQUENCE, beside OWNED BY, that may be altered; NULL: none. */
+	const char *const *alterable;
 	/* The page's log_cnt of a sequence that takes this kind with nothing made. */
 	int64		(*begin) (Oid relid, const char *key, const FormData_pg_sequence *form);
 };

@@ -16,21 +16,32 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
+#include "parser/parsetree.h"
 
 #include "base/sequence.h"
 #include "base/tables.h"
 #include "session/sequence/function.h"
 #include "session/sequence/kind.h"
 #include "session/sequence/plan.h"
+#include "bdr_compat.h"
+
+/* A relation of a query whose system columns are looked for. */
+typedef struct SystemColumn
+{
+	int			rtindex;
+	int			level;			/* of the query that is searched, below that one */
+} SystemColumn;
 
 static planner_hook_type previous_planner_hook = NULL;
 
 static PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo params);
 static bool has_identity(Node *node, void *context);
 static Node *replace_identity(Node *node, void *context);
-static void show_sequences(Query *query);
-static void show_sequence(RangeTblEntry *rte, Oid function);
-static Query *select_from(Oid function, Oid relid);
+static bool show_sequences(Node *node, void *context);
+static bool is_shown(const Query *query, int index);
+static bool has_system_column(Node *node, void *context);
+static void show_sequence(RangeTblEntry *rte, Oid function, Oid reader);
+static Query *select_from(Oid function, Oid relid, Oid reader);
 
 void
 bdr_sequence_plan_init(void)
@@ -45,7 +56,7 @@ plan(Query *query, const char *text, int options, ParamListInfo params)
 	if ((query->commandType != CMD_SELECT || query->hasModifyingCTE) &&
 		query_tree_walker(query, has_identity, NULL, 0) && bdr_sequence_is_installed())
 		query = query_tree_mutator(query, replace_identity, NULL, 0);
-	show_sequences(query);
+	(void) show_sequences((Node *) query, NULL);
 	if (previous_planner_hook)
 		return previous_planner_hook(query, text, options, params);
 	return standard_planner(query, text, options, params);
@@ -80,23 +91,59 @@ replace_identity(Node *node, void *context)
 }
 
 /*
- * Where the query itself names a sequence; one deep inside shows its page.
+ * All of them, wherever they are in the query.
  */
-static void
-show_sequences(Query *query)
+static bool
+show_sequences(Node *node, void *context)
 {
-	ListCell   *lc;
+	Query	   *query = (Query *) node;
+	bool		deeper;
 
-	foreach(lc, query->rtable)
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, show_sequences, context);
+	deeper = query->hasSubLinks || query->cteList != NIL;
+	for (int i = 1; i <= list_length(query->rtable); i++)
 	{
-		RangeTblEntry *rte = lfirst(lc);
-		BdrKindRow	row;
+		RangeTblEntry *rte = rt_fetch(i, query->rtable);
 
-		if (rte->rtekind == RTE_SUBQUERY)
-			show_sequences(rte->subquery);
-		else if (rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_SEQUENCE && bdr_kind_read(rte->relid, &row))
-			show_sequence(rte, bdr_catalog_function("seq_row"));
+		deeper = deeper || rte->rtekind == RTE_SUBQUERY;
+		if (is_shown(query, i))
+			show_sequence(rte, bdr_catalog_function("seq_row"), bdr_check_as_user(query, rte));
 	}
+	return deeper && query_tree_walker(query, show_sequences, context, 0);
+}
+
+/* A row of ours has no place in the sequence, and no system columns. */
+static bool
+is_shown(const Query *query, int index)
+{
+	RangeTblEntry *rte = rt_fetch(index, query->rtable);
+	SystemColumn search = {index, 0};
+	BdrKindRow	row;
+
+	return rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_SEQUENCE && index != query->resultRelation &&
+		bdr_kind_read(rte->relid, &row) && !query_tree_walker((Query *) query, has_system_column, &search, 0);
+}
+
+static bool
+has_system_column(Node *node, void *context)
+{
+	SystemColumn *search = context;
+	bool		found;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return ((Var *) node)->varno == search->rtindex && ((Var *) node)->varlevelsup == search->level &&
+			((Var *) node)->varattno < 0;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, has_system_column, context);
+	search->level++;
+	found = query_tree_walker((Query *) node, has_system_column, context, 0);
+	search->level--;
+	return found;
 }
 
 /*
@@ -104,22 +151,23 @@ show_sequences(Query *query)
  * view does.
  */
 static void
-show_sequence(RangeTblEntry *rte, Oid function)
+show_sequence(RangeTblEntry *rte, Oid function, Oid reader)
 {
 	if (!OidIsValid(function))
 		return;
 	rte->rtekind = RTE_SUBQUERY;
 	rte->relkind = RELKIND_VIEW;
-	rte->subquery = select_from(function, rte->relid);
+	rte->subquery = select_from(function, rte->relid, reader);
 	rte->inh = false;
 	rte->tablesample = NULL;
 }
 
 /*
- * SELECT last_value, log_cnt, is_called FROM bdr.seq_row(relid).
+ * SELECT last_value, log_cnt, is_called FROM bdr.seq_row(relid, reader), which is
+ * marked as a call of ours.
  */
 static Query *
-select_from(Oid function, Oid relid)
+select_from(Oid function, Oid relid, Oid reader)
 {
 	static const char *const names[] = {"last_value", "log_cnt", "is_called"};
 	static const Oid types[] = {INT8OID, INT8OID, BOOLOID};
@@ -128,6 +176,7 @@ select_from(Oid function, Oid relid)
 	RangeTblFunction *call = makeNode(RangeTblFunction);
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	Const	   *sequence = makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid), ObjectIdGetDatum(relid), false, true);
+	Const	   *user = makeConst(OIDOID, -1, InvalidOid, sizeof(Oid), ObjectIdGetDatum(reader), false, true);
 	List	   *columns = NIL;
 
 	for (int i = 0; i < lengthof(names); i++)
@@ -137,8 +186,8 @@ select_from(Oid function, Oid relid)
 									makeTargetEntry((Expr *) makeVar(1, i + 1, types[i], -1, InvalidOid, 0),
 													i + 1, pstrdup(names[i]), false));
 	}
-	call->funcexpr = (Node *) makeFuncExpr(function, RECORDOID, list_make1(sequence), InvalidOid, InvalidOid,
-										   COERCE_EXPLICIT_CALL);
+	call->funcexpr = (Node *) makeFuncExpr(function, RECORDOID, list_make2(sequence, user), InvalidOid, InvalidOid,
+										   BDR_CALL_IS_OURS);
 	call->funccolcount = lengthof(names);
 	rte->rtekind = RTE_FUNCTION;
 	rte->functions = list_make1(call);

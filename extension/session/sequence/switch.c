@@ -48,6 +48,7 @@ PG_FUNCTION_INFO_V1(bdr_internal_stop_sequence);
 PG_FUNCTION_INFO_V1(bdr_internal_switch_sequence);
 PG_FUNCTION_INFO_V1(bdr_internal_copy_sequence_kind);
 PG_FUNCTION_INFO_V1(bdr_internal_sequence_changed);
+PG_FUNCTION_INFO_V1(bdr_internal_sequence_key);
 
 static void check_sequence(Relation rel);
 static void check_fits(Relation rel, const BdrSequenceMethod *method);
@@ -144,7 +145,7 @@ set_own(Relation rel, const BdrSequenceMethod *method, int64 start)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database is not a member of a node group"),
 				 errhint("Call bdr.create_node_group() or bdr.join_node_group() first.")));
-	bdr_sequence_take_kind(relid, method, bdr_sequence_default_key(relid));
+	bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)));
 }
 
 static void
@@ -205,7 +206,7 @@ bdr_internal_stop_sequence(PG_FUNCTION_ARGS)
 	Name		name = PG_GETARG_NAME(1);
 	pg_uuid_t  *id = PG_GETARG_UUID_P(2);
 	Oid			relid;
-	BdrKindRow	row = {.letter = 'l'};
+	BdrKindRow	row = {.letter = BDR_SEQUENCE_LOCAL};
 	TupleDesc	desc;
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false, true, true, true};
@@ -225,7 +226,7 @@ bdr_internal_stop_sequence(PG_FUNCTION_ARGS)
 		check_fits(rel, method_of_switch(id, false));
 		relation_close(rel, NoLock);
 		if (!bdr_kind_read(relid, &row))
-			row.key = bdr_sequence_default_key(relid);
+			row.key = bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 		values[1] = CharGetDatum(row.letter);
 		values[2] = CStringGetTextDatum(row.key);
 		row.stopped_by = *id;
@@ -312,7 +313,7 @@ static int64
 highest_made(BdrSequence *seq, const BdrSequenceState *state)
 {
 	if (!bdr_sequence_is_local(seq->method))
-		return seq->method->describe(seq);
+		return seq->method->made(seq);
 	return state->is_called ? state->last_value : state->last_value - 1;
 }
 
@@ -396,4 +397,15 @@ bdr_internal_sequence_changed(PG_FUNCTION_ARGS)
 	require_superuser();
 	bdr_kind_changed_key(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
+}
+
+/* The name under which a group will know a sequence of this name. */
+Datum
+bdr_internal_sequence_key(PG_FUNCTION_ARGS)
+{
+	Name		schema = PG_GETARG_NAME(0);
+	Name		name = PG_GETARG_NAME(1);
+
+	require_superuser();
+	PG_RETURN_TEXT_P(cstring_to_text(bdr_sequence_new_key(find_sequence(schema, name), NameStr(*schema), NameStr(*name))));
 }

@@ -328,7 +328,7 @@ func unloggedAndTemporary(t *testing.T, c *pgtest.Cluster) {
 // Everything here is documented in docs/what-is-replicated.md.
 func whatStaysHere(t *testing.T, c *pgtest.Cluster) {
 	a, b := c.Nodes[0], c.Nodes[1]
-	c.ExecAll("CREATE TABLE st (id serial PRIMARY KEY, v text)", "CREATE MATERIALIZED VIEW st_mv AS SELECT count(*) AS n FROM st", "CREATE UNIQUE INDEX ON st_mv (n)",
+	c.ExecAll("SET bdr.default_sequence_kind = 'local'; CREATE TABLE st (id serial PRIMARY KEY, v text)", "CREATE MATERIALIZED VIEW st_mv AS SELECT count(*) AS n FROM st", "CREATE UNIQUE INDEX ON st_mv (n)",
 		"CREATE VIEW st_view AS SELECT id, v FROM st WHERE v <> 'hidden'",
 		`CREATE FUNCTION st_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		INSERT INTO st VALUES (NEW.id, 'by view ' || NEW.v), (NEW.id + 1000, 'too'); RETURN NEW; END $$`,

@@ -47,7 +47,7 @@ func TestKilledProcesses(t *testing.T) {
 // they like: each order of stopping and starting, with kill -9 and without.
 func TestRestartInAnyOrder(t *testing.T) {
 	c := pgtest.NewCluster(t, 3)
-	c.ExecAll("CREATE TABLE seen (id serial, who text, round int)")
+	c.ExecAll("CREATE TABLE seen (id bigserial, who text, round int)")
 	for round, order := range [][]int{{0, 1, 2}, {2, 0, 1}, {1, 2, 0}} {
 		for _, i := range order {
 			n := c.Nodes[i]

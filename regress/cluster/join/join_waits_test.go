@@ -69,7 +69,7 @@ func TestJoinOfReadOnlyDatabases(t *testing.T) {
 func TestJoinCopiesConfigurationOfExtensions(t *testing.T) {
 	c, a, b := beforeJoin(t)
 	for _, n := range c.Nodes { // as if the extension's script had done it
-		n.Exec("CREATE TABLE options (name text PRIMARY KEY, value text, own boolean)", "CREATE SEQUENCE numbers",
+		n.Exec("CREATE TABLE options (name text PRIMARY KEY, value text, own boolean)", "SET bdr.default_sequence_kind = 'local'; CREATE SEQUENCE numbers",
 			"INSERT INTO options VALUES ('brought', '"+n.Name+"', false)",
 			"ALTER EXTENSION plpgsql ADD TABLE options", "ALTER EXTENSION plpgsql ADD SEQUENCE numbers",
 			`UPDATE pg_extension SET extconfig = ARRAY['options'::regclass::oid, 'numbers'::regclass::oid],

@@ -89,7 +89,7 @@ func everyKindOfChange(t *testing.T, c *pgtest.Cluster) {
 }
 
 func truncateCascades(t *testing.T, c *pgtest.Cluster) {
-	c.ExecAll("CREATE TABLE parent (id serial PRIMARY KEY)",
+	c.ExecAll("SET bdr.default_sequence_kind = 'local'; CREATE TABLE parent (id serial PRIMARY KEY)",
 		"CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent)")
 	c.Nodes[0].Exec("INSERT INTO parent DEFAULT VALUES", "INSERT INTO child VALUES (1, 1)")
 	c.RequireConverged()

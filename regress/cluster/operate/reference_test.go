@@ -130,6 +130,6 @@ SELECT concat_ws(' | ', name || ': ' || vartype, boot_val, COALESCE(unit, ''), C
     WHEN 'enum' THEN array_to_string(enumvals, ', ') ELSE min_val || ' to ' || max_val END, context)
 FROM pg_settings WHERE name ~ '^bdr\.'
 UNION ALL SELECT 'Settings that you do not set: ' || name
-FROM unnest('{bdr.debug_architecture,bdr.debug_go_library,bdr.debug_trust_peers,bdr.internal_restore}'::text[]) name
+FROM unnest('{bdr.debug_architecture,bdr.debug_go_library,bdr.debug_id_clock,bdr.debug_trust_peers,bdr.internal_restore}'::text[]) name
 WHERE current_setting(name, true) IS NOT NULL`
 )

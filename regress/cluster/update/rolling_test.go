@@ -47,7 +47,9 @@ func TestRollingUpdate(t *testing.T) {
 	u.requireState(b, u.to, u.from.version)
 	u.updateObjects(b)
 	u.requireOneBehind(b, c)
+	u.requireNoGlobalSequences(a, c)
 	u.updateObjects(c)
+	u.requireGlobalSequences()
 	u.awaitWrites(200)
 	u.backAndForth(c)
 
@@ -285,5 +287,35 @@ func (u *update) filesUnderRunningServer(n *pgtest.Node) {
 	}
 	if n.LogContains("server process") {
 		u.t.Errorf("%s crashed: %s", n.Name, n.LogTail(20))
+	}
+}
+
+// requireNoGlobalSequences: as long as a node would not carry out what the others
+// agree on about sequences, they agree on nothing.
+func (u *update) requireNoGlobalSequences(n, behind *pgtest.Node) {
+	u.t.Helper()
+	for _, node := range u.c.Nodes {
+		node.Exec("CREATE SEQUENCE numbers AS integer")
+	}
+	n.Exec("DROP SEQUENCE numbers", "SET bdr.default_sequence_kind = 'local'; CREATE SEQUENCE numbers AS integer; RESET bdr.default_sequence_kind")
+	err := pgtest.PgError(n.Try("SELECT bdr.alter_sequence_set_kind('numbers', 'galloc')"))
+	if err == nil || err.Code != "0A000" || !strings.Contains(err.Detail, behind.Name) || !strings.Contains(err.Hint, "ALTER EXTENSION bdr UPDATE") {
+		u.t.Errorf("the kind of a sequence changes while %s has older SQL objects: %+v", behind.Name, err)
+	}
+}
+
+// requireGlobalSequences: they come with the update of the last node, and no manager
+// has to be started again for it.
+func (u *update) requireGlobalSequences() {
+	u.t.Helper()
+	u.c.Nodes[0].Exec("SELECT bdr.alter_sequence_set_kind('numbers', 'galloc')")
+	made := map[string]bool{}
+	for _, n := range u.c.Nodes {
+		n.Wait(clustertest.ResumeLimit, "SELECT seqkind FROM bdr.sequences WHERE relname = 'numbers'", "galloc")
+		n.Wait(clustertest.ResumeLimit, "SELECT nextval('numbers') > 0", "t")
+		made[n.Value("SELECT nextval('numbers')")] = true
+	}
+	if len(made) != len(u.c.Nodes) {
+		u.t.Errorf("%d nodes made %v", len(u.c.Nodes), made)
 	}
 }
