@@ -71,7 +71,8 @@ PG_FUNCTION_INFO_V1(bdr_internal_sequence);
 static BdrSequence *last_used = NULL;
 
 static inline BdrSequence *open_for_call(FunctionCallInfo fcinfo);
-static int64 next(BdrSequence *seq, bool check_rights);
+static inline int64 next(BdrSequence *seq, bool check_rights);
+static int64 next_of_any(BdrSequence *seq, bool check_rights);
 static int64 set(Oid relid, int64 value, bool is_called);
 static void settle(BdrSequence *seq, const char *command);
 static void go_on_locally(Relation rel, const BdrSequenceState *from);
@@ -167,11 +168,14 @@ bdr_seq_nextval(PG_FUNCTION_ARGS)
 
 /*
  * As the server does it for identity columns, without a look at the rights on
- * the sequence; for a user who calls it, it is nextval.
+ * the sequence; for a user who calls it, it is nextval.  It is not STRICT, so that
+ * COPY does not look for NULLs in each row.
  */
 Datum
 bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 {
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
 	PG_RETURN_INT64(next(open_for_call(fcinfo), !bdr_sequence_call_is_ours(fcinfo->flinfo)));
 }
 
@@ -189,8 +193,19 @@ open_for_call(FunctionCallInfo fcinfo)
 	return seq;
 }
 
-static int64
+/*
+ * The way of a local sequence is so short that a call more would be seen.
+ */
+static inline int64
 next(BdrSequence *seq, bool check_rights)
+{
+	if (seq->settled && bdr_sequence_is_local(seq->method) && seq->last_from == BDR_LAST_SERVER && last_used == NULL)
+		return nextval_internal(seq->relid, check_rights);	/* nothing to note behind it */
+	return next_of_any(seq, check_rights);
+}
+
+static int64
+next_of_any(BdrSequence *seq, bool check_rights)
 {
 	int64		value;
 
@@ -198,8 +213,6 @@ next(BdrSequence *seq, bool check_rights)
 		settle(seq, "nextval()");
 	if (bdr_sequence_is_local(seq->method))
 	{
-		if (seq->last_from == BDR_LAST_SERVER && last_used == NULL)
-			return nextval_internal(seq->relid, check_rights);	/* nothing to note behind it */
 		value = nextval_internal(seq->relid, check_rights);
 		seq->last_from = BDR_LAST_SERVER;
 		last_used = NULL;
