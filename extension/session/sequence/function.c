@@ -70,7 +70,9 @@ PG_FUNCTION_INFO_V1(bdr_internal_sequence);
 /* Whose value lastval returns; NULL: the server knows. */
 static BdrSequence *last_used = NULL;
 
-static int64 next(Oid relid, bool check_rights);
+static inline BdrSequence *open_for_call(FunctionCallInfo fcinfo);
+static inline int64 next(BdrSequence *seq, bool check_rights);
+static int64 next_of_any(BdrSequence *seq, bool check_rights);
 static int64 set(Oid relid, int64 value, bool is_called);
 static void settle(BdrSequence *seq, const char *command);
 static void go_on_locally(Relation rel, const BdrSequenceState *from);
@@ -161,32 +163,57 @@ accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 Datum
 bdr_seq_nextval(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), true));
+	PG_RETURN_INT64(next(open_for_call(fcinfo), true));
 }
 
 /*
  * As the server does it for identity columns, without a look at the rights on
- * the sequence; for a user who calls it, it is nextval.
+ * the sequence; for a user who calls it, it is nextval.  It is not STRICT, so that
+ * COPY does not look for NULLs in each row.
  */
 Datum
 bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), !bdr_sequence_call_is_ours(fcinfo->flinfo)));
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(next(open_for_call(fcinfo), !bdr_sequence_call_is_ours(fcinfo->flinfo)));
+}
+
+/*
+ * A statement asks the same sequence again and again, in turn with others.
+ */
+static inline BdrSequence *
+open_for_call(FunctionCallInfo fcinfo)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	BdrSequence *seq = fcinfo->flinfo->fn_extra;
+
+	if (seq == NULL || seq->relid != relid || !bdr_sequence_is_open(seq))
+		fcinfo->flinfo->fn_extra = seq = bdr_sequence_open(relid);
+	return seq;
+}
+
+/*
+ * The way of a local sequence is so short that a call more would be seen.
+ */
+static inline int64
+next(BdrSequence *seq, bool check_rights)
+{
+	if (seq->settled && bdr_sequence_is_local(seq->method) && seq->last_from == BDR_LAST_SERVER && last_used == NULL)
+		return nextval_internal(seq->relid, check_rights);	/* nothing to note behind it */
+	return next_of_any(seq, check_rights);
 }
 
 static int64
-next(Oid relid, bool check_rights)
+next_of_any(BdrSequence *seq, bool check_rights)
 {
-	BdrSequence *seq;
 	int64		value;
 
-	PreventCommandIfParallelMode("nextval()");
-	seq = bdr_sequence_open(relid);
 	if (!seq->settled)
 		settle(seq, "nextval()");
 	if (bdr_sequence_is_local(seq->method))
 	{
-		value = nextval_internal(relid, check_rights);
+		value = nextval_internal(seq->relid, check_rights);
 		seq->last_from = BDR_LAST_SERVER;
 		last_used = NULL;
 		return value;
@@ -194,6 +221,7 @@ next(Oid relid, bool check_rights)
 	if (check_rights)
 		check_rights_to(seq, ACL_USAGE | ACL_UPDATE);
 	PreventCommandIfReadOnly("nextval()");
+	PreventCommandIfParallelMode("nextval()");
 	value = seq->method->nextval(seq);
 	seq->last = value;
 	seq->last_from = BDR_LAST_OURS;
