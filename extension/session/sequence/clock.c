@@ -45,6 +45,7 @@
 #define RENEW_MS			1500	/* it is put further when so little is left */
 #define LEAD_LOSS			10		/* a tenth of the time that passes */
 #define LEAD_TOLD_MS		60000
+#define SET_AHEAD_MS		60000	/* setval may put the clock so far ahead */
 #define WAIT_US				200
 #define US_PER_MS			INT64CONST(1000)
 
@@ -223,20 +224,26 @@ refuse_number(BdrSequence *seq, uint32 number)
 
 /*
  * The sequence has no position; but nobody shall believe that it goes on behind
- * a value that it has not reached.
+ * a value that it has not reached.  One of a clock that is a little ahead of ours,
+ * from a dump, is gone beyond.
  */
 static void
 set_time(BdrSequence *seq, int64 value)
 {
-	if (value > describe_time(seq))
+	int64		ms = bdr_id_time(value);
+
+	if (value <= describe_time(seq))
+		ereport(NOTICE,
+				(errmsg("sequence \"%s\" stays where it is", get_rel_name(seq->relid)),
+				 errdetail("It is of kind %s: its values are made from the time.", seq->method->name)));
+	else if (ms < wall_ms() + SET_AHEAD_MS)
+		bdr_id_clock_raise(ms + 1);
+	else
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot set sequence \"%s\" to %lld", get_rel_name(seq->relid), (long long) value),
 				 errdetail("It is of kind %s, and its values, which are made from the time, are not that far.", seq->method->name),
 				 errhint("Make it local with bdr.alter_sequence_set_kind() to give it a position.")));
-	ereport(NOTICE,
-			(errmsg("sequence \"%s\" stays where it is", get_rel_name(seq->relid)),
-			 errdetail("It is of kind %s: its values are made from the time.", seq->method->name)));
 }
 
 static int64

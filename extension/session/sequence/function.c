@@ -70,6 +70,7 @@ PG_FUNCTION_INFO_V1(bdr_internal_sequence);
 /* Whose value lastval returns; NULL: the server knows. */
 static BdrSequence *last_used = NULL;
 
+static void check_direct_call(FunctionCallInfo fcinfo, Oid function);
 static inline BdrSequence *open_for_call(FunctionCallInfo fcinfo);
 static inline int64 next(BdrSequence *seq, bool check_rights);
 static int64 next_of_any(BdrSequence *seq, bool check_rights);
@@ -104,6 +105,7 @@ bdr_seq_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	call = copyObject(request->fcall);
 	call->funcid = ours;
+	call->funcformat = BDR_CALL_IS_OURS;
 	PG_RETURN_POINTER(call);
 }
 
@@ -180,6 +182,20 @@ bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Everybody may execute our functions: who calls one by its own name needs the
+ * right on the server's.
+ */
+static void
+check_direct_call(FunctionCallInfo fcinfo, Oid function)
+{
+	if (bdr_sequence_call_is_ours(fcinfo->flinfo) || bdr_may_execute(function))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for function %s", get_func_name(function))));
+}
+
+/*
  * A statement asks the same sequence again and again, in turn with others.
  */
 static inline BdrSequence *
@@ -188,6 +204,8 @@ open_for_call(FunctionCallInfo fcinfo)
 	Oid			relid = PG_GETARG_OID(0);
 	BdrSequence *seq = fcinfo->flinfo->fn_extra;
 
+	if (seq == NULL)
+		check_direct_call(fcinfo, F_NEXTVAL);
 	if (seq == NULL || seq->relid != relid || !bdr_sequence_is_open(seq))
 		fcinfo->flinfo->fn_extra = seq = bdr_sequence_open(relid);
 	return seq;
@@ -229,15 +247,35 @@ next_of_any(BdrSequence *seq, bool check_rights)
 	return value;
 }
 
+bool
+bdr_sequence_stays_local(Oid relid)
+{
+	BdrSequence *seq = bdr_sequence_open(relid);
+
+	return bdr_sequence_is_local(seq->method) && !seq->has_row;
+}
+
+void
+bdr_sequence_server_used(Oid relid)
+{
+	BdrSequence *seq = bdr_sequence_had(relid);
+
+	if (seq != NULL)
+		seq->last_from = BDR_LAST_SERVER;
+	last_used = NULL;
+}
+
 Datum
 bdr_seq_setval(PG_FUNCTION_ARGS)
 {
+	check_direct_call(fcinfo, F_SETVAL_REGCLASS_INT8);
 	PG_RETURN_INT64(set(PG_GETARG_OID(0), PG_GETARG_INT64(1), true));
 }
 
 Datum
 bdr_seq_setval_called(PG_FUNCTION_ARGS)
 {
+	check_direct_call(fcinfo, F_SETVAL_REGCLASS_INT8_BOOL);
 	PG_RETURN_INT64(set(PG_GETARG_OID(0), PG_GETARG_INT64(1), PG_GETARG_BOOL(2)));
 }
 
@@ -385,6 +423,7 @@ bdr_seq_currval(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	BdrSequence *seq = bdr_sequence_had(relid);
 
+	check_direct_call(fcinfo, F_CURRVAL);
 	if (seq == NULL || seq->last_from != BDR_LAST_OURS)
 		return DirectFunctionCall1(currval_oid, ObjectIdGetDatum(relid));
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT | ACL_USAGE) != ACLCHECK_OK)
@@ -395,6 +434,7 @@ bdr_seq_currval(PG_FUNCTION_ARGS)
 Datum
 bdr_seq_lastval(PG_FUNCTION_ARGS)
 {
+	check_direct_call(fcinfo, F_LASTVAL);
 	if (last_used == NULL || last_used->last_from != BDR_LAST_OURS)
 		return DirectFunctionCall1(lastval, (Datum) 0);
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(last_used->relid)))

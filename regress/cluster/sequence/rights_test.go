@@ -189,8 +189,10 @@ func TestExecuteRevoked(t *testing.T) {
 			chosen, other := n.As("chosen", ""), n.As("other", "")
 			chosen.Exec("SET search_path = "+kind, "SELECT nextval('s')", "INSERT INTO t (k) VALUES (1)")
 			other.Exec("SET search_path = "+kind, "INSERT INTO t (k) VALUES (1)")
-			if e := pgtest.PgError(other.Try("SELECT nextval('s')")); e == nil || e.Code != denied || e.Message != "permission denied for function nextval" {
-				t.Errorf("nextval: %v", e)
+			for _, call := range []string{"nextval('s')", "bdr.seq_nextval('s')", "bdr.seq_nextval_identity('s')"} {
+				if e := pgtest.PgError(other.Try("SELECT " + call)); e == nil || e.Code != denied || e.Message != "permission denied for function nextval" {
+					t.Errorf("%s: %v", call, e)
+				}
 			}
 		})
 	}
