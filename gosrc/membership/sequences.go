@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/globallock"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/release"
 	"bdr/gosrc/sequence"
@@ -22,6 +23,18 @@ func (s *Service) Sequences() sequence.State {
 		return sequence.State{}
 	}
 	return ledger.Sequences()
+}
+
+// GlobalLocks returns what all nodes agree on about global locks, as far as this node
+// knows.
+func (s *Service) GlobalLocks() globallock.State {
+	s.mu.Lock()
+	ledger := s.ledger
+	s.mu.Unlock()
+	if ledger == nil {
+		return globallock.State{}
+	}
+	return ledger.GlobalLocks()
 }
 
 // Propose gets an entry of the log carried out.
@@ -60,7 +73,7 @@ func (s *Service) RequireAll(ctx context.Context) error { return s.requireSequen
 // usesSequences says whether the log has what older nodes do not know.
 func (s *Service) usesSequences() bool {
 	g, _ := s.Cluster().Group()
-	return g.LastSeqID != 0 || !s.Sequences().Empty()
+	return g.LastSeqID != 0 || !s.Sequences().Empty() || !s.GlobalLocks().Empty()
 }
 
 // requireSequences looks at the version of every node. One that has been seen with a
