@@ -137,17 +137,17 @@ func (l *Locker) acquire(caller context.Context, limit time.Duration, cmd global
 	if fault := globallock.CheckNode(l.deps.Cluster(), cmd.Node); fault != nil {
 		return fault
 	}
-	err := l.deps.Admit(ctx)
-	if err == nil {
-		_, err = l.deps.Propose(ctx, proposeTimeMax, cmd.Encode())
+	if err := l.deps.Admit(ctx); err != nil && ctx.Err() == nil {
+		return err
 	}
+	_, err := l.deps.Propose(ctx, proposeTimeMax, cmd.Encode())
 	if err == nil {
 		err = l.await(ctx, cmd)
 	}
 	switch {
 	case err == nil || caller.Err() != nil:
 		return errors.Join(err, caller.Err())
-	case pgerr.Code(err) == pgerr.ConfigLimit || pgerr.Code(err) == pgerr.FeatureNotSupported:
+	case pgerr.Code(err) == pgerr.ConfigLimit:
 		return err
 	}
 	return l.explain(cmd, limit, err)

@@ -161,6 +161,7 @@ func TestWhyThereIsNoLock(t *testing.T) {
 		"no majority": {func(w *world) { w.refuse = pgerr.New(pgerr.WrongState, "consensus is not available") }, pgerr.LockNotAvailable, "consensus is not available"},
 		"late":        {func(w *world) { w.refuse = context.DeadlineExceeded }, pgerr.LockNotAvailable, "has not agreed within"},
 		"older nodes": {func(w *world) { w.admit = pgerr.New(pgerr.FeatureNotSupported, "not all nodes") }, pgerr.FeatureNotSupported, "not all nodes"},
+		"away":        {func(w *world) { w.admit = pgerr.New(pgerr.WrongState, "not all nodes answer") }, pgerr.WrongState, "not all nodes answer"},
 		"parted":      {func(w *world) { w.members = w.members.WithNode(catalog.Node{ID: 1, State: cluster.Parted}) }, pgerr.WrongState, "has been parted"},
 	} {
 		w := newWorld(t)

@@ -70,6 +70,7 @@ type member interface {
 	Propose(ctx context.Context, limit time.Duration, entry []byte) (string, error)
 	Leads() bool
 	AdmitSequences(ctx context.Context) error
+	AdmitLocks(ctx context.Context) error
 	RequireAll(ctx context.Context) error
 	AskStopSequence(ctx context.Context, node uint32, body []byte) ([]byte, error)
 	Close(ctx context.Context)
@@ -151,11 +152,12 @@ func (m *Manager) wire() {
 	propose := func(ctx context.Context, limit time.Duration, entry []byte) (string, error) {
 		return m.member.Propose(ctx, limit, entry)
 	}
-	admit := func(ctx context.Context) error { return m.member.AdmitSequences(ctx) }
 	m.locker = locker.New(m.ctx, locker.Deps{Host: m.main, Node: m.node, Cluster: agreed, Changed: changed,
-		Locks: func() globallock.State { return m.member.GlobalLocks() }, Leads: leads, Propose: propose, Admit: admit})
+		Locks: func() globallock.State { return m.member.GlobalLocks() }, Leads: leads, Propose: propose,
+		Admit: func(ctx context.Context) error { return m.member.AdmitLocks(ctx) }})
 	m.sequencer = sequencer.New(m.ctx, sequencer.Deps{Host: m.main, Spawn: Go, Node: m.node, Cluster: agreed, Changed: changed,
-		Sequences: func() sequence.State { return m.member.Sequences() }, Leads: leads, Propose: propose, Admit: admit,
+		Sequences: func() sequence.State { return m.member.Sequences() }, Leads: leads, Propose: propose,
+		Admit:      func(ctx context.Context) error { return m.member.AdmitSequences(ctx) },
 		RequireAll: func(ctx context.Context) error { return m.member.RequireAll(ctx) },
 		Stop: func(ctx context.Context, node uint32, body []byte) ([]byte, error) {
 			return m.member.AskStopSequence(ctx, node, body)

@@ -64,11 +64,21 @@ func (s *Service) AdmitSequences(ctx context.Context) error {
 	if s.usesSequences() {
 		return nil
 	}
-	return s.requireSequences(ctx, false)
+	return s.requireSequences(ctx, globalSequences, false)
+}
+
+// AdmitLocks does the same for one about global locks.
+func (s *Service) AdmitLocks(ctx context.Context) error {
+	if s.usesSequences() {
+		return nil
+	}
+	return s.requireSequences(ctx, "global locks", false)
 }
 
 // RequireAll refuses what needs every node: each must answer.
-func (s *Service) RequireAll(ctx context.Context) error { return s.requireSequences(ctx, true) }
+func (s *Service) RequireAll(ctx context.Context) error {
+	return s.requireSequences(ctx, globalSequences, true)
+}
 
 // usesSequences says whether the log has what older nodes do not know.
 func (s *Service) usesSequences() bool {
@@ -76,9 +86,11 @@ func (s *Service) usesSequences() bool {
 	return g.LastSeqID != 0 || !s.Sequences().Empty() || !s.GlobalLocks().Empty()
 }
 
-// requireSequences looks at the version of every node. One that has been seen with a
-// newer version has it, since there is no way back.
-func (s *Service) requireSequences(ctx context.Context, all bool) error {
+const globalSequences = "global sequences"
+
+// requireSequences looks at the version of every node, for what came with sequences.
+// One that has been seen with a newer version has it, since there is no way back.
+func (s *Service) requireSequences(ctx context.Context, what string, all bool) error {
 	if _, err := s.consensus(); err != nil {
 		return err
 	}
@@ -98,7 +110,7 @@ func (s *Service) requireSequences(ctx context.Context, all bool) error {
 		}
 	}
 	if len(older) > 0 {
-		return pgerr.New(pgerr.FeatureNotSupported, "not all nodes have global sequences").
+		return pgerr.New(pgerr.FeatureNotSupported, "not all nodes have %s", what).
 			WithDetail("Nodes with an older version of bdr than %s, or its SQL objects: %s.", release.Sequences, strings.Join(older, ", ")).
 			WithHint("Install a newer version on them, restart the servers and run ALTER EXTENSION bdr UPDATE; bdr.group_versions_details shows the versions.")
 	}
@@ -117,7 +129,7 @@ func (s *Service) mayRotate(ctx context.Context, joiner catalog.Node) (bool, err
 	knows := err == nil && hello.NodeUUID == joiner.UUID && hello.build().HasSequences()
 	switch {
 	case knows:
-		return s.usesSequences() || s.requireSequences(ctx, false) == nil, nil
+		return s.usesSequences() || s.requireSequences(ctx, globalSequences, false) == nil, nil
 	case !s.usesSequences():
 		return false, nil
 	case err != nil:
