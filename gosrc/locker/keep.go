@@ -47,11 +47,20 @@ func (l *Locker) settle() time.Duration {
 	if err == nil && len(ids) > 0 {
 		err = l.release(ids[:min(len(ids), globallock.IDsMax)])
 	}
-	if err != nil && l.ctx.Err() == nil {
-		l.deps.Host.Log(ipc.Log, "could not give global locks back and will try again", pgerr.From(err).Error(), "")
+	if err != nil {
+		l.complain(err)
 		return watchPeriod
 	}
+	l.failing = false
 	return period
+}
+
+// complain says once that it does not work.
+func (l *Locker) complain(err error) {
+	if !l.failing && l.ctx.Err() == nil {
+		l.deps.Host.Log(ipc.Log, "could not give global locks back and will try again", pgerr.From(err).Error(), "")
+	}
+	l.failing = true
 }
 
 // unneeded lists the locks that go, and those of this node that an earlier manager got.
@@ -61,6 +70,9 @@ func (l *Locker) unneeded() (ids []string, orphans []catalog.GlobalLock) {
 		return nil, nil
 	}
 	members, leads := l.deps.Cluster(), l.deps.Leads()
+	if globallock.Gone(members, local.ID) {
+		return nil, nil // the others give its locks back
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, lock := range l.deps.Locks().Locks {

@@ -48,6 +48,8 @@ type Locker struct {
 	epoch string        // what the ids of this manager begin with
 	kick  chan struct{} // a lock is not needed any more
 
+	failing bool // Run's: to give locks back
+
 	mu   sync.Mutex
 	made int64
 	live map[string]catalog.LocalLock // by id: who is connected
@@ -163,7 +165,7 @@ func (l *Locker) await(ctx context.Context, cmd globallock.Command) error {
 		switch {
 		case holder.ID == cmd.ID:
 			return nil
-		case seen && !waits:
+		case seen && !waits || globallock.Gone(l.deps.Cluster(), cmd.Node):
 			return pgerr.New(pgerr.WrongState, "the group does not wait for this session any more")
 		}
 		seen = waits

@@ -205,6 +205,7 @@ func TestWhatAnEarlierManagerGot(t *testing.T) {
 	}
 	w.held = nil
 	w.refuse = errors.New("no majority")
+	w.l.settle()
 	if period := w.l.settle(); period != watchPeriod || len(w.log) != 1 {
 		t.Errorf("after a failure: %v, %v", period, w.log)
 	}
@@ -212,5 +213,30 @@ func TestWhatAnEarlierManagerGot(t *testing.T) {
 	w.l.settle()
 	if period := w.l.settle(); period != keepPeriod || len(w.l.deps.Locks().Locks) != 1 {
 		t.Errorf("at rest: %v, %+v", period, w.l.deps.Locks())
+	}
+}
+
+// A parted node gives nothing back, and nobody waits there for ever.
+func TestPartedNode(t *testing.T) {
+	w := newWorld(t)
+	w.setState(catalog.GlobalLock{ID: "b-1", Node: 2, Place: 1, GlobalLockKey: catalog.GlobalLockKey{Type: catalog.GlobalLockAdvisory, Key2: 7, Bigint: true}},
+		catalog.GlobalLock{ID: "0d", Node: 1, Place: 2, PID: 100, GlobalLockKey: catalog.GlobalLockKey{Type: catalog.GlobalLockAdvisory, Key2: 9, Bigint: true}})
+	got := make(chan error)
+	go func() {
+		_, err := w.l.Acquire(context.Background(), request("7", 100, 0))
+		got <- err
+	}()
+	w.eventually(t, "it waits", func(s globallock.State) bool { return len(s.Locks) == 3 })
+	w.mu.Lock()
+	w.members = w.members.WithNode(catalog.Node{ID: 1, Name: "a", State: cluster.Parted})
+	close(w.changed)
+	w.changed = make(chan struct{})
+	w.mu.Unlock()
+	if err := <-got; pgerr.Code(err) != pgerr.LockNotAvailable {
+		t.Errorf("%v", err)
+	}
+	w.refuse = errors.New("a parted node asks")
+	if period := w.l.settle(); period != keepPeriod || len(w.log) != 0 {
+		t.Errorf("%v, %v", period, w.log)
 	}
 }

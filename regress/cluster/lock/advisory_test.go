@@ -386,3 +386,21 @@ func TestMinority(t *testing.T) {
 	waiter.must("COMMIT")
 	requireFree(t, d, lockSeven)
 }
+
+// TestJoinMeetsLocks exists because a node that joins must know who has what, and must
+// not lock anything before it is active.
+func TestJoinMeetsLocks(t *testing.T) {
+	c := pgtest.NewCluster(t, 3, pgtest.WithMembers(2))
+	a, joiner := c.Nodes[0], c.Nodes[2]
+	holder := begin(t, a)
+	holder.must(lockSeven)
+	joiner.CreateNode()
+	requireCode(t, joiner.Try(lockSeven), wrongState, "is not a member of a group")
+	joiner.Join(a)
+	c.WaitMesh(c.Nodes...)
+	joiner.Wait(stepLimit, stages, "node1 7 acquired 0")
+	done := begin(t, joiner).start(lockSeven)
+	a.Wait(stepLimit, stages, "node1 7 acquired 1; node3 7 waiting 0")
+	holder.must("COMMIT")
+	joiner.Must(answer(t, done))
+}
