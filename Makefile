@@ -29,7 +29,8 @@ DATA = $(patsubst %,sql/released/bdr--%.sql,$(BDR_RELEASED))
 DATA_built = bdr--$(BDR_VERSION).sql $(UPDATES)
 SCRIPTS_built = bdr_pg_upgrade
 PG_CPPFLAGS = -I$(srcdir)/include -I$(srcdir)/extension
-PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# Headers of PostgreSQL 15 have functions without a list of arguments, which C23 reads as one that is empty.
+PG_CFLAGS = -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # What a file calls is ours, whatever other modules of the server are named.
 SHLIB_LINK = -Wl,-Bsymbolic-functions
 EXTRA_CLEAN = $(OUTPUT_OBJS) $(TEST_OBJS) bdr_output$(DLSUFFIX) bdr_test$(DLSUFFIX) bdr_go$(DLSUFFIX) bdr_go.h bdr_go_test$(DLSUFFIX) bdr_go_test.h

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bench.sh [replot]: speed against native logical replication of the same
-# servers in the same run, and what replication costs at rest.
+# servers in the same run, what replication costs at rest, and values of
+# sequences against the server's own.
 #
 # REPEATS (3)    passes of each variant; medians are printed
 # SCALE (1.0)    multiplies rows and seconds, for a quick look

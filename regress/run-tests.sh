@@ -5,7 +5,8 @@
 # check-assert is what applies rows, and most attacks, on a server with assertions
 # (assert-server.sh): freed memory is overwritten there.
 #
-# check-server is what touches the server's API, and loads the machine little.
+# check-server is what touches the server's API, and loads the machine little, and a
+# storm of sequences.
 #
 # mixed needs the servers of several majors side by side (major.sh mixed).
 #
@@ -27,7 +28,7 @@ declare -A kinds=(
     [installcheck]="build regress"
     [check-cluster]="build cluster load"
     [check-assert]="build assert"
-    [check-server]="build regress cluster"
+    [check-server]="build regress cluster storm"
     [mixed]="majors mixed"
     [soak]="build soak"
 )
@@ -38,6 +39,7 @@ declare -A stages=(
     [regress]="regression and isolation tests on one server"
     [cluster]="clusters of real servers, and attacks on them"
     [load]="clusters that measure, or load the machine, one at a time"
+    [storm]="values of sequences in a storm"
     [assert]="clusters on a server with assertions"
     [majors]="build with warnings as errors and install, for each server that is here"
     [mixed]="clusters of servers of different majors, and upgrades"
@@ -273,17 +275,20 @@ cluster_list() {
 }
 
 # Tests that take twenty seconds and more.
-longest='TestRewrite|TestSchedules|TestStopWhilePeerWaits|TestSlowApply|TestDeadRows|TestConflictLog|TestPartitionedTables|TestUnchangedValues'
+longest='TestColumns|TestCopy|TestNewSequences|TestRewrite|TestSchedules|TestStopWhilePeerWaits|TestSlowApply|TestDeadRows|TestConflictLog|TestPartitionedTables|TestUnchangedValues'
 
 # Tests that measure, or load the machine, have it for themselves. The others
 # mostly wait for servers: three at a time are busy for half the time of two cores.
 cores=$(nproc)
 workers=$((cores < 3 ? cores + 1 : 4))
-alone='TestStorm|TestUniqueInAStorm|TestSettleCost|TestChaos|TestConflictChaos|TestJoinUnderLoad|TestLatchStress|TestWALWriterIsNotWokenForEachTransaction|TestLargeTransactionNeedsLittleMemory|TestLargeRows|TestShutdownIsQuick'
+alone='TestStorm|TestNoValueTwice|TestSettleCost|TestChaos|TestConflictChaos|TestJoinUnderLoad|TestLatchStress|TestWALWriterIsNotWokenForEachTransaction|TestLargeTransactionNeedsLittleMemory|TestLargeRows|TestShutdownIsQuick'
 
 stage_cluster() { cluster_tests cluster "$workers" -vx "$alone"; }
 
 stage_load() { cluster_tests load 1 -x "$alone"; }
+
+# Of those, what is done on each major.
+stage_storm() { cluster_tests storm 1 -x TestNoValueTwice; }
 
 # The modules are built anew for that server, beside the tree.
 stage_assert() {
@@ -298,7 +303,7 @@ stage_assert() {
 }
 
 # Not those that are about the manager, time or load, nor the very long ones.
-assert_run='Apply|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
+assert_run='Apply|Sequences|StartOfTheNew|Setval|Look$|Calls|Copy$|Plans|IdsAscend|Galloc|Switch|KindInThe|FastPath|PagesStay|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
 
 stage_mixed() {
     tested=(mixed)

@@ -56,7 +56,7 @@ COMMENT ON FUNCTION bdr.seq_nextval(regclass) IS 'nextval for sequences of every
 CREATE FUNCTION bdr.seq_nextval_identity(sequence regclass)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'bdr_seq_nextval_identity'
-LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.seq_nextval_identity(regclass) IS 'internal: the value of an identity column';
 
 CREATE FUNCTION bdr.seq_currval(sequence regclass)

@@ -278,13 +278,6 @@ bdr_sequence_identity_call(const NextValueExpr *value)
 								 list_make1(call), InvalidOid, InvalidOid, COERCE_IMPLICIT_CAST);
 }
 
-bool
-bdr_sequence_call_is_ours(FmgrInfo *call)
-{
-	return call != NULL && call->fn_expr != NULL && IsA(call->fn_expr, FuncExpr) &&
-		((FuncExpr *) call->fn_expr)->funcformat == BDR_CALL_IS_OURS;
-}
-
 Expr *
 bdr_sequence_default(Expr *expr)
 {

@@ -77,7 +77,12 @@ extern void bdr_sequence_carry_over(List *pages);
  */
 #define BDR_CALL_IS_OURS	COERCE_SQL_SYNTAX
 
-extern bool bdr_sequence_call_is_ours(FmgrInfo *call);
+static inline bool
+bdr_sequence_call_is_ours(const FmgrInfo *call)
+{
+	return call != NULL && call->fn_expr != NULL && IsA(call->fn_expr, FuncExpr) &&
+		((const FuncExpr *) call->fn_expr)->funcformat == BDR_CALL_IS_OURS;
+}
 
 /* The call that makes a value of an identity column; NULL: as the server does it. */
 extern Expr *bdr_sequence_identity_call(const NextValueExpr *value);

@@ -143,7 +143,12 @@ func (n *Node) StartPgbench(arguments ...string) *Pgbench {
 // PgbenchCommand prepares a pgbench against the database that a connection
 // string names.
 func (s *Server) PgbenchCommand(dsn string, arguments ...string) *exec.Cmd {
-	return s.account.command(s.Dir, filepath.Join(s.bin, "pgbench"), append(append([]string{"-n"}, arguments...), dsn)...)
+	return s.Command("pgbench", append(append([]string{"-n"}, arguments...), dsn)...)
+}
+
+// Command prepares a program of the server's installation.
+func (s *Server) Command(program string, arguments ...string) *exec.Cmd {
+	return s.account.command(s.Dir, filepath.Join(s.bin, program), arguments...)
 }
 
 // Stop ends pgbench. It must have been running until now: one that ended before

@@ -93,6 +93,26 @@ func (p Process) CPUSeconds() float64 {
 	return (user + system) / clockTicks
 }
 
+// EndedCPUSeconds is the user and system time of the server's processes that have
+// ended, up to those that have just done so.
+func (s *Server) EndedCPUSeconds() float64 {
+	for slices.ContainsFunc(s.descendants(childrenByParent()), isZombie) {
+		pause() // the postmaster does not have its time yet
+	}
+	fields, ok := statFields(s.PID())
+	if !ok {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(fields[13], 64)
+	system, _ := strconv.ParseFloat(fields[14], 64)
+	return (user + system) / clockTicks
+}
+
+func isZombie(pid int) bool {
+	fields, ok := statFields(pid)
+	return ok && fields[0] == "Z"
+}
+
 // Threads is the number of its threads.
 func (p Process) Threads() int {
 	fields, ok := statFields(p.PID)

@@ -1,6 +1,6 @@
 // Command bench compares our replication with PostgreSQL's own, on the same
 // servers, in the same run, and says what replication costs when there is
-// nothing to do.
+// nothing to do, and what a value of a sequence costs.
 //
 // A bulk workload is generated once while receiving is paused, then released:
 // wall time runs from the release until the last row is visible on the
@@ -50,6 +50,7 @@ func sections() []section {
 		{[]string{"peers"}, peers},
 		{[]string{"idle"}, idle},
 		{[]string{"conflicts"}, conflicts},
+		{[]string{"sequences"}, sequences},
 	}
 }
 

@@ -19,6 +19,7 @@ type report struct {
 	Peers      *peersResult      `json:"peers,omitempty"`
 	Idle       *idleResult       `json:"idle,omitempty"`
 	Conflicts  *conflictsResult  `json:"conflicts,omitempty"`
+	Sequences  *sequencesResult  `json:"sequences,omitempty"`
 }
 
 // throughputResult is one run, the medians of its passes.
@@ -58,6 +59,7 @@ func (r *report) take(other *report) {
 	r.Peers = cmp.Or(other.Peers, r.Peers)
 	r.Idle = cmp.Or(other.Idle, r.Idle)
 	r.Conflicts = cmp.Or(other.Conflicts, r.Conflicts)
+	r.Sequences = cmp.Or(other.Sequences, r.Sequences)
 }
 
 // text is the report for a terminal and for the page.
@@ -89,6 +91,9 @@ func (r *report) parts() []part {
 	}
 	if r.Conflicts != nil {
 		out = append(out, part{"conflicts", r.Conflicts.table()})
+	}
+	if r.Sequences != nil {
+		out = append(out, part{"sequences", r.Sequences.table()})
 	}
 	return slices.DeleteFunc(out, func(p part) bool { return p.text == "" })
 }

@@ -16,12 +16,14 @@ const (
 	// changes any more; they decide conflicts.
 	versions = `SELECT string_agg(concat_ws(' ', k.who, c.timestamp, c.roident), ',' ORDER BY k.who)
  FROM kept k, pg_xact_commit_timestamp_origin(k.xmin) c`
+	kinds   = "SELECT string_agg(relname || ' ' || seqkind, ', ' ORDER BY relname) FROM bdr.sequences"
 	origins = `SELECT string_agg(roident || ' ' || roname, ', ' ORDER BY roident) FROM pg_replication_origin`
 )
 
 // TestUpgradeInPlace exists because most users upgrade a server with pg_upgrade: each
-// of three nodes goes from 15 to 18 in place, and stays the node that it is. The
-// others take changes all the time, and nothing that was acknowledged is lost.
+// of three nodes goes from 15 to 18 in place, and stays the node that it is, with its
+// sequences. The others take changes all the time, and nothing that was acknowledged
+// is lost.
 func TestUpgradeInPlace(t *testing.T) {
 	c := pgtest.NewCluster(t, 3, pgtest.WithMajors(15, 15, 15))
 	makeTables(c)
@@ -34,6 +36,7 @@ func TestUpgradeInPlace(t *testing.T) {
 	load.End(t)
 	c.RequireConverged()
 	load.RequireAcknowledged(t, c.Nodes...)
+	requireNoValueTwice(t, c)
 	for _, n := range c.Nodes {
 		if got := n.Value("SELECT current_setting('server_version_num')::int / 10000"); got != "18" {
 			t.Errorf("%s runs PostgreSQL %s", n.Name, got)
@@ -46,10 +49,30 @@ func TestUpgradeInPlace(t *testing.T) {
 func makeTables(c *pgtest.Cluster) {
 	c.ExecAll(clustertest.LoadTables...)
 	c.ExecAll("CREATE TABLE bench (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), who text)", "CREATE TABLE kept (who text PRIMARY KEY)")
+	for _, kind := range []string{"snowflakeid", "timeshard", "galloc"} {
+		c.ExecAll(fmt.Sprintf("SET bdr.default_sequence_kind = %[1]s; CREATE TABLE by_%[1]s (id bigint GENERATED ALWAYS AS IDENTITY, s bigserial, who text)", kind))
+	}
 	for _, n := range c.Nodes {
 		n.Exec("INSERT INTO kept VALUES ('" + n.Name + "')")
+		drawValues(n)
 	}
 	c.RequireConverged()
+}
+
+func drawValues(n *pgtest.Node) {
+	for _, kind := range []string{"snowflakeid", "timeshard", "galloc"} {
+		n.Exec(fmt.Sprintf("INSERT INTO by_%s (who) SELECT '%s' FROM generate_series(1, 100)", kind, n.Name))
+	}
+}
+
+func requireNoValueTwice(t *testing.T, c *pgtest.Cluster) {
+	t.Helper()
+	for _, kind := range []string{"snowflakeid", "timeshard", "galloc"} {
+		const query = "SELECT count(*) > 0 AND count(*) = count(DISTINCT id) AND count(*) = count(DISTINCT s) FROM by_%s"
+		if got := c.Nodes[0].Value(fmt.Sprintf(query, kind)); got != "t" {
+			t.Errorf("values of %s are there twice", kind)
+		}
+	}
 }
 
 // upgradeInPlace is docs/upgrade.md, while clients of the other nodes see nothing
@@ -64,9 +87,10 @@ func upgradeInPlace(t *testing.T, c *pgtest.Cluster, i int, options ...string) {
 			clients = append(clients, other.StartPgbench("-c", "2", "-R", "100", "-T", "600", "-f", script))
 		}
 	}
+	drawValues(n)
 	n.Exec("SELECT bdr.prepare_pg_upgrade()")
 	requireFenced(t, n)
-	before, originsBefore := n.Value(versions), n.Value(origins)
+	before, originsBefore, kindsBefore := n.Value(versions), n.Value(origins), n.Value(kinds)
 	_, err := n.Stop(pgtest.Fast)
 	n.Must(err)
 	said, err := n.UpgradeTo(18, options...)
@@ -76,6 +100,10 @@ func upgradeInPlace(t *testing.T, c *pgtest.Cluster, i int, options ...string) {
 	n.Must(n.Start())
 	requireFenced(t, n)
 	n.Exec("SELECT bdr.finish_pg_upgrade()")
+	if after := n.Value(kinds); after != kindsBefore {
+		t.Errorf("%s: sequences are %s after the upgrade, instead of %s", n.Name, after, kindsBefore)
+	}
+	drawValues(n)
 	n.Must(n.Kill9()) // what was restored must last
 	n.Must(n.Start())
 	if after := n.Value(versions); after != before {
@@ -85,6 +113,7 @@ func upgradeInPlace(t *testing.T, c *pgtest.Cluster, i int, options ...string) {
 		t.Errorf("%s: origins are %s after the upgrade, instead of %s", n.Name, after, originsBefore)
 	}
 	c.WaitMesh(c.Nodes...)
+	drawValues(n)
 	for _, b := range clients {
 		b.Stop()
 	}
@@ -111,6 +140,7 @@ func TestUpgradeFrom17(t *testing.T) {
 	load.End(t)
 	c.RequireConverged()
 	load.RequireAcknowledged(t, c.Nodes...)
+	requireNoValueTwice(t, c)
 }
 
 // TestUpgradeGivenUp exists because an upgrade may be put off at every step: the

@@ -88,7 +88,7 @@ static int64 next_timeshard(BdrSequence *seq);
 static void set_time(BdrSequence *seq, int64 value);
 static int64 made_time(BdrSequence *seq);
 static int64 describe_time(BdrSequence *seq);
-static int64 begin_time(Oid relid, const char *key, const FormData_pg_sequence *form);
+static int64 begin_time(BdrSequence *seq, int64 made);
 static int64 make(BdrSequence *seq, int kind, const BdrIdLayout *layout);
 static int64 take_tick(IdClock *clock, int kind, int counter_bits);
 static int64 reading(IdClock *clock);
@@ -262,7 +262,7 @@ made_time(BdrSequence *seq)
 }
 
 static int64
-begin_time(Oid relid, const char *key, const FormData_pg_sequence *form)
+begin_time(BdrSequence *seq, int64 made)
 {
 	return BDR_PAGE_OURS;
 }

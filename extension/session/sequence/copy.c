@@ -214,8 +214,8 @@ take_defaults(CopyFromState cstate, Relation rel)
 		MemoryContext old;
 		Node	   *expr;
 
-		if (state == NULL || *state == NULL)
-			continue;
+		if (TupleDescAttr(desc, i)->attisdropped || state == NULL || *state == NULL)
+			continue;			/* for a column that is gone there is anything */
 		old = MemoryContextSwitchTo(cstate->copycontext);
 		expr = build_column_default(rel, i + 1);
 		if (IsA(expr, NextValueExpr))

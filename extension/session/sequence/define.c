@@ -57,7 +57,7 @@ static bool may_have_kind(Oid relid);
 static void check_alter_sequence(AlterSeqStmt *stmt);
 static bool is_alterable(const BdrSequenceMethod *method, const char *option);
 static void check_alter_table(AlterTableStmt *stmt);
-static bool adds_sequence(Node *node);
+static bool adds_sequence(Oid relid, AlterTableCmd *cmd);
 static bool is_serial(const TypeName *type);
 static bool calls_nextval(Node *node, void *context);
 static bool has_rows(Oid relid);
@@ -197,7 +197,7 @@ give_kind(Oid relid)
 	BdrKindRow	row;
 
 	if (!bdr_sequence_is_local(method) && !bdr_kind_read(relid, &row))
-		bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)));
+		bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)), 0);
 }
 
 /* ---------------------------------------------------------------------
@@ -254,9 +254,11 @@ check_alter_table(AlterTableStmt *stmt)
 	bool		adds = false;
 	ListCell   *lc;
 
+	if (!OidIsValid(relid))
+		return;
 	foreach(lc, stmt->cmds)
-		adds = adds || adds_sequence(lfirst(lc));
-	if (!adds || !OidIsValid(relid) || !bdr_owns_relation(relid) || bdr_internal_restore ||
+		adds = adds || adds_sequence(relid, lfirst(lc));
+	if (!adds || get_rel_persistence(relid) != RELPERSISTENCE_PERMANENT || !bdr_owns_relation(relid) || bdr_internal_restore ||
 		!bdr_is_member(&node) || bdr_count_members() < 2 || !has_rows(relid))
 		return;
 	ereport(ERROR,
@@ -267,13 +269,12 @@ check_alter_table(AlterTableStmt *stmt)
 }
 
 static bool
-adds_sequence(Node *node)
+adds_sequence(Oid relid, AlterTableCmd *cmd)
 {
-	AlterTableCmd *cmd = (AlterTableCmd *) node;
 	ColumnDef  *column = (ColumnDef *) cmd->def;
 	ListCell   *lc;
 
-	if (cmd->subtype != AT_AddColumn)
+	if (cmd->subtype != AT_AddColumn || (cmd->missing_ok && get_attnum(relid, column->colname) != InvalidAttrNumber))
 		return false;
 	if (column->identity || (column->typeName != NULL && is_serial(column->typeName)) ||
 		calls_nextval(column->raw_default, NULL))
@@ -326,7 +327,7 @@ has_rows(Oid relid)
 
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
-		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+		Relation	rel = table_open(lfirst_oid(lc), lfirst_oid(lc) == relid ? AccessShareLock : NoLock);
 		Snapshot	snapshot;
 		TableScanDesc scan;
 		TupleTableSlot *slot;

@@ -70,7 +70,9 @@ PG_FUNCTION_INFO_V1(bdr_internal_sequence);
 /* Whose value lastval returns; NULL: the server knows. */
 static BdrSequence *last_used = NULL;
 
-static int64 next(Oid relid, bool check_rights);
+static inline BdrSequence *open_for_call(FunctionCallInfo fcinfo);
+static inline int64 next(BdrSequence *seq, bool check_rights);
+static int64 next_of_any(BdrSequence *seq, bool check_rights);
 static int64 set(Oid relid, int64 value, bool is_called);
 static void settle(BdrSequence *seq, const char *command);
 static void go_on_locally(Relation rel, const BdrSequenceState *from);
@@ -161,32 +163,57 @@ accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 Datum
 bdr_seq_nextval(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), true));
+	PG_RETURN_INT64(next(open_for_call(fcinfo), true));
 }
 
 /*
  * As the server does it for identity columns, without a look at the rights on
- * the sequence; for a user who calls it, it is nextval.
+ * the sequence; for a user who calls it, it is nextval.  It is not STRICT, so that
+ * COPY does not look for NULLs in each row.
  */
 Datum
 bdr_seq_nextval_identity(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(next(PG_GETARG_OID(0), !bdr_sequence_call_is_ours(fcinfo->flinfo)));
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(next(open_for_call(fcinfo), !bdr_sequence_call_is_ours(fcinfo->flinfo)));
+}
+
+/*
+ * A statement asks the same sequence again and again, in turn with others.
+ */
+static inline BdrSequence *
+open_for_call(FunctionCallInfo fcinfo)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	BdrSequence *seq = fcinfo->flinfo->fn_extra;
+
+	if (seq == NULL || seq->relid != relid || !bdr_sequence_is_open(seq))
+		fcinfo->flinfo->fn_extra = seq = bdr_sequence_open(relid);
+	return seq;
+}
+
+/*
+ * The way of a local sequence is so short that a call more would be seen.
+ */
+static inline int64
+next(BdrSequence *seq, bool check_rights)
+{
+	if (seq->settled && bdr_sequence_is_local(seq->method) && seq->last_from == BDR_LAST_SERVER && last_used == NULL)
+		return nextval_internal(seq->relid, check_rights);	/* nothing to note behind it */
+	return next_of_any(seq, check_rights);
 }
 
 static int64
-next(Oid relid, bool check_rights)
+next_of_any(BdrSequence *seq, bool check_rights)
 {
-	BdrSequence *seq;
 	int64		value;
 
-	PreventCommandIfParallelMode("nextval()");
-	seq = bdr_sequence_open(relid);
 	if (!seq->settled)
 		settle(seq, "nextval()");
 	if (bdr_sequence_is_local(seq->method))
 	{
-		value = nextval_internal(relid, check_rights);
+		value = nextval_internal(seq->relid, check_rights);
 		seq->last_from = BDR_LAST_SERVER;
 		last_used = NULL;
 		return value;
@@ -194,6 +221,7 @@ next(Oid relid, bool check_rights)
 	if (check_rights)
 		check_rights_to(seq, ACL_USAGE | ACL_UPDATE);
 	PreventCommandIfReadOnly("nextval()");
+	PreventCommandIfParallelMode("nextval()");
 	value = seq->method->nextval(seq);
 	seq->last = value;
 	seq->last_from = BDR_LAST_OURS;
@@ -263,7 +291,7 @@ settle(BdrSequence *seq, const char *command)
 		if (bdr_sequence_is_local(seq->method))
 			go_on_locally(rel, &seq->local);
 		else if (!bdr_sequence_is_exhausted(&state))
-			bdr_sequence_begin(seq->relid, seq->key, false);
+			bdr_sequence_begin(seq->relid, false, 0);
 		relation_close(rel, NoLock);
 	}
 	seq->settled = true;
@@ -298,14 +326,18 @@ bdr_sequence_settle_local(Oid relid)
 }
 
 void
-bdr_sequence_begin(Oid relid, const char *key, bool anew)
+bdr_sequence_begin(Oid relid, bool anew, int64 made)
 {
 	BdrSequence *seq = bdr_sequence_look(relid);
 	Relation	rel = relation_open(relid, NoLock);
 	BdrSequencePage page;
 	BdrSequenceState state;
-	BdrSequenceState ours = bdr_sequence_exhausted(relid, seq->method->begin(relid, key, &seq->form));
+	BdrSequenceState ours;
 
+	bdr_sequence_read(rel, &state);
+	if (!bdr_sequence_is_exhausted(&state))
+		made = Max(made, state.is_called ? state.last_value : state.last_value - 1);
+	ours = bdr_sequence_exhausted(relid, seq->method->begin(seq, made));
 	bdr_sequence_page_open(&page, rel, &state);
 	if (anew || !bdr_sequence_is_exhausted(&state))
 	{

@@ -56,7 +56,8 @@ static const char *unfit_galloc(const FormData_pg_sequence *form);
 static int64 next_galloc(BdrSequence *seq);
 static void set_galloc(BdrSequence *seq, int64 value);
 static int64 describe_galloc(BdrSequence *seq);
-static int64 begin_galloc(Oid relid, const char *key, const FormData_pg_sequence *form);
+static int64 begin_galloc(BdrSequence *seq, int64 made);
+static void advance(BdrSequence *seq, int64 to);
 static Position unpack(int64 log_cnt);
 static int64 pack(int64 last, int logged);
 static bool fetch_values(BdrSequence *seq, Relation rel, int64 *position);
@@ -321,22 +322,29 @@ ask_for_chunk(BdrSequence *seq, int64 position, bool wait)
 static void
 set_galloc(BdrSequence *seq, int64 value)
 {
-	const char *args[5];
-
 	if (value > VALUE_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("setval: value %lld is too large for sequence \"%s\" of kind galloc",
 						(long long) value, get_rel_name(seq->relid))));
+	advance(seq, Max(value, 0));
+	move_position(seq, value);
+	seq->chunk_first = seq->chunk_last = 0;
+	seq->fetched = seq->fetched_last = 0;
+}
+
+/* The group gives nobody values up to this one any more. */
+static void
+advance(BdrSequence *seq, int64 to)
+{
+	const char *args[5];
+
 	args[0] = seq->key;
 	args[1] = psprintf(INT64_FORMAT, seq->form.seqstart);
 	args[2] = psprintf(INT64_FORMAT, Min(seq->form.seqmax, VALUE_MAX));
 	args[3] = psprintf(INT64_FORMAT, chunk_size(seq->form.seqtypid));
-	args[4] = psprintf(INT64_FORMAT, Max(value, 0));
+	args[4] = psprintf(INT64_FORMAT, to);
 	bdr_request("sequence_advance", lengthof(args), args);
-	move_position(seq, value);
-	seq->chunk_first = seq->chunk_last = 0;
-	seq->fetched = seq->fetched_last = 0;
 }
 
 /*
@@ -394,10 +402,15 @@ describe_galloc(BdrSequence *seq)
  * gone, or on a page that is.
  */
 static int64
-begin_galloc(Oid relid, const char *key, const FormData_pg_sequence *form)
+begin_galloc(BdrSequence *seq, int64 made)
 {
-	int64		last = last_of_chunks(key);
+	int64		last;
 
+	if (made < seq->form.seqstart)
+		made = 0;
+	if (made > describe_galloc(seq))
+		advance(seq, made);
+	last = Max(last_of_chunks(seq->key), made);
 	return last != 0 ? pack(last, 0) : BDR_PAGE_OURS;
 }
 

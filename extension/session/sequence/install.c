@@ -175,32 +175,27 @@ localize(Oid relid)
 void
 bdr_sequence_become_local(Oid relid, const BdrSequenceState *state)
 {
-	Relation	rel = relation_open(relid, NoLock);
+	Relation	rel;
 	BdrSequencePage page;
 	BdrSequenceState old;
 	BdrSequenceState now = *state;
 
 	now.log_cnt = 0;
-	bdr_sequence_read(rel, &old);
+	ResetSequence(relid);
+	rel = relation_open(relid, NoLock);
+	GetTopTransactionId();
+	bdr_sequence_page_open(&page, rel, &old);
+	bdr_sequence_page_write(&page, &now, &now);
+	bdr_sequence_page_close(&page);
 	relation_close(rel, NoLock);
-	if (bdr_sequence_is_exhausted(&old))
-	{
-		ResetSequence(relid);
-		rel = relation_open(relid, NoLock);
-		GetTopTransactionId();
-		bdr_sequence_page_open(&page, rel, &old);
-		bdr_sequence_page_write(&page, &now, &now);
-		bdr_sequence_page_close(&page);
-		relation_close(rel, NoLock);
-	}
 	bdr_kind_delete(relid);
 }
 
 void
-bdr_sequence_take_kind(Oid relid, const BdrSequenceMethod *method, char *key)
+bdr_sequence_take_kind(Oid relid, const BdrSequenceMethod *method, char *key, int64 made)
 {
 	BdrKindRow	row = {.letter = method->letter,.key = key};
 
 	bdr_kind_write(relid, &row);
-	bdr_sequence_begin(relid, key, true);
+	bdr_sequence_begin(relid, true, made);
 }

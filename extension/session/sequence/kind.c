@@ -20,7 +20,6 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -41,7 +40,6 @@
 #define STOPPED_MS_MAX	60000
 
 static HTAB *sequences = NULL;
-static BdrSequence *recent = NULL;	/* the one that was asked for last */
 
 static BdrSequence *find(Oid relid);
 static void init_cache(void);
@@ -55,7 +53,7 @@ static bool read_row(Relation kinds, Oid relid, Snapshot snapshot, BdrKindRow *r
 BdrSequence *
 bdr_sequence_open(Oid relid)
 {
-	BdrSequence *seq = recent != NULL && recent->relid == relid ? recent : find(relid);
+	BdrSequence *seq = find(relid);
 
 	if (seq->locked != bdr_local_xid())
 		lock(seq);
@@ -63,7 +61,6 @@ bdr_sequence_open(Oid relid)
 		load(seq);
 	if (seq->has_row && !bdr_uuid_is_zero(&seq->stopped_by))
 		wait_for_switch(seq);
-	recent = seq;
 	return seq;
 }
 
@@ -184,7 +181,8 @@ load(BdrSequence *seq)
 }
 
 /*
- * A switch that was cancelled leaves its mark in the row.
+ * A switch that was cancelled leaves its mark in the row.  Who stops waiting, on an
+ * error, looks again the next time.
  */
 static void
 wait_for_switch(BdrSequence *seq)
@@ -192,6 +190,7 @@ wait_for_switch(BdrSequence *seq)
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													   LockTimeout > 0 ? LockTimeout : STOPPED_MS_MAX);
 
+	seq->valid = false;
 	while (bdr_switch_is_pending(&seq->stopped_by))
 	{
 		if (GetCurrentTimestamp() > deadline)

@@ -8,7 +8,10 @@
 
 #include "postgres.h"
 
+#include "storage/proc.h"
+
 #include "session/sequence/method.h"
+#include "bdr_compat.h"
 
 /* A row. */
 typedef struct BdrKindRow
@@ -24,6 +27,9 @@ typedef struct BdrKindRow
  * server's nextval does it.  Waits while its kind is being switched.
  */
 extern BdrSequence *bdr_sequence_open(Oid relid);
+
+/* One that was opened: is it still, by this transaction? */
+#define bdr_sequence_is_open(seq)	((seq)->valid && (seq)->locked == bdr_local_xid())
 
 /* The same without a lock, and as it is: to look at. */
 extern BdrSequence *bdr_sequence_look(Oid relid);

@@ -70,20 +70,21 @@ struct BdrSequenceMethod
 	int64		(*describe) (BdrSequence *seq);
 	/* Options of ALTER SEQUENCE, beside OWNED BY, that may be altered; NULL: none. */
 	const char *const *alterable;
-	/* The page's log_cnt of a sequence that takes this kind with nothing made. */
-	int64		(*begin) (Oid relid, const char *key, const FormData_pg_sequence *form);
+	/* The page's log_cnt of a sequence that takes this kind; values up to made are in use. */
+	int64		(*begin) (BdrSequence *seq, int64 made);
 };
 
 extern const BdrSequenceMethod *bdr_sequence_method(char letter);
 extern const BdrSequenceMethod *bdr_sequence_method_named(const char *name);
 extern const BdrSequenceMethod *bdr_sequence_method_default(const FormData_pg_sequence *form);
 
-#define bdr_sequence_is_local(method)	((method)->nextval == NULL)
-
 /* clock.c, galloc.c */
 extern const BdrSequenceMethod bdr_snowflakeid_method;
 extern const BdrSequenceMethod bdr_timeshard_method;
 extern const BdrSequenceMethod bdr_galloc_method;
+
+#define bdr_sequence_is_local(method)	((method)->nextval == NULL)
+#define bdr_sequence_makes_ids(method)	((method) == &bdr_snowflakeid_method || (method) == &bdr_timeshard_method)
 
 /* log_cnt of a page of ours on which nothing is kept. */
 #define BDR_PAGE_OURS	INT64CONST(-1)

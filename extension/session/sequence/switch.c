@@ -41,6 +41,7 @@
 #include "session/sequence/function.h"
 #include "session/sequence/install.h"
 #include "session/sequence/kind.h"
+#include "session/sequence/layout.h"
 #include "bdr_compat.h"
 
 PG_FUNCTION_INFO_V1(bdr_alter_sequence_set_kind);
@@ -126,17 +127,24 @@ check_fits(Relation rel, const BdrSequenceMethod *method)
 
 /*
  * Nobody else can see the sequence yet; other nodes have their own by this name,
- * or will.
+ * or will.  Numbers, of which it may have made some, are never as large as ids.
  */
 static void
 set_own(Relation rel, const BdrSequenceMethod *method, int64 start)
 {
 	Oid			relid = RelationGetRelid(rel);
-	BdrSequenceState state = {.last_value = start};
+	BdrSequence *seq = bdr_sequence_look(relid);
+	BdrSequenceState state;
+	int64		made = start - 1;
 	Oid			node;
 
+	bdr_sequence_read(rel, &state);
+	if (!bdr_sequence_makes_ids(seq->method))
+		made = Max(made, highest_made(seq, &state));
 	if (bdr_sequence_is_local(method))
 	{
+		state.last_value = made + 1;
+		state.is_called = false;
 		bdr_sequence_become_local(relid, &state);
 		return;
 	}
@@ -145,7 +153,10 @@ set_own(Relation rel, const BdrSequenceMethod *method, int64 start)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database is not a member of a node group"),
 				 errhint("Call bdr.create_node_group() or bdr.join_node_group() first.")));
-	bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)));
+	if (bdr_sequence_makes_ids(seq->method) && bdr_sequence_makes_ids(method))
+		bdr_id_clock_raise(bdr_id_time(seq->method->made(seq)) + 1);
+	bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)),
+						   made);
 }
 
 static void
@@ -333,7 +344,7 @@ highest_in_table(Oid relid)
 	if (!sequenceIsOwned(relid, DEPENDENCY_AUTO, &table, &column) &&
 		!sequenceIsOwned(relid, DEPENDENCY_INTERNAL, &table, &column))
 		return 0;
-	type = get_atttype(table, column);
+	type = getBaseType(get_atttype(table, column));
 	if (get_rel_relkind(table) != RELKIND_RELATION && get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
 		return 0;
 	if (type != INT2OID && type != INT4OID && type != INT8OID)
@@ -387,7 +398,7 @@ bdr_internal_copy_sequence_kind(PG_FUNCTION_ARGS)
 	LockRelationOid(relid, ShareRowExclusiveLock);
 	if (strcmp(GetUserNameFromId(bdr_owner_of(relid), false), NameStr(*PG_GETARG_NAME(2))) != 0)
 		PG_RETURN_BOOL(false);
-	bdr_sequence_take_kind(relid, method, text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	bdr_sequence_take_kind(relid, method, text_to_cstring(PG_GETARG_TEXT_PP(4)), 0);
 	PG_RETURN_BOOL(true);
 }
 

@@ -40,7 +40,7 @@ var copies = []copied{
 	{name: "csv", sql: "COPY t (k, v) FROM STDIN (FORMAT csv, HEADER, QUOTE '''', DELIMITER ';', NULL 'nothing')", input: "k;v\n1;'a;b'\n2;nothing\n", n: 2},
 	{name: "header_match", sql: "COPY t (k, v) FROM STDIN (FORMAT csv, HEADER match)", input: "k,v\n1,a\n", n: 1},
 	{name: "default_marker", since: 16, sql: "COPY t (id, k, v) FROM STDIN (DEFAULT 'D')", input: "D\t1\ta\n1002\t2\tb\nD\t3\tc\n", n: 2, own: 1},
-	{name: "default_marker_csv", since: 16, sql: "COPY t (id, k, v) FROM STDIN (FORMAT csv, DEFAULT 'D')", input: "D,1,a\n1002,2,b\nD,3,D\n", n: 2, own: 1},
+	{name: "default_marker_csv", since: 16, sql: "COPY t (id, k, v) FROM STDIN (FORMAT csv, DEFAULT 'D')", input: "D,1,a\n1002,2,b\nD,3,c\n", n: 2, own: 1},
 	{name: "errors_ignored", since: 17, sql: "COPY t (k, v) FROM STDIN (ON_ERROR ignore, LOG_VERBOSITY verbose)", input: "1\ta\nx\tb\n3\tc\n", n: 2},
 	{name: "freeze", sql: "BEGIN; TRUNCATE t; COPY t (k, v) FROM 'FILE' (FREEZE); COMMIT", n: 5},
 	{name: "in_a_function", setup: "CREATE FUNCTION take_in() RETURNS void LANGUAGE plpgsql AS $$ BEGIN COPY t (k, v) FROM 'FILE'; EXECUTE 'COPY t (k, v) FROM ''FILE'''; END $$", sql: "SELECT take_in()", n: 10},

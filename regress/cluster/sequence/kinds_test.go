@@ -36,7 +36,7 @@ const decoded = `CASE
    WHEN bdr.extract_nodeid_from_snowflakeid(v) THEN 'snowflakeid'
    WHEN bdr.extract_nodeid_from_timeshard(v) THEN 'timeshard'
    ELSE 'an id of another node' END
- WHEN v BETWEEN 1 AND 4000000000 THEN 'a number' ELSE 'nothing that a sequence makes' END`
+ WHEN v BETWEEN 1 AND 1::bigint << 56 THEN 'a number' ELSE 'nothing that a sequence makes' END`
 
 // drawn is all values of a kind that a test has seen: ids of all sequences of a kind
 // on a node differ.

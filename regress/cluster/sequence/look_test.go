@@ -99,8 +99,8 @@ func afterDrop(t *testing.T, s *session) {
 	if got := s.value("SELECT currval('b')"); got != b {
 		t.Errorf("currval of another sequence is %s, not %s", got, b)
 	}
-	s.refused("SELECT nextval('pg_class')", "42809", "is not a sequence")
-	s.refused("SELECT setval('pg_class', 1)", "42809", "is not a sequence")
+	s.refused("SELECT nextval('pg_class')", "42809", "pg_class")
+	s.refused("SELECT setval('pg_class', 1)", "42809", "pg_class")
 	s.refused("SELECT nextval('nobody')", "42P01", "does not exist")
 }
 

@@ -176,6 +176,7 @@ var statements = []path{
 	{"procedure", "CREATE PROCEDURE write() LANGUAGE sql BEGIN ATOMIC INSERT INTO tt (k) VALUES (1), (2); END", "CALL write()", 2},
 	{"prepared", "PREPARE w AS INSERT INTO tt (k) VALUES ($1)", "EXECUTE w(1); EXECUTE w(2); EXECUTE w(3); EXECUTE w(4); EXECUTE w(5); EXECUTE w(6); EXECUTE w(7)", 7},
 	{"explain_analyze", "", "EXPLAIN (ANALYZE, VERBOSE) INSERT INTO tt (k) VALUES (1), (2)", 2},
+	{"copy_of_insert", "", "COPY (INSERT INTO tt (k) VALUES (1), (2) RETURNING id) TO PROGRAM 'cat > /dev/null'", 2},
 	{"record", "", "INSERT INTO tt (k, v) SELECT * FROM json_to_recordset('[{\"k\": 1}, {\"k\": 2}]') AS x(k int, v text)", 2},
 	{"attached_partition_or_child", "CREATE TABLE child (LIKE tt INCLUDING DEFAULTS INCLUDING IDENTITY)", "INSERT INTO child (k) VALUES (1); INSERT INTO tt (k) SELECT k FROM child", 1},
 }

@@ -134,33 +134,44 @@ func switchAround(t *testing.T, n *pgtest.Node, level, schema, kind string) {
 	s.refused("SELECT bdr.alter_sequence_set_kind('t_id_seq', 'timeshard', 2)", "55006", "This transaction has used it.")
 }
 
-// TestKindInTheTransactionThatCreates exists because a migration creates a table, sets
-// the kind of its sequence and fills it, all in one transaction that may be taken back.
+// TestKindInTheTransactionThatCreates exists because a migration creates a table, fills
+// it and sets the kind of its sequence, all in one transaction that may be taken back.
 func TestKindInTheTransactionThatCreates(t *testing.T) {
 	n := newCluster(t, 1).Nodes[0]
 	for _, first := range allKinds {
 		for _, second := range allKinds {
 			t.Run(first+"_to_"+second, func(t *testing.T) {
-				schema := first + "_" + second
-				s := open(t, n.For(t), first, schema)
+				n := n.For(t)
+				s := open(t, n, first, first+"_"+second)
 				for _, end := range []string{"ROLLBACK", "COMMIT"} {
-					s.exec("BEGIN", "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY, s bigserial, k int)", "SAVEPOINT x", "CREATE SEQUENCE gone", "ROLLBACK TO x")
-					s.exec(fmt.Sprintf("SELECT bdr.alter_sequence_set_kind('t_id_seq', '%[1]s', 100), bdr.alter_sequence_set_kind('t_s_seq', '%[1]s')", second))
-					s.exec("INSERT INTO t (k) SELECT generate_series(1, 5)", "SAVEPOINT y", "INSERT INTO t (k) VALUES (1)", "ROLLBACK TO y")
-					drawn{}.require(t, n, second, "in the transaction", s.column("SELECT id FROM t"))
-					drawn{}.require(t, n, second, "in the transaction", s.column("SELECT s FROM t"))
+					migrate(s, second)
 					s.exec(end)
 				}
 				s.exec("INSERT INTO t (k) VALUES (1), (2)")
-				drawn{}.require(t, n, second, "afterwards", s.column("SELECT id FROM t"))
-				drawn{}.require(t, n, second, "afterwards", s.column("SELECT s FROM t"))
+				for _, column := range []string{"id", "s"} {
+					drawn{}.require(t, n, first, "before", s.column("SELECT "+column+" FROM t WHERE k = 0"))
+					drawn{}.require(t, n, second, "afterwards", s.column("SELECT "+column+" FROM t WHERE k > 0"))
+					if got := s.value(fmt.Sprintf("SELECT count(*) - count(DISTINCT %s) FROM t", column)); got != "0" {
+						t.Errorf("%s: %s values are there twice", column, got)
+					}
+				}
+				if got := s.number("SELECT min(id) FROM t WHERE k > 0"); got < 100 {
+					t.Errorf("it starts with %d", got)
+				}
 				if got := s.value("SELECT string_agg(DISTINCT seqkind, ' ') || count(*) FROM bdr.sequences WHERE nspname = current_schema"); got != second+"2" {
 					t.Errorf("sequences are %s", got)
 				}
-				if got := n.Value("SELECT count(*) FROM bdr.sequence_kind WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = seqid)"); got != "0" {
-					t.Errorf("%s rows of kinds are of no sequence", got)
-				}
+				requireNoOrphans(t, n)
 			})
 		}
 	}
+}
+
+// migrate leaves 300 rows of before, and some of the kind.
+func migrate(s *session, kind string) {
+	s.t.Helper()
+	s.exec("BEGIN", "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY, s bigserial, k int)", "SAVEPOINT x", "CREATE SEQUENCE gone", "SELECT nextval('gone')", "ROLLBACK TO x",
+		"INSERT INTO t (k) SELECT 0 FROM generate_series(1, 300)")
+	s.exec(fmt.Sprintf("SELECT bdr.alter_sequence_set_kind('t_id_seq', '%[1]s', 100), bdr.alter_sequence_set_kind('t_s_seq', '%[1]s')", kind))
+	s.exec("INSERT INTO t (k) SELECT generate_series(1, 5)", "SAVEPOINT y", "INSERT INTO t (k) VALUES (1)", "ROLLBACK TO y", "INSERT INTO t (k) VALUES (1)")
 }

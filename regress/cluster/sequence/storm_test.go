@@ -115,12 +115,12 @@ func setClock(n *pgtest.Node, seconds int) {
 	n.Must(n.Configure(map[string]string{"bdr.debug_id_clock": strconv.Itoa(seconds)}))
 }
 
-// TestUniqueInAStorm exists because a value that is given twice is the one thing
+// TestNoValueTwice exists because a value that is given twice is the one thing
 // that a sequence must not do. Three nodes, four clients each draw from sequences
 // of every kind in every way; nodes are killed, one comes back with its clock set
 // back by ten seconds, another's is set back and forth while it runs, and a
 // sequence changes its kind all the time.
-func TestUniqueInAStorm(t *testing.T) {
+func TestNoValueTwice(t *testing.T) {
 	c := pgtest.NewCluster(t, 3)
 	for _, table := range stormTables {
 		c.ExecAll(fmt.Sprintf("SET bdr.default_sequence_kind = %s; CREATE TABLE %s (%s)", table.kind, table.name, table.columns))
