@@ -42,3 +42,9 @@ CREATE OR REPLACE FUNCTION bdr_test.command_fate(tag text)
 RETURNS text
 AS 'MODULE', 'bdr_internal_command_fate'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+-- Which global locks a statement would take.
+CREATE OR REPLACE FUNCTION bdr_test.command_locks(statement text)
+RETURNS text
+AS 'MODULE', 'bdr_internal_command_locks'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;

@@ -19,6 +19,8 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
@@ -52,6 +54,7 @@ PG_FUNCTION_INFO_V1(bdr_internal_debug_clock);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_key_removal);
 PG_FUNCTION_INFO_V1(bdr_internal_command_tags);
 PG_FUNCTION_INFO_V1(bdr_internal_command_fate);
+PG_FUNCTION_INFO_V1(bdr_internal_command_locks);
 
 /* Not every server says how many there are. */
 #define PG_CMDTAG(tag, name, event_trigger, rewrite, rowcount) name,
@@ -273,4 +276,15 @@ bdr_internal_command_fate(PG_FUNCTION_ARGS)
 	if (command == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(bdr_command_fate_name(command->fate)));
+}
+
+/* Which locks a statement would take. */
+Datum
+bdr_internal_command_locks(PG_FUNCTION_ARGS)
+{
+	List	   *statements;
+
+	check_caller();
+	statements = raw_parser(text_to_cstring(PG_GETARG_TEXT_PP(0)), RAW_PARSE_DEFAULT);
+	PG_RETURN_TEXT_P(cstring_to_text(bdr_command_lock_name(bdr_command_locks(linitial_node(RawStmt, statements)->stmt))));
 }

@@ -15,9 +15,15 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_type.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 #include "session/ddl/command.h"
@@ -26,8 +32,12 @@
 
 PG_FUNCTION_INFO_V1(bdr_ddl_commands);
 
+static bool form_is_light(Node *statement);
+static bool alter_is_light(const AlterTableCmd *command);
+static bool column_is_light(const ColumnDef *column);
+static bool is_constant(Node *expression);
+static bool type_is_plain(const TypeName *name);
 static int	compare_name(const void *name, const void *command);
-static const char *lock_name(int locks);
 
 /*
  * By name, as strcmp orders them.  Locks are the strongest that a form of the
@@ -303,6 +313,116 @@ bdr_command_find(CommandTag tag)
 	return bsearch(GetCommandTagName(tag), commands, lengthof(commands), sizeof(BdrCommand), compare_name);
 }
 
+int
+bdr_command_locks(Node *statement)
+{
+	const BdrCommand *command = bdr_command_find(CreateCommandTag(statement));
+
+	if (command == NULL)
+		return BDR_COMMAND_LOCK_DDL | BDR_COMMAND_LOCK_DML;
+	if (command->locks == (BDR_COMMAND_LOCK_DDL | BDR_COMMAND_LOCK_DML) && form_is_light(statement))
+		return BDR_COMMAND_LOCK_DDL;
+	return command->locks;
+}
+
+/*
+ * Rows that others write meanwhile mean the same before and after.
+ */
+static bool
+form_is_light(Node *statement)
+{
+	ListCell   *cell;
+
+	if (IsA(statement, RenameStmt))
+		return true;
+	if (!IsA(statement, AlterTableStmt))
+		return false;
+	foreach(cell, ((AlterTableStmt *) statement)->cmds)
+	{
+		if (!alter_is_light(lfirst(cell)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * TYPE is not: whether it rewrites the table is not to be seen here.
+ */
+static bool
+alter_is_light(const AlterTableCmd *command)
+{
+	switch (command->subtype)
+	{
+		case AT_AttachPartition:
+		case AT_ChangeOwner:
+		case AT_ClusterOn:
+		case AT_ColumnDefault:
+		case AT_DetachPartition:
+		case AT_DetachPartitionFinalize:
+		case AT_DisableTrig:
+		case AT_DisableTrigAll:
+		case AT_DisableTrigUser:
+		case AT_DropCluster:
+		case AT_EnableTrig:
+		case AT_EnableTrigAll:
+		case AT_EnableTrigUser:
+		case AT_ResetOptions:
+		case AT_ResetRelOptions:
+		case AT_SetOptions:
+		case AT_SetRelOptions:
+		case AT_SetStatistics:
+		case AT_ValidateConstraint:
+			return true;
+		case AT_AddColumn:
+			return column_is_light(castNode(ColumnDef, command->def));
+		case AT_AddConstraint:
+			return castNode(Constraint, command->def)->skip_validation;
+		default:
+			return false;
+	}
+}
+
+/* The rows that are there get one value, and none of them is looked at. */
+static bool
+column_is_light(const ColumnDef *column)
+{
+	ListCell   *cell;
+
+	if (!type_is_plain(column->typeName))
+		return false;
+	foreach(cell, column->constraints)
+	{
+		Constraint *constraint = lfirst_node(Constraint, cell);
+
+		if (constraint->contype != CONSTR_NULL &&
+			(constraint->contype != CONSTR_DEFAULT || !is_constant(constraint->raw_expr)))
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_constant(Node *expression)
+{
+	while (IsA(expression, TypeCast))
+		expression = ((TypeCast *) expression)->arg;
+	return IsA(expression, A_Const);
+}
+
+/* Serial ones have a default, domains may have one. */
+static bool
+type_is_plain(const TypeName *name)
+{
+	Type		type = LookupTypeName(NULL, name, NULL, true);
+	bool		plain;
+
+	if (type == NULL)
+		return false;
+	plain = ((Form_pg_type) GETSTRUCT(type))->typtype != TYPTYPE_DOMAIN;
+	ReleaseSysCache(type);
+	return plain;
+}
+
 static int
 compare_name(const void *name, const void *command)
 {
@@ -326,7 +446,7 @@ bdr_ddl_commands(PG_FUNCTION_ARGS)
 
 		values[0] = CStringGetTextDatum(command->tag);
 		values[1] = CStringGetTextDatum(bdr_command_fate_name(command->fate));
-		values[2] = CStringGetTextDatum(lock_name(command->locks));
+		values[2] = CStringGetTextDatum(bdr_command_lock_name(command->locks));
 		values[3] = command->reason == NULL ? (Datum) 0 : CStringGetTextDatum(command->reason);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
@@ -348,8 +468,8 @@ bdr_command_fate_name(BdrCommandFate fate)
 	elog(ERROR, "unknown fate of a command: %d", (int) fate);
 }
 
-static const char *
-lock_name(int locks)
+const char *
+bdr_command_lock_name(int locks)
 {
 	switch (locks)
 	{

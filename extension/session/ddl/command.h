@@ -6,6 +6,7 @@
 #ifndef BDR_SESSION_DDL_COMMAND_H
 #define BDR_SESSION_DDL_COMMAND_H
 
+#include "nodes/nodes.h"
 #include "tcop/cmdtag.h"
 
 typedef enum BdrCommandFate
@@ -31,6 +32,13 @@ typedef struct BdrCommand
 /* NULL for a tag of a server that this version does not know. */
 extern const BdrCommand *bdr_command_find(CommandTag tag);
 
+/*
+ * The locks that this form of a command takes; statement is as it was parsed.
+ * May look up types.
+ */
+extern int	bdr_command_locks(Node *statement);
+
+extern const char *bdr_command_lock_name(int locks);
 extern const char *bdr_command_fate_name(BdrCommandFate fate);
 
 #endif							/* BDR_SESSION_DDL_COMMAND_H */
