@@ -404,3 +404,44 @@ func TestJoinMeetsLocks(t *testing.T) {
 	holder.must("COMMIT")
 	joiner.Must(answer(t, done))
 }
+
+// TestCutOff exists because the transaction of a node that nobody reaches may still be
+// running: its lock stays, and goes when the node can say that it has ended.
+func TestCutOff(t *testing.T) {
+	c := pgtest.NewCluster(t, 3, pgtest.WithProxies())
+	a, b := c.Nodes[0], c.Nodes[1]
+	holder, waiter := begin(t, a), begin(t, b)
+	holder.must(lockSeven)
+	done := waiter.start(lockSeven)
+	b.Wait(stepLimit, stages, "node1 7 acquired 1; node2 7 waiting 0")
+	for _, n := range c.Nodes[1:] {
+		c.Link(a, n).Refuse()
+		c.Link(n, a).Refuse()
+	}
+	requireFree(t, b, "SELECT bdr.global_advisory_lock(8)") // there is a leader, or another one by now
+	holder.must("COMMIT")
+	requireCode(t, a.Try(fmt.Sprintf(setTimeout, "1s")+"SELECT bdr.global_advisory_lock(8)"), lockTaken)
+	a.Exec("RESET bdr.global_lock_timeout")
+	requireWaiting(t, done)
+	for _, n := range c.Nodes[1:] {
+		c.Link(a, n).Heal()
+		c.Link(n, a).Heal()
+	}
+	b.Must(answer(t, done))
+	waiter.must("COMMIT")
+	requireFree(t, a, lockSeven)
+}
+
+// TestDeadlockOfNodes exists because no server sees such a one: the timeout ends it.
+func TestDeadlockOfNodes(t *testing.T) {
+	c := pgtest.NewCluster(t, 2)
+	one, two := begin(t, c.Nodes[0]), begin(t, c.Nodes[1])
+	one.must("SELECT bdr.global_advisory_lock(1)")
+	two.must("SELECT bdr.global_advisory_lock(2)")
+	done := one.start("SELECT bdr.global_advisory_lock(2)")
+	c.Nodes[1].Wait(stepLimit, stages, "node1 1 acquired 0; node2 2 acquired 1; node1 2 waiting 0")
+	requireCode(t, two.try(fmt.Sprintf(setTimeout, "1s")+"SELECT bdr.global_advisory_lock(1)"), lockTaken, `of node "node1"`)
+	requireWaiting(t, done)
+	two.must("ROLLBACK")
+	c.Nodes[0].Must(answer(t, done))
+}
