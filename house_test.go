@@ -27,18 +27,20 @@ import (
 // and pgerr are words of the whole house. An arrow that nobody uses goes.
 var arrows = map[string][]string{
 	"gosrc/bdrgo":          {"gosrc/ipc", "gosrc/manager", "gosrc/release"},
-	"gosrc/manager":        {"gosrc/api", "gosrc/catalog", "gosrc/cluster", "gosrc/durable", "gosrc/ipc", "gosrc/membership", "gosrc/pgerr", "gosrc/release", "gosrc/retention", "gosrc/sequence", "gosrc/sequencer", "gosrc/stream", "gosrc/subscription", "gosrc/upgrade"},
+	"gosrc/manager":        {"gosrc/api", "gosrc/catalog", "gosrc/cluster", "gosrc/durable", "gosrc/globallock", "gosrc/ipc", "gosrc/locker", "gosrc/membership", "gosrc/pgerr", "gosrc/release", "gosrc/retention", "gosrc/sequence", "gosrc/sequencer", "gosrc/stream", "gosrc/subscription", "gosrc/upgrade"},
 	"gosrc/upgrade":        {"gosrc/catalog", "gosrc/cluster", "gosrc/durable", "gosrc/ipc", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/stream"},
 	"gosrc/api":            {"gosrc/catalog", "gosrc/conflict", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/subscription", "gosrc/wire"},
 	"gosrc/retention":      {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/ipc", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/subscription":   {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/stream", "gosrc/wire"},
 	"gosrc/sequencer":      {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/ipc", "gosrc/pgerr", "gosrc/sequence"},
-	"gosrc/membership":     {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/control", "gosrc/ipc", "gosrc/join", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/release", "gosrc/sequence", "gosrc/statemachine", "gosrc/stream", "gosrc/wire"},
+	"gosrc/locker":         {"gosrc/catalog", "gosrc/cluster", "gosrc/globallock", "gosrc/ipc", "gosrc/pgerr"},
+	"gosrc/membership":     {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/control", "gosrc/globallock", "gosrc/ipc", "gosrc/join", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/release", "gosrc/sequence", "gosrc/statemachine", "gosrc/stream", "gosrc/wire"},
 	"gosrc/join":           {"gosrc/catalog", "gosrc/ipc", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/release", "gosrc/stream"},
-	"gosrc/statemachine":   {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/ipc", "gosrc/pgerr", "gosrc/sequence"},
+	"gosrc/statemachine":   {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/globallock", "gosrc/ipc", "gosrc/pgerr", "gosrc/sequence"},
 	"gosrc/replicate":      {"gosrc/catalog", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/control":        {"gosrc/lsn", "gosrc/wire"},
 	"gosrc/consensus":      {"gosrc/cluster", "gosrc/pause", "gosrc/pgerr"},
+	"gosrc/globallock":     {"gosrc/catalog", "gosrc/cluster", "gosrc/pgerr"},
 	"gosrc/sequence":       {"gosrc/catalog", "gosrc/cluster", "gosrc/pgerr"},
 	"gosrc/cluster":        {"gosrc/catalog", "gosrc/pgerr"},
 	"gosrc/catalog":        {"gosrc/ipc", "gosrc/lsn", "gosrc/pgerr"},
@@ -62,6 +64,7 @@ var arrows = map[string][]string{
 	"regress/cluster/failure":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/join":        {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/mixed":               {"gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/cluster/lock":        {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/major":       {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/operate":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "gosrc/wire", "regress/cluster/clustertest"},
@@ -189,7 +192,7 @@ func TestImportArrows(t *testing.T) {
 func TestPurePackagesHaveNoOutsideWorld(t *testing.T) {
 	outside := []string{"net", "os", "os/exec", "time", "math/rand", "math/rand/v2", "syscall", "database/sql"}
 	for _, f := range goFiles(t, false) {
-		if !slices.Contains([]string{"gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/lsn", "gosrc/release", "gosrc/sequence"}, f.pkg) {
+		if !slices.Contains([]string{"gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/globallock", "gosrc/lsn", "gosrc/release", "gosrc/sequence"}, f.pkg) {
 			continue
 		}
 		for _, spec := range f.ast.Imports {
@@ -464,7 +467,7 @@ var public = []string{"bdr_version", "bdr_version_num", "internal_architecture",
 	"extract_timestamp_from_snowflakeid", "extract_nodeid_from_snowflakeid", "extract_localseqid_from_snowflakeid", "timestamp_to_snowflakeid",
 	"extract_timestamp_from_timeshard", "extract_nodeid_from_timeshard", "extract_localseqid_from_timeshard", "timestamp_to_timeshard",
 	"gen_ksuuid_v2", "ksuuid_v2_cmp", "extract_timestamp_from_ksuuid_v2",
-	"galloc_chunk_info", "sequence_candidates", "alter_all_sequences_set_kind"}
+	"galloc_chunk_info", "sequence_candidates", "alter_all_sequences_set_kind", "ddl_commands"}
 
 var (
 	sqlFunction = regexp.MustCompile(`(?s)CREATE FUNCTION bdr\.(\w+)\((.*?)\)\s*RETURNS`)

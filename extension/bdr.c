@@ -24,6 +24,7 @@
 #include "session/drop_guard.h"
 #include "session/dropped.h"
 #include "session/local_only.h"
+#include "session/lock/global_lock.h"
 #include "session/pg_upgrade.h"
 #include "session/replica_identity.h"
 #include "session/sequence/clock.h"
@@ -56,6 +57,7 @@ _PG_init(void)
 	bdr_sequence_function_init();
 	bdr_sequence_plan_init();
 	bdr_sequence_define_init();
+	bdr_global_lock_init();
 	bdr_rebuild_table_init();
 	bdr_rebuild_index_init();
 	if (!process_shared_preload_libraries_in_progress)

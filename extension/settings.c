@@ -39,6 +39,7 @@ static void define_debug_settings(void);
 static void define_internal_settings(void);
 static void define_retention_settings(void);
 static void define_default_sequence_kind(void);
+static void define_global_lock_timeout(void);
 static void define_match_table_owner(void);
 static void assign_match_table_owner(bool newval, void *extra);
 
@@ -48,6 +49,7 @@ bdr_settings_define(void)
 	define_debug_settings();
 	define_internal_settings();
 	define_default_sequence_kind();
+	define_global_lock_timeout();
 	DefineCustomIntVariable("bdr.logical_decoding_work_mem",
 							"Memory that each walsender of a peer may use before it spills transactions to disk.",
 							"Where logical_decoding_work_mem is larger, that counts.",
@@ -112,6 +114,19 @@ define_default_sequence_kind(void)
 							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
+}
+
+static void
+define_global_lock_timeout(void)
+{
+	DefineCustomIntVariable("bdr.global_lock_timeout",
+							"Longest wait for a global lock.",
+							"0 means without a limit.",
+							&bdr_global_lock_timeout,
+							60000, 0, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 }
 
 static void

@@ -17,6 +17,7 @@ char	   *bdr_debug_go_library = "";
 int			bdr_debug_id_clock = 0;
 bool		bdr_debug_trust_peers = false;
 int			bdr_default_sequence_kind = BDR_SEQUENCE_DISTRIBUTED;
+int			bdr_global_lock_timeout = 60000;
 bool		bdr_match_table_owner = true;
 int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_maximum_clock_skew = BDR_MAXIMUM_CLOCK_SKEW;

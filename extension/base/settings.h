@@ -25,6 +25,7 @@ extern char *bdr_debug_architecture;
 extern char *bdr_debug_go_library;
 extern int	bdr_debug_id_clock;	/* s */
 extern bool bdr_debug_trust_peers;
+extern int	bdr_global_lock_timeout;	/* ms; 0: none */
 extern bool bdr_match_table_owner;
 extern int	bdr_default_sequence_kind;	/* its letter, or this: */
 #define BDR_SEQUENCE_DISTRIBUTED		'd'

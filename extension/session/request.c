@@ -74,12 +74,14 @@ static void check_caller(const char *function);
 static bool only_tells(const char *function);
 static void leave_if_stopping(void);
 static BdrSocket *take_connection(bool start);
+static BdrSocket *new_connection(bool start);
 static bool is_alive(BdrSocket *sock);
 static BdrSocket *start_manager(const char *path);
 static void give_back(BdrSocket *sock);
 static Datum call(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock);
 static void begin_request(StringInfo buf, const char *function, int nargs);
 static void send_request(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock);
+static bool ask(BdrSocket *sock, const char *function, int nargs, const char *const *args, StringInfo fault);
 static void converse_once(BdrSocket *sock, StringInfo request, BdrMessage *msg);
 static void converse(BdrSocket *sock, BdrMessage *msg);
 static void show_notice(StringInfo body);
@@ -229,12 +231,20 @@ leave_if_stopping(void)
 static BdrSocket *
 take_connection(bool start)
 {
-	char		path[MAXPGPATH];
 	BdrSocket  *sock = idle_connection;
 
 	idle_connection = NULL;
 	if (sock != NULL && is_alive(sock))
 		return sock;
+	return new_connection(start);
+}
+
+static BdrSocket *
+new_connection(bool start)
+{
+	char		path[MAXPGPATH];
+	BdrSocket  *sock;
+
 	bdr_socket_path(MyDatabaseId, path, sizeof(path));
 	sock = bdr_socket_try_connect(path, BDR_ROLE_BACKEND, 0, start ? START_MS_MAX : LOOK_MS_MAX);
 	if (sock == NULL && start)
@@ -364,25 +374,48 @@ void
 bdr_request(const char *function, int nargs, const char *const *args)
 {
 	BdrSocket  *sock;
-	StringInfoData request;
-	StringInfoData fault = {NULL};
-	BdrMessage	msg;
+	StringInfoData fault;
+	bool		failed;
 
 	check_server();
 	sock = take_connection(true);
+	failed = ask(sock, function, nargs, args, &fault);
+	give_back(sock);
+	if (failed)
+		bdr_fault_throw(&fault);
+}
+
+BdrSocket *
+bdr_request_and_stay(const char *function, int nargs, const char *const *args)
+{
+	BdrSocket  *sock;
+	StringInfoData fault;
+
+	check_server();
+	sock = new_connection(true);
+	if (!ask(sock, function, nargs, args, &fault))
+		return sock;
+	bdr_socket_close(sock);
+	bdr_fault_throw(&fault);
+}
+
+/* True: the answer was this fault. */
+static bool
+ask(BdrSocket *sock, const char *function, int nargs, const char *const *args, StringInfo fault)
+{
+	StringInfoData request;
+	BdrMessage	msg;
+
 	begin_request(&request, function, nargs);
 	for (int i = 0; i < nargs; i++)
 		bdr_message_text(&request, args[i]);
 	converse_once(sock, &request, &msg);
 	pfree(request.data);
-	if (msg.kind == BDR_MSG_FAULT)
-	{
-		initStringInfo(&fault);
-		appendBinaryStringInfo(&fault, msg.body.data, msg.body.len);
-	}
-	give_back(sock);
-	if (fault.data != NULL)
-		bdr_fault_throw(&fault);
+	if (msg.kind != BDR_MSG_FAULT)
+		return false;
+	initStringInfo(fault);
+	appendBinaryStringInfo(fault, msg.body.data, msg.body.len);
+	return true;
 }
 
 /* A connection on which that does not end in order is closed. */

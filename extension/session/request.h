@@ -8,6 +8,8 @@
 
 #include "fmgr.h"
 
+#include "bdr_protocol.h"
+
 /* Every such function; the manager knows what each of them does. */
 extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
 
@@ -16,5 +18,11 @@ extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
  * runs no SQL in the caller's session.  An argument may be NULL.
  */
 extern void bdr_request(const char *function, int nargs, const char *const *args);
+
+/*
+ * As above, on a connection of its own.  Its end, by bdr_socket_close, tells the
+ * manager that what it did is not needed any more.
+ */
+extern BdrSocket *bdr_request_and_stay(const char *function, int nargs, const char *const *args);
 
 #endif							/* BDR_SESSION_REQUEST_H */

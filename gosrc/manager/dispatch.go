@@ -24,6 +24,7 @@ func (m *Manager) table() map[string]entry {
 		"internal_group_versions": {m.member.GroupVersions, true},
 		"internal_upkeep_errors":  {m.upkeep.Rows, true},
 		"internal_rpc":            {m.rpc, false},
+		"global_lock":             {m.locker.Acquire, false},
 		"sequence_chunk":          {m.sequencer.Chunk, false},
 		"sequence_advance":        {m.sequencer.Advance, false},
 		"prepare_pg_upgrade":      {m.upgrade.Prepare, false},

@@ -12,7 +12,9 @@ import (
 	"bdr/gosrc/api"
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
+	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/locker"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/retention"
 	"bdr/gosrc/sequence"
@@ -58,14 +60,17 @@ type member interface {
 	Cluster() cluster.Cluster
 	// Sequences returns what they agree on about sequences.
 	Sequences() sequence.State
+	// GlobalLocks returns what they agree on about global locks.
+	GlobalLocks() globallock.State
 	// Changed returns a channel that is closed when one of them has changed.
 	Changed() <-chan struct{}
 	// WarnOfSettings tells the log about settings that a node should not have.
 	WarnOfSettings(ctx context.Context)
-	// What the sequencer needs of consensus, and of the nodes' versions.
+	// What the sequencer and the locker need of consensus, and of the nodes' versions.
 	Propose(ctx context.Context, limit time.Duration, entry []byte) (string, error)
 	Leads() bool
 	AdmitSequences(ctx context.Context) error
+	AdmitLocks(ctx context.Context) error
 	RequireAll(ctx context.Context) error
 	AskStopSequence(ctx context.Context, node uint32, body []byte) ([]byte, error)
 	Close(ctx context.Context)
@@ -84,6 +89,7 @@ type Manager struct {
 	history       *retention.History
 	upkeep        *retention.Upkeep
 	sequencer     *sequencer.Sequencer
+	locker        *locker.Locker
 	upgrade       *upgrade.Upgrade
 	api           *api.API
 	ctx           context.Context
@@ -142,12 +148,15 @@ func (m *Manager) wire() {
 	m.upgrade = upgrade.New(upgrade.Deps{Main: m.main, RunDirectory: m.config.RunDirectory, DatabaseOID: m.config.DatabaseOID,
 		Node: m.node, Cluster: agreed, Idle: func() bool { return len(m.subscriptions.Status()) == 0 && m.deadRows.Rests() },
 		Reconsider: m.reconsider, Settle: m.settle})
+	leads := func() bool { return m.member.Leads() }
+	propose := func(ctx context.Context, limit time.Duration, entry []byte) (string, error) {
+		return m.member.Propose(ctx, limit, entry)
+	}
+	m.locker = locker.New(m.ctx, locker.Deps{Host: m.main, Node: m.node, Cluster: agreed, Changed: changed,
+		Locks: func() globallock.State { return m.member.GlobalLocks() }, Leads: leads, Propose: propose,
+		Admit: func(ctx context.Context) error { return m.member.AdmitLocks(ctx) }})
 	m.sequencer = sequencer.New(m.ctx, sequencer.Deps{Host: m.main, Spawn: Go, Node: m.node, Cluster: agreed, Changed: changed,
-		Sequences: func() sequence.State { return m.member.Sequences() },
-		Leads:     func() bool { return m.member.Leads() },
-		Propose: func(ctx context.Context, limit time.Duration, entry []byte) (string, error) {
-			return m.member.Propose(ctx, limit, entry)
-		},
+		Sequences: func() sequence.State { return m.member.Sequences() }, Leads: leads, Propose: propose,
 		Admit:      func(ctx context.Context) error { return m.member.AdmitSequences(ctx) },
 		RequireAll: func(ctx context.Context) error { return m.member.RequireAll(ctx) },
 		Stop: func(ctx context.Context, node uint32, body []byte) ([]byte, error) {
@@ -242,6 +251,7 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 			Go("history", func() { m.history.Run(m.ctx) })
 			Go("versions", func() { m.deadRows.Run(m.ctx) })
 			Go("sequences", m.sequencer.Run)
+			Go("global locks", m.locker.Run)
 			m.main.OnSettings(m.warnOfSettings)
 			Go("settings", m.warnOfSettings)
 		})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/globallock"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/release"
 	"bdr/gosrc/sequence"
@@ -22,6 +23,18 @@ func (s *Service) Sequences() sequence.State {
 		return sequence.State{}
 	}
 	return ledger.Sequences()
+}
+
+// GlobalLocks returns what all nodes agree on about global locks, as far as this node
+// knows.
+func (s *Service) GlobalLocks() globallock.State {
+	s.mu.Lock()
+	ledger := s.ledger
+	s.mu.Unlock()
+	if ledger == nil {
+		return globallock.State{}
+	}
+	return ledger.GlobalLocks()
 }
 
 // Propose gets an entry of the log carried out.
@@ -51,21 +64,33 @@ func (s *Service) AdmitSequences(ctx context.Context) error {
 	if s.usesSequences() {
 		return nil
 	}
-	return s.requireSequences(ctx, false)
+	return s.requireSequences(ctx, globalSequences, false)
+}
+
+// AdmitLocks does the same for one about global locks.
+func (s *Service) AdmitLocks(ctx context.Context) error {
+	if s.usesSequences() {
+		return nil
+	}
+	return s.requireSequences(ctx, "global locks", false)
 }
 
 // RequireAll refuses what needs every node: each must answer.
-func (s *Service) RequireAll(ctx context.Context) error { return s.requireSequences(ctx, true) }
+func (s *Service) RequireAll(ctx context.Context) error {
+	return s.requireSequences(ctx, globalSequences, true)
+}
 
 // usesSequences says whether the log has what older nodes do not know.
 func (s *Service) usesSequences() bool {
 	g, _ := s.Cluster().Group()
-	return g.LastSeqID != 0 || !s.Sequences().Empty()
+	return g.LastSeqID != 0 || !s.Sequences().Empty() || !s.GlobalLocks().Empty()
 }
 
-// requireSequences looks at the version of every node. One that has been seen with a
-// newer version has it, since there is no way back.
-func (s *Service) requireSequences(ctx context.Context, all bool) error {
+const globalSequences = "global sequences"
+
+// requireSequences looks at the version of every node, for what came with sequences.
+// One that has been seen with a newer version has it, since there is no way back.
+func (s *Service) requireSequences(ctx context.Context, what string, all bool) error {
 	if _, err := s.consensus(); err != nil {
 		return err
 	}
@@ -85,7 +110,7 @@ func (s *Service) requireSequences(ctx context.Context, all bool) error {
 		}
 	}
 	if len(older) > 0 {
-		return pgerr.New(pgerr.FeatureNotSupported, "not all nodes have global sequences").
+		return pgerr.New(pgerr.FeatureNotSupported, "not all nodes have %s", what).
 			WithDetail("Nodes with an older version of bdr than %s, or its SQL objects: %s.", release.Sequences, strings.Join(older, ", ")).
 			WithHint("Install a newer version on them, restart the servers and run ALTER EXTENSION bdr UPDATE; bdr.group_versions_details shows the versions.")
 	}
@@ -104,7 +129,7 @@ func (s *Service) mayRotate(ctx context.Context, joiner catalog.Node) (bool, err
 	knows := err == nil && hello.NodeUUID == joiner.UUID && hello.build().HasSequences()
 	switch {
 	case knows:
-		return s.usesSequences() || s.requireSequences(ctx, false) == nil, nil
+		return s.usesSequences() || s.requireSequences(ctx, globalSequences, false) == nil, nil
 	case !s.usesSequences():
 		return false, nil
 	case err != nil:

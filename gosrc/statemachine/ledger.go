@@ -14,6 +14,7 @@ import (
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
+	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/sequence"
@@ -54,6 +55,7 @@ type Ledger struct {
 	nodeID   uint32
 	cluster  *clusterMachine
 	sequence *sequenceMachine
+	lock     *lockMachine
 	machines map[string]Machine // by the prefix of kinds
 
 	mu      sync.Mutex
@@ -83,11 +85,15 @@ func Load(ctx context.Context, runner catalog.Runner, nodeID uint32) (*Ledger, e
 	}
 	l := &Ledger{runner: runner, nodeID: nodeID, cluster: &clusterMachine{local: nodeID}}
 	l.sequence = &sequenceMachine{cluster: l.cluster}
-	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence}
+	l.lock = &lockMachine{cluster: l.cluster}
+	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence, globallock.Prefix: l.lock}
 	if l.cluster.agreed, err = clusterOf(results[0], results[1]); err != nil {
 		return nil, err
 	}
 	if err := l.sequence.load(ctx, runner); err != nil {
+		return nil, err
+	}
+	if err := l.lock.load(ctx, runner); err != nil {
 		return nil, err
 	}
 	l.applied, err = catalog.AppliedOf(results[2])
@@ -99,6 +105,9 @@ func (l *Ledger) Cluster() cluster.Cluster { return l.cluster.get() }
 
 // Sequences returns what is agreed about sequences.
 func (l *Ledger) Sequences() sequence.State { return l.sequence.get() }
+
+// GlobalLocks returns what is agreed about global locks.
+func (l *Ledger) GlobalLocks() globallock.State { return l.lock.get() }
 
 // Applied is part of consensus.Machine.
 func (l *Ledger) Applied() uint64 { return l.position().Index }

@@ -291,7 +291,7 @@ func (u *update) filesUnderRunningServer(n *pgtest.Node) {
 }
 
 // requireNoGlobalSequences: as long as a node would not carry out what the others
-// agree on about sequences, they agree on nothing.
+// agree on about sequences and locks, they agree on nothing.
 func (u *update) requireNoGlobalSequences(n, behind *pgtest.Node) {
 	u.t.Helper()
 	for _, node := range u.c.Nodes {
@@ -302,12 +302,17 @@ func (u *update) requireNoGlobalSequences(n, behind *pgtest.Node) {
 	if err == nil || err.Code != "0A000" || !strings.Contains(err.Detail, behind.Name) || !strings.Contains(err.Hint, "ALTER EXTENSION bdr UPDATE") {
 		u.t.Errorf("the kind of a sequence changes while %s has older SQL objects: %+v", behind.Name, err)
 	}
+	err = pgtest.PgError(n.Try("SELECT bdr.global_advisory_lock(1)"))
+	if err == nil || err.Code != "0A000" || err.Message != "not all nodes have global locks" || !strings.Contains(err.Detail, behind.Name) {
+		u.t.Errorf("a global lock while %s has older SQL objects: %+v", behind.Name, err)
+	}
 }
 
 // requireGlobalSequences: they come with the update of the last node, and no manager
 // has to be started again for it.
 func (u *update) requireGlobalSequences() {
 	u.t.Helper()
+	u.c.Nodes[0].Exec("SELECT bdr.global_advisory_lock(1)")
 	u.c.Nodes[0].Exec("SELECT bdr.alter_sequence_set_kind('numbers', 'galloc')")
 	made := map[string]bool{}
 	for _, n := range u.c.Nodes {

@@ -1,0 +1,260 @@
+/*-------------------------------------------------------------------------
+ * session/lock/global_lock.c
+ *		Locks of the whole group, held until the transaction ends.
+ *
+ * NOTES
+ *		Who has a lock is agreed by consensus, for which the manager asks
+ *		(gosrc/locker).  Each lock has a connection to the manager of its own:
+ *		that it ends is how the manager hears that the lock is not needed any
+ *		more, however the transaction or the session has ended.
+ *
+ *		Sessions of one node settle it among themselves first, by a lock of the
+ *		server, which finds their deadlocks.  It is held as long as the global
+ *		one, and tells a new manager who still has what the last one got.  It is
+ *		a session's lock: transactions of the server know only locks that last
+ *		until they end, and not even a subtransaction can give one of an outer
+ *		one back.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "bdr_protocol.h"
+#include "session/lock/global_lock.h"
+#include "session/request.h"
+
+/* A lock of this transaction. */
+typedef struct Held
+{
+	BdrGlobalLock lock;
+	List	   *levels;			/* of the (sub)transactions that took it, the deepest last */
+	BdrSocket  *connection;		/* NULL while it is asked for */
+} Held;
+
+static List *held = NIL;		/* of Held */
+
+static void at_transaction_end(XactEvent event, void *arg);
+static void at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg);
+static void reached_level(Held *lock, int level, bool commit);
+static Held *find(const BdrGlobalLock *lock);
+static void note_level(Held *lock);
+static void lock_here(const BdrGlobalLock *lock);
+static void describe_wait(void *arg);
+static void ask_group(Held *lock, TimestampTz begin);
+static void release(Held *lock);
+static void set_tag(LOCKTAG *tag, const BdrGlobalLock *lock);
+
+void
+bdr_global_lock_init(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+}
+
+void
+bdr_global_lock_take(const BdrGlobalLock *lock)
+{
+	Held	   *mine = find(lock);
+	TimestampTz begin = GetCurrentTimestamp();
+	MemoryContext old;
+
+	if (mine != NULL)
+	{
+		note_level(mine);
+		return;
+	}
+	lock_here(lock);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	mine = palloc0(sizeof(Held));
+	mine->lock = *lock;
+	held = lappend(held, mine);
+	MemoryContextSwitchTo(old);
+	note_level(mine);
+	ask_group(mine, begin);
+}
+
+bool
+bdr_global_lock_give_back(const BdrGlobalLock *lock)
+{
+	Held	   *mine = find(lock);
+
+	if (mine == NULL)
+		return false;
+	mine->levels = list_delete_last(mine->levels);
+	if (mine->levels == NIL)
+		release(mine);
+	return true;
+}
+
+char *
+bdr_global_lock_title(const BdrGlobalLock *lock)
+{
+	if (lock->kind == BDR_GLOBAL_LOCK_BIGINT)
+		return psprintf(INT64_FORMAT, (int64) ((uint64) (uint32) lock->key1 << 32 | (uint32) lock->key2));
+	return psprintf("(%d, %d)", lock->key1, lock->key2);
+}
+
+/*
+ * What others may see of the transaction, they see by now.  Nothing here may
+ * fail: it is too late for an error.
+ */
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (held == NIL)
+		return;
+	if (event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has global locks"),
+				 errhint("Take the locks in a transaction that ends with COMMIT.")));
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	while (held != NIL)
+		release(linitial(held));
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	List	   *locks;
+	ListCell   *cell;
+
+	if (held == NIL || (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
+		return;
+	locks = list_copy(held);
+	foreach(cell, locks)
+		reached_level(lfirst(cell), level, event == SUBXACT_EVENT_COMMIT_SUB);
+	list_free(locks);
+}
+
+/* What a subtransaction took becomes its parent's, or goes with it. */
+static void
+reached_level(Held *lock, int level, bool commit)
+{
+	while (!commit && lock->levels != NIL && llast_int(lock->levels) >= level)
+		lock->levels = list_delete_last(lock->levels);
+	if (lock->levels == NIL)
+	{
+		release(lock);
+		return;
+	}
+	for (int i = 0; i < list_length(lock->levels); i++)
+	{
+		ListCell   *cell = list_nth_cell(lock->levels, i);
+
+		if (lfirst_int(cell) >= level)
+			lfirst_int(cell) = level - 1;
+	}
+}
+
+static Held *
+find(const BdrGlobalLock *lock)
+{
+	ListCell   *cell;
+
+	foreach(cell, held)
+	{
+		Held	   *other = lfirst(cell);
+
+		if (other->lock.kind == lock->kind && other->lock.key1 == lock->key1 && other->lock.key2 == lock->key2)
+			return other;
+	}
+	return NULL;
+}
+
+static void
+note_level(Held *lock)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	lock->levels = lappend_int(lock->levels, GetCurrentTransactionNestLevel());
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Waits for other sessions of this node.
+ */
+static void
+lock_here(const BdrGlobalLock *lock)
+{
+	int			user_timeout = LockTimeout;
+	ErrorContextCallback context = {.previous = error_context_stack,.callback = describe_wait,.arg = (void *) lock};
+	LOCKTAG		tag;
+
+	set_tag(&tag, lock);
+	error_context_stack = &context;
+	PG_TRY();
+	{
+		if (bdr_global_lock_timeout > 0 && (user_timeout == 0 || user_timeout > bdr_global_lock_timeout))
+			LockTimeout = bdr_global_lock_timeout;
+		(void) LockAcquire(&tag, ExclusiveLock, true, false);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = user_timeout;
+	}
+	PG_END_TRY();
+	error_context_stack = context.previous;
+}
+
+static void
+describe_wait(void *arg)
+{
+	errcontext("waiting for other sessions of this node with the global advisory lock %s", bdr_global_lock_title(arg));
+}
+
+/*
+ * An error ends the (sub)transaction, and with it the local lock.
+ */
+static void
+ask_group(Held *lock, TimestampTz begin)
+{
+	const char *args[6];
+
+	args[0] = lock->lock.kind == BDR_GLOBAL_LOCK_BIGINT ? "t" : "f";
+	args[1] = psprintf("%d", lock->lock.key1);
+	args[2] = psprintf("%d", lock->lock.key2);
+	args[3] = psprintf("%d", MyProcPid);
+	args[4] = psprintf(INT64_FORMAT, begin + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	args[5] = psprintf("%d", bdr_global_lock_timeout);
+	lock->connection = bdr_request_and_stay("global_lock", lengthof(args), args);
+}
+
+/*
+ * The manager first: it must not hear of the next owner before.
+ */
+static void
+release(Held *lock)
+{
+	LOCKTAG		tag;
+
+	held = list_delete_ptr(held, lock);
+	if (lock->connection != NULL)
+		bdr_socket_close(lock->connection);
+	set_tag(&tag, &lock->lock);
+	LockRelease(&tag, ExclusiveLock, true);
+	list_free(lock->levels);
+	pfree(lock);
+}
+
+/* Nothing else uses locks of this type. */
+static void
+set_tag(LOCKTAG *tag, const BdrGlobalLock *lock)
+{
+	memset(tag, 0, sizeof(*tag));
+	tag->locktag_field1 = MyDatabaseId;
+	tag->locktag_field2 = (uint32) lock->key1;
+	tag->locktag_field3 = (uint32) lock->key2;
+	tag->locktag_field4 = (uint16) lock->kind;
+	tag->locktag_type = LOCKTAG_USERLOCK;
+	tag->locktag_lockmethodid = DEFAULT_LOCKMETHOD;
+}

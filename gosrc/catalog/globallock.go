@@ -1,0 +1,129 @@
+package catalog
+
+import (
+	"time"
+
+	"bdr/gosrc/ipc"
+)
+
+// GlobalLock is a row of bdr.global_lock: a session has the lock, or waits for it.
+type GlobalLock struct {
+	ID    string
+	Place int64 // in the order in which all were asked for
+	GlobalLockKey
+	Node         uint32
+	PID          int64 // of the session
+	LocalRequest int64 // when the session began to wait; microseconds since 1970
+	Request      int64 // when its manager asked the group
+	Changed      int64 // when it got the lock, or began to wait for it
+}
+
+// GlobalLockKey says what is locked.
+type GlobalLockKey struct {
+	Type       string // GlobalLockAdvisory
+	Key1, Key2 int32  // of a bigint the upper and the lower half
+	Bigint     bool
+}
+
+// GlobalLockAdvisory is the type of bdr.global_advisory_lock().
+const GlobalLockAdvisory = "advisory"
+
+// SelectGlobalLocks reads what consensus wrote about global locks.
+func SelectGlobalLocks() []ipc.Stmt {
+	return []ipc.Stmt{
+		{SQL: `SELECT lock_id, place, lock_type, key1, key2, key_is_bigint, origin_node_id, pid,
+ (extract(epoch FROM local_lock_request_time) * 1000000)::bigint, (extract(epoch FROM global_lock_request_time) * 1000000)::bigint,
+ (extract(epoch FROM last_state_change_time) * 1000000)::bigint FROM bdr.global_lock ORDER BY place`},
+		{SQL: `SELECT last_place FROM bdr.global_lock_place`},
+	}
+}
+
+// GlobalLocks decodes what SelectGlobalLocks returned.
+func GlobalLocks(results []ipc.Result) (locks []GlobalLock, last int64, err error) {
+	for _, row := range results[0].Rows {
+		c := columns{row: row}
+		l := GlobalLock{ID: c.text(), Place: c.integer()}
+		l.GlobalLockKey = GlobalLockKey{Type: c.text(), Key1: int32(c.integer()), Key2: int32(c.integer()), Bigint: c.boolean()}
+		l.Node, l.PID, l.LocalRequest, l.Request, l.Changed = c.oid(), c.integer(), c.integer(), c.integer(), c.integer()
+		if err := c.done(); err != nil {
+			return nil, 0, err
+		}
+		locks = append(locks, l)
+	}
+	for _, row := range results[1].Rows {
+		c := columns{row: row}
+		last = c.integer()
+		if err := c.done(); err != nil {
+			return nil, 0, err
+		}
+	}
+	return locks, last, nil
+}
+
+// UpsertGlobalLock writes a row.
+func UpsertGlobalLock(l GlobalLock) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.global_lock (lock_id, place, lock_type, key1, key2, key_is_bigint, origin_node_id, pid,
+ local_lock_request_time, global_lock_request_time, last_state_change_time)
+ VALUES ($1, $2::bigint, $3, $4::integer, $5::integer, $6::boolean, $7::oid, $8::integer, $9::timestamptz, $10::timestamptz, $11::timestamptz)
+ ON CONFLICT (lock_id) DO UPDATE SET last_state_change_time = excluded.last_state_change_time`,
+		Args: []any{l.ID, l.Place, l.Type, l.Key1, l.Key2, l.Bigint, l.Node, l.PID,
+			time.UnixMicro(l.LocalRequest), time.UnixMicro(l.Request), time.UnixMicro(l.Changed)}}
+}
+
+// DeleteGlobalLock removes a row.
+func DeleteGlobalLock(id string) ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.global_lock WHERE lock_id = $1`, Args: []any{id}}
+}
+
+// RecordGlobalLockPlace writes the place that was given last.
+func RecordGlobalLockPlace(last int64) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.global_lock_place (last_place) VALUES ($1::bigint)
+ ON CONFLICT (id) DO UPDATE SET last_place = excluded.last_place`, Args: []any{last}}
+}
+
+// DeleteGlobalLocks removes all that consensus wrote about global locks.
+func DeleteGlobalLocks() []ipc.Stmt {
+	return []ipc.Stmt{{SQL: `DELETE FROM bdr.global_lock`}, {SQL: `DELETE FROM bdr.global_lock_place`}}
+}
+
+// ForgetGlobalLocks does the same where there are tables for it.
+func ForgetGlobalLocks() ipc.Stmt {
+	return ipc.Stmt{SQL: `DO $do$ BEGIN IF pg_catalog.to_regclass('bdr.global_lock') IS NOT NULL THEN
+ DELETE FROM bdr.global_lock; DELETE FROM bdr.global_lock_place; END IF; END $do$`}
+}
+
+// Classes of the local locks that go with global ones; BdrGlobalLockKind in C.
+const (
+	globalLockClassBigint   = 0x6264
+	globalLockClassIntegers = 0x6265
+)
+
+// A LocalLock is what a session of this node holds as long as it has, or wants, a
+// global lock.
+type LocalLock struct {
+	PID int64
+	GlobalLockKey
+}
+
+// SelectLocalLocks reads them.
+func SelectLocalLocks() ipc.Stmt {
+	return ipc.Stmt{SQL: `SELECT l.pid, l.classid, l.objid, l.objsubid = $2::integer FROM pg_catalog.pg_locks l
+ WHERE l.locktype = 'userlock' AND l.granted AND l.objsubid IN ($1::integer, $2::integer)
+ AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())`,
+		Args: []any{globalLockClassIntegers, globalLockClassBigint}}
+}
+
+// LocalLocks decodes what SelectLocalLocks returned.
+func LocalLocks(result ipc.Result) ([]LocalLock, error) {
+	var locks []LocalLock
+	for _, row := range result.Rows {
+		c := columns{row: row}
+		l := LocalLock{PID: c.integer()}
+		l.GlobalLockKey = GlobalLockKey{Type: GlobalLockAdvisory, Key1: int32(c.oid()), Key2: int32(c.oid()), Bigint: c.boolean()}
+		if err := c.done(); err != nil {
+			return nil, err
+		}
+		locks = append(locks, l)
+	}
+	return locks, nil
+}

@@ -1,0 +1,102 @@
+package statemachine
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/globallock"
+	"bdr/gosrc/ipc"
+	"bdr/gosrc/pgerr"
+)
+
+// lockMachine holds what is agreed about global locks: bdr.global_lock and
+// bdr.global_lock_place. SQL objects without them have an empty state: nothing is
+// proposed as long as a node has them.
+type lockMachine struct {
+	cluster *clusterMachine // of the same log
+
+	mu     sync.Mutex
+	agreed globallock.State
+}
+
+func (m *lockMachine) get() globallock.State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.agreed
+}
+
+func (m *lockMachine) set(s globallock.State) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agreed = s
+}
+
+// load reads the tables, where there are any; they came with those of sequences.
+func (m *lockMachine) load(ctx context.Context, runner catalog.Runner) error {
+	has, err := catalog.HasSequences(ctx, runner)
+	if err != nil || !has {
+		return err
+	}
+	results, err := runner.Run(ctx, catalog.SelectGlobalLocks()...)
+	if err != nil {
+		return err
+	}
+	locks, last, err := catalog.GlobalLocks(results)
+	m.set(globallock.State{Last: last, Locks: locks})
+	return err
+}
+
+// Knows is part of Machine.
+func (m *lockMachine) Knows(kind string) bool { return globallock.Knows(kind) }
+
+// Apply is part of Machine.
+func (m *lockMachine) Apply(entry []byte) (Step, *pgerr.Error) {
+	var cmd globallock.Command
+	if err := json.Unmarshal(entry, &cmd); err != nil {
+		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry cannot be read: %w", err)
+	}
+	next, changes, fault := globallock.Apply(m.get(), m.cluster.get(), cmd)
+	return Step{Statements: lockStatements(changes), Commit: func() { m.set(next) }}, fault
+}
+
+// Snapshot is part of Machine.
+func (m *lockMachine) Snapshot() (json.RawMessage, error) {
+	agreed := m.get()
+	if agreed.Empty() {
+		return nil, nil
+	}
+	return json.Marshal(agreed)
+}
+
+// Restore is part of Machine. The tables are left alone where there is nothing to do:
+// there may be none.
+func (m *lockMachine) Restore(snapshot json.RawMessage) (Step, error) {
+	var s globallock.State
+	if snapshot != nil {
+		if err := json.Unmarshal(snapshot, &s); err != nil {
+			return Step{}, err
+		}
+	}
+	var replace []ipc.Stmt
+	if !m.get().Empty() || !s.Empty() {
+		replace = append(catalog.DeleteGlobalLocks(), lockStatements(globallock.Changes{Last: s.Last, Written: s.Locks})...)
+	}
+	return Step{Statements: replace, Commit: func() { m.set(s) }}, nil
+}
+
+// lockStatements writes changes.
+func lockStatements(c globallock.Changes) []ipc.Stmt {
+	var list []ipc.Stmt
+	for _, id := range c.Removed {
+		list = append(list, catalog.DeleteGlobalLock(id))
+	}
+	for _, l := range c.Written {
+		list = append(list, catalog.UpsertGlobalLock(l))
+	}
+	if c.Last != 0 {
+		list = append(list, catalog.RecordGlobalLockPlace(c.Last))
+	}
+	return list
+}

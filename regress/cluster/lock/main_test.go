@@ -1,0 +1,9 @@
+package lock
+
+import (
+	"testing"
+
+	"bdr/gosrc/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
