@@ -43,10 +43,8 @@
 #include "session/sequence/function.h"
 #include "bdr_compat.h"
 
-static bool is_ours(const CopyStmt *stmt, List **local);
-static bool has_default_option(const CopyStmt *stmt);
-static bool column_is_ours(Relation rel, int i, List **local);
-static void run_by_server(const BdrUtility *statement, List *local);
+static bool is_ours(const CopyStmt *stmt);
+static bool has_sequence_default(Relation rel);
 static bool makes_values(Node *node, void *context);
 static void check_source(const CopyStmt *stmt);
 static void check_rights(ParseState *pstate, ParseNamespaceItem *nsitem, Relation rel, const CopyStmt *stmt);
@@ -63,16 +61,10 @@ bdr_sequence_copy(const BdrUtility *statement)
 	CopyFromState cstate;
 	Relation	rel;
 	Node	   *where = NULL;
-	List	   *local = NIL;
 	uint64		rows;
 
-	if (!stmt->is_from || stmt->relation == NULL || !bdr_sequence_is_installed())
+	if (!is_ours(stmt))
 		return false;
-	if (!is_ours(stmt, &local))
-	{
-		run_by_server(statement, local);
-		return true;
-	}
 	check_source(stmt);
 	pstate = make_parsestate(NULL);
 	pstate->p_sourcetext = statement->query;
@@ -97,69 +89,39 @@ bdr_sequence_copy(const BdrUtility *statement)
 
 /*
  * What is looked at here may change before the table is locked; then the server
- * or we do what either can do.  The identity columns' sequences that are local
- * stay so.
+ * or we do what either can do.
  */
 static bool
-is_ours(const CopyStmt *stmt, List **local)
+is_ours(const CopyStmt *stmt)
 {
-	Relation	rel = table_openrv_extended(stmt->relation, AccessShareLock, true);
-	List	   *given;
-	bool		ours = false;
+	Relation	rel;
+	bool		ours;
 
+	if (!stmt->is_from || stmt->relation == NULL || !bdr_sequence_is_installed())
+		return false;
+	rel = table_openrv_extended(stmt->relation, AccessShareLock, true);
 	if (rel == NULL)
 		return false;
-	given = CopyGetAttnums(RelationGetDescr(rel), rel, stmt->attlist);
-	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
-	{
-		if (!list_member_int(given, i + 1) || has_default_option(stmt))
-			ours = column_is_ours(rel, i, local) || ours;
-	}
+	ours = has_sequence_default(rel);
 	table_close(rel, AccessShareLock);
 	return ours;
 }
 
-/* Values may ask for the default then, since version 16. */
 static bool
-has_default_option(const CopyStmt *stmt)
+has_sequence_default(Relation rel)
 {
-	ListCell   *lc;
+	TupleDesc	desc = RelationGetDescr(rel);
 
-	foreach(lc, stmt->options)
+	for (int i = 0; i < desc->natts; i++)
 	{
-		if (strcmp(((DefElem *) lfirst(lc))->defname, "default") == 0)
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		if (att->attidentity || (att->atthasdef && makes_values(build_column_default(rel, i + 1), NULL)))
 			return true;
 	}
 	return false;
-}
-
-static bool
-column_is_ours(Relation rel, int i, List **local)
-{
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-	Oid			sequence;
-
-	if (att->attisdropped || att->attgenerated)
-		return false;
-	if (!att->attidentity)
-		return att->atthasdef && makes_values(build_column_default(rel, i + 1), NULL);
-	sequence = ((NextValueExpr *) build_column_default(rel, i + 1))->seqid;
-	if (!bdr_sequence_stays_local(sequence))
-		return true;
-	*local = lappend_oid(*local, sequence);
-	return false;
-}
-
-static void
-run_by_server(const BdrUtility *statement, List *local)
-{
-	ListCell   *lc;
-
-	bdr_hooks_run_utility(statement);
-	if (statement->completion == NULL || statement->completion->nprocessed == 0)
-		return;
-	foreach(lc, local)
-		bdr_sequence_server_used(lfirst_oid(lc));
 }
 
 static bool

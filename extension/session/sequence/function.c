@@ -247,24 +247,6 @@ next_of_any(BdrSequence *seq, bool check_rights)
 	return value;
 }
 
-bool
-bdr_sequence_stays_local(Oid relid)
-{
-	BdrSequence *seq = bdr_sequence_open(relid);
-
-	return bdr_sequence_is_local(seq->method) && !seq->has_row;
-}
-
-void
-bdr_sequence_server_used(Oid relid)
-{
-	BdrSequence *seq = bdr_sequence_had(relid);
-
-	if (seq != NULL)
-		seq->last_from = BDR_LAST_SERVER;
-	last_used = NULL;
-}
-
 Datum
 bdr_seq_setval(PG_FUNCTION_ARGS)
 {

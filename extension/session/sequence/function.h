@@ -26,13 +26,6 @@ extern void bdr_sequence_settle_local(Oid relid);
  */
 extern BdrSequenceState bdr_sequence_shown(BdrSequence *seq);
 
-/*
- * Is it local, so that the server may make its values until the transaction ends?
- * When it has, currval and lastval are to hear of it.
- */
-extern bool bdr_sequence_stays_local(Oid relid);
-extern void bdr_sequence_server_used(Oid relid);
-
 /* The redirected function for one of the server's; InvalidOid: it is not redirected. */
 extern Oid	bdr_sequence_redirect(Oid function);
 
