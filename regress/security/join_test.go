@@ -230,7 +230,7 @@ func prepare(t *testing.T) (a, b *pgtest.Node, onB *pgtest.Role) {
 	addUser(a, b)
 	onA, onB := a.As(user, ""), b.As(user, "")
 	onA.Exec("CREATE TABLE u.t (id int PRIMARY KEY)", "INSERT INTO u.t VALUES (1), (2)",
-		"CREATE SEQUENCE u.numbers", "CREATE SEQUENCE u.others", "SELECT setval('u.numbers', 9), setval('u.others', 9)")
+		"SET bdr.default_sequence_kind = 'local'; CREATE SEQUENCE u.numbers", "CREATE SEQUENCE u.others", "SELECT setval('u.numbers', 9), setval('u.others', 9)")
 	onB.Exec(payloads...)
 	b.CreateNode()
 	return a, b, onB

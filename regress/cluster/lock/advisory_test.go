@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -322,10 +323,18 @@ func TestHolderDies(t *testing.T) {
 	holder.must(lockSeven)
 	done = begin(t, b).start(lockSeven)
 	b.Wait(stepLimit, stages, "node1 7 acquired 1; node2 7 waiting 0")
+	stopManager(t, a)
 	a.Must(a.Kill9())
 	requireWaiting(t, done)
 	a.Must(a.Start())
 	b.Must(answer(t, done))
+}
+
+// stopManager has a server that is about to be killed die as if all its processes did
+// at once: a manager that is killed last hears of the end of the sessions.
+func stopManager(t *testing.T, n *pgtest.Node) {
+	t.Helper()
+	n.Must(syscall.Kill(clustertest.OnlyProcess(t, n, clustertest.ManagerTitle).PID, syscall.SIGSTOP))
 }
 
 // TestManagerDies exists because the sessions go on: a new manager must not give away
@@ -378,6 +387,7 @@ func TestMinority(t *testing.T) {
 	waiter := begin(t, b)
 	done := waiter.start(lockSeven)
 	b.Wait(stepLimit, stages, "node1 7 acquired 1; node2 7 waiting 0")
+	stopManager(t, a)
 	a.Must(a.Kill9())
 	requireWaiting(t, done)
 
