@@ -334,7 +334,9 @@ func TestHolderDies(t *testing.T) {
 // at once: a manager that is killed last hears of the end of the sessions.
 func stopManager(t *testing.T, n *pgtest.Node) {
 	t.Helper()
-	n.Must(syscall.Kill(clustertest.OnlyProcess(t, n, clustertest.ManagerTitle).PID, syscall.SIGSTOP))
+	for _, p := range n.ProcessesTitled(clustertest.ManagerTitle) {
+		n.Must(syscall.Kill(p.PID, syscall.SIGSTOP))
+	}
 }
 
 // TestManagerDies exists because the sessions go on: a new manager must not give away
