@@ -163,7 +163,8 @@ func requireLargeVictim(t *testing.T, c *pgtest.Cluster) {
 	c.RequireConverged()
 	clustertest.RequireNoErrors(t, b)
 	now := strings.Fields(b.Value(count))
-	if again := atoi(t, now[0]) - atoi(t, before[0]); again < 1 || atoi(t, now[1]) != atoi(t, before[1])+again {
+	// one more where the last writer has not let go of its origin yet
+	if again := atoi(t, now[0]) - atoi(t, before[0]); again < 1 || atoi(t, now[1]) < atoi(t, before[1])+again {
 		t.Errorf("deadlocks and connections went from %v to %v", before, now)
 	}
 }
