@@ -17,7 +17,7 @@ var joins = [][2]int{{15, 17}, {15, 18}, {17, 18}}
 var schemaOf15 = []string{
 	"CREATE ROLE app_user LOGIN", "GRANT CREATE ON SCHEMA public TO app_user",
 	"CREATE TYPE mood AS ENUM ('bad', 'good')", "CREATE DOMAIN positive AS numeric CHECK (VALUE > 0)",
-	`CREATE TABLE parent (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COMPRESSION pglz NOT NULL, m mood NOT NULL DEFAULT 'bad',
+	`SET bdr.default_sequence_kind = 'local'; CREATE TABLE parent (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COMPRESSION pglz NOT NULL, m mood NOT NULL DEFAULT 'bad',
 		p positive, twice numeric GENERATED ALWAYS AS (p * 2) STORED, UNIQUE NULLS NOT DISTINCT (p))`,
 	"CREATE TABLE child (extra text NOT NULL, PRIMARY KEY (id)) INHERITS (parent)",
 	"CREATE TABLE line (n int, parent_id bigint NOT NULL REFERENCES parent, at timestamptz NOT NULL, PRIMARY KEY (parent_id, at)) PARTITION BY RANGE (at)",
