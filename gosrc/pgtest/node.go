@@ -87,6 +87,24 @@ func (n *Node) Wait(limit time.Duration, sql, want string) {
 	})
 }
 
+// KillProcess ends one process of the server the hard way. The postmaster ends all
+// others and starts over: sessions can begin again when this returns, and until those
+// others are gone one that could would have begun too early.
+func (n *Node) KillProcess(p Process) {
+	n.t.Helper()
+	all := n.Processes()
+	n.Must(syscall.Kill(p.PID, syscall.SIGKILL))
+	Eventually(n.t, time.Minute, n.Name+" has started over", func() (bool, string) {
+		for _, old := range all {
+			if !old.Gone() {
+				return false, old.Title
+			}
+		}
+		err := n.Try("SELECT 1")
+		return err == nil, fmt.Sprint(err)
+	})
+}
+
 // Session opens a session that ends with the test.
 func (n *Node) Session() *pgconn.PgConn {
 	n.t.Helper()

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -64,9 +63,6 @@ func containsAll(text string, words []string) bool {
 	}
 	return true
 }
-
-// Kill9 ends one process the hard way.
-func (p Process) Kill9() error { return syscall.Kill(p.PID, syscall.SIGKILL) }
 
 // Gone says whether the process has ended. One that ended but was not waited
 // for by its parent counts as gone, once its last thread has: until then it holds

@@ -142,7 +142,7 @@ func TestErrorsInLargeTransactions(t *testing.T) {
 				t.Errorf("the error is about %v", where)
 			}
 			if m.name == "in_the_last_part" { // a crash in the middle of a try
-				b.Must(waitWriter(t, b).Kill9())
+				b.KillProcess(waitWriter(t, b))
 				waitFailure(b, a, m.sqlstate)
 			}
 			b.Wait(clustertest.ResumeLimit, "SELECT error_retries >= 1 FROM bdr.worker_errors", "t")

@@ -93,7 +93,7 @@ func (x *Chaos) process(n *pgtest.Node) (pgtest.Process, bool) {
 // killProcess makes the whole server recover, as PostgreSQL does.
 func (x *Chaos) killProcess(n, _ *pgtest.Node) {
 	if p, ok := x.process(n); ok {
-		_ = p.Kill9() // it may have ended by itself
+		_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may have ended by itself
 	}
 }
 

@@ -34,7 +34,7 @@ func TestKilledProcesses(t *testing.T) {
 			victims = victim.node.ProcessesTitled(victim.title)
 			return len(victims) > 0, fmt.Sprint(victim.node.Processes())
 		})
-		a.Must(victims[0].Kill9())
+		victim.node.KillProcess(victims[0])
 	}
 	writers.WaitCommits(t, 200)
 	writers.End(t)

@@ -3,7 +3,6 @@ package major
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"bdr/gosrc/pgtest"
 	"bdr/regress/cluster/clustertest"
@@ -94,11 +93,6 @@ func failingTrigger(t *testing.T, b *pgtest.Node, release func()) {
 // kill resets the whole instance, and with it the lock.
 func kill(title string) func(*testing.T, *pgtest.Node, func()) {
 	return func(t *testing.T, b *pgtest.Node, _ func()) {
-		b.Must(clustertest.OnlyProcess(t, b, title).Kill9())
-		b.CloseSessions()
-		pgtest.Eventually(t, time.Minute, "the server is back", func() (bool, string) {
-			err := b.Try("SELECT 1 FROM bdr.subscription")
-			return err == nil, fmt.Sprint(err)
-		})
+		b.KillProcess(clustertest.OnlyProcess(t, b, title))
 	}
 }

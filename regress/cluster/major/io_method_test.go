@@ -44,9 +44,8 @@ func ioMethod(t *testing.T, method string) {
 
 	for _, title := range []string{clustertest.ManagerTitle, clustertest.WriterTitle} {
 		before := b.PID()
-		b.Must(clustertest.OnlyProcess(t, b, title).Kill9())
+		b.KillProcess(clustertest.OnlyProcess(t, b, title))
 		a.Exec("UPDATE t SET v = 'after " + title + "' WHERE id % 7 = 1")
-		b.CloseSessions()
 		b.Wait(time.Minute, "SELECT count(*) > 0 FROM t WHERE v = 'after "+title+"'", "t")
 		if b.PID() != before {
 			t.Errorf("the postmaster is another one after the death of a %s", title)

@@ -76,7 +76,7 @@ func prepareWithoutManager(t *testing.T, c *pgtest.Cluster, n, peer *pgtest.Node
 	n.Must(err)
 	result := prepare(n)
 	waitFence(t, n)
-	n.Must(clustertest.OnlyProcess(t, n, clustertest.ManagerTitle).Kill9())
+	n.KillProcess(clustertest.OnlyProcess(t, n, clustertest.ManagerTitle))
 	if err := <-result; err == nil {
 		t.Error("the node is ready, and a transaction was running")
 	}

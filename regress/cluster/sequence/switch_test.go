@@ -85,7 +85,7 @@ func TestSwitchIsForAllOrNone(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- a.Try("SELECT bdr.alter_sequence_set_kind('s', 'local')") }()
 		d.Wait(clustertest.ResumeLimit, unsettled, "1")
-		a.Must(clustertest.OnlyProcess(t, a, "bdr manager").Kill9())
+		a.KillProcess(clustertest.OnlyProcess(t, a, clustertest.ManagerTitle))
 		if err := <-done; err == nil {
 			t.Error("the change was reported as done")
 		}
