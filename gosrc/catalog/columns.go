@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 )
 
@@ -87,6 +88,20 @@ func (c *columns) done() error {
 		return fmt.Errorf("read catalog row: %w", c.err)
 	}
 	return nil
+}
+
+// each reads every row of a result.
+func each[T any](r ipc.Result, read func(*columns) T) ([]T, error) {
+	all := make([]T, 0, len(r.Rows))
+	for _, row := range r.Rows {
+		c := columns{row: row}
+		one := read(&c)
+		if err := c.done(); err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // QuoteIdentifier returns name as an SQL identifier.

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"time"
 
 	"bdr/gosrc/ipc"
@@ -40,24 +41,17 @@ func SelectGlobalLocks() []ipc.Stmt {
 
 // GlobalLocks decodes what SelectGlobalLocks returned.
 func GlobalLocks(results []ipc.Result) (locks []GlobalLock, last int64, err error) {
-	for _, row := range results[0].Rows {
-		c := columns{row: row}
+	locks, errLocks := each(results[0], func(c *columns) GlobalLock {
 		l := GlobalLock{ID: c.text(), Place: c.integer()}
 		l.GlobalLockKey = GlobalLockKey{Type: c.text(), Key1: int32(c.integer()), Key2: int32(c.integer()), Bigint: c.boolean()}
 		l.Node, l.PID, l.LocalRequest, l.Request, l.Changed = c.oid(), c.integer(), c.integer(), c.integer(), c.integer()
-		if err := c.done(); err != nil {
-			return nil, 0, err
-		}
-		locks = append(locks, l)
+		return l
+	})
+	places, errPlaces := each(results[1], (*columns).integer)
+	for _, place := range places { // there is one, or none
+		last = place
 	}
-	for _, row := range results[1].Rows {
-		c := columns{row: row}
-		last = c.integer()
-		if err := c.done(); err != nil {
-			return nil, 0, err
-		}
-	}
-	return locks, last, nil
+	return locks, last, errors.Join(errLocks, errPlaces)
 }
 
 // UpsertGlobalLock writes a row.
@@ -115,15 +109,9 @@ func SelectLocalLocks() ipc.Stmt {
 
 // LocalLocks decodes what SelectLocalLocks returned.
 func LocalLocks(result ipc.Result) ([]LocalLock, error) {
-	var locks []LocalLock
-	for _, row := range result.Rows {
-		c := columns{row: row}
+	return each(result, func(c *columns) LocalLock {
 		l := LocalLock{PID: c.integer()}
 		l.GlobalLockKey = GlobalLockKey{Type: GlobalLockAdvisory, Key1: int32(c.oid()), Key2: int32(c.oid()), Bigint: c.boolean()}
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-		locks = append(locks, l)
-	}
-	return locks, nil
+		return l
+	})
 }

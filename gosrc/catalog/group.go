@@ -24,16 +24,9 @@ func SelectGroups() ipc.Stmt {
 
 // Groups decodes what SelectGroups returned.
 func Groups(r ipc.Result) ([]Group, error) {
-	groups := make([]Group, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		g := Group{ID: c.oid(), Name: c.text(), UUID: c.text(), ParentID: c.oid(), LastSeqID: int(c.integer())}
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-		groups = append(groups, g)
-	}
-	return groups, nil
+	return each(r, func(c *columns) Group {
+		return Group{ID: c.oid(), Name: c.text(), UUID: c.text(), ParentID: c.oid(), LastSeqID: int(c.integer())}
+	})
 }
 
 // UpsertGroup writes a group's row.

@@ -39,20 +39,13 @@ func SelectNodes() ipc.Stmt {
 
 // Nodes decodes what SelectNodes returned.
 func Nodes(r ipc.Result) ([]Node, error) {
-	nodes := make([]Node, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		n := Node{
+	return each(r, func(c *columns) Node {
+		return Node{
 			ID: c.oid(), Name: c.text(), GroupID: c.oid(), SourceID: c.oid(), SyncStructure: c.text(),
 			State: State(c.oid()), Target: State(c.oid()), SeqID: int(c.integer()),
 			DBName: c.text(), DBOID: c.oid(), DSN: c.text(), Kind: c.text(), UUID: c.text(),
 		}
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-		nodes = append(nodes, n)
-	}
-	return nodes, nil
+	})
 }
 
 // UpsertNode writes a node's row. A local node that waits to join under the

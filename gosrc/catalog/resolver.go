@@ -16,15 +16,7 @@ func SelectResolvers() ipc.Stmt {
 
 // Resolvers decodes what SelectResolvers returned.
 func Resolvers(r ipc.Result) ([]Resolver, error) {
-	var resolvers []Resolver
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		resolvers = append(resolvers, Resolver{ConflictType: c.text(), Name: c.text()})
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-	}
-	return resolvers, nil
+	return each(r, func(c *columns) Resolver { return Resolver{ConflictType: c.text(), Name: c.text()} })
 }
 
 // SetResolver records the resolver of a conflict type.

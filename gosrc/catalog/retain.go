@@ -37,15 +37,7 @@ func SelectListeners() ipc.Stmt {
 
 // Listeners decodes what SelectListeners returned.
 func Listeners(r ipc.Result) ([]uint32, error) {
-	pids := make([]uint32, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		pids = append(pids, c.oid())
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-	}
-	return pids, nil
+	return each(r, (*columns).oid)
 }
 
 // SetHold keeps the dead rows of transactions from xmin on.

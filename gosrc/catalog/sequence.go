@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"bdr/gosrc/ipc"
@@ -70,29 +71,17 @@ func SelectSequenceState() []ipc.Stmt {
 
 // SequenceState decodes what SelectSequenceState returned.
 func SequenceState(results []ipc.Result) (allocations []SequenceAllocation, chunks []SequenceChunk, switches []SequenceSwitch, err error) {
-	for _, row := range results[0].Rows {
-		c := columns{row: row}
-		allocations = append(allocations, SequenceAllocation{Key: c.text(), ChunkSize: c.integer(), UpTo: c.integer(), Allocs: c.integer(), LastAlloc: c.integer()})
-		if err := c.done(); err != nil {
-			return nil, nil, nil, err
-		}
-	}
-	for _, row := range results[1].Rows {
-		c := columns{row: row}
-		chunks = append(chunks, SequenceChunk{Key: c.text(), First: c.integer(), Last: c.integer(), Node: c.oid()})
-		if err := c.done(); err != nil {
-			return nil, nil, nil, err
-		}
-	}
-	for _, row := range results[2].Rows {
-		c := columns{row: row}
-		switches = append(switches, SequenceSwitch{ID: c.text(), Schema: c.text(), Name: c.text(), Kind: c.text(), Node: c.oid(),
-			Started: c.integer(), Done: c.boolean()})
-		if err := c.done(); err != nil {
-			return nil, nil, nil, err
-		}
-	}
-	return allocations, chunks, switches, nil
+	allocations, errAllocations := each(results[0], func(c *columns) SequenceAllocation {
+		return SequenceAllocation{Key: c.text(), ChunkSize: c.integer(), UpTo: c.integer(), Allocs: c.integer(), LastAlloc: c.integer()}
+	})
+	chunks, errChunks := each(results[1], func(c *columns) SequenceChunk {
+		return SequenceChunk{Key: c.text(), First: c.integer(), Last: c.integer(), Node: c.oid()}
+	})
+	switches, errSwitches := each(results[2], func(c *columns) SequenceSwitch {
+		return SequenceSwitch{ID: c.text(), Schema: c.text(), Name: c.text(), Kind: c.text(), Node: c.oid(),
+			Started: c.integer(), Done: c.boolean()}
+	})
+	return allocations, chunks, switches, errors.Join(errAllocations, errChunks, errSwitches)
 }
 
 // moment is an argument for a timestamptz; NULL for zero.

@@ -38,17 +38,10 @@ func SelectSubscriptions() ipc.Stmt {
 
 // Subscriptions decodes what SelectSubscriptions returned.
 func Subscriptions(r ipc.Result) ([]Subscription, error) {
-	subscriptions := make([]Subscription, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		s := Subscription{ID: c.oid(), Name: c.text(), GroupID: c.oid(), OriginID: c.oid(), SourceID: c.oid(),
+	return each(r, func(c *columns) Subscription {
+		return Subscription{ID: c.oid(), Name: c.text(), GroupID: c.oid(), OriginID: c.oid(), SourceID: c.oid(),
 			TargetID: c.oid(), Mode: c.text(), Enabled: c.boolean(), SlotName: c.text(), OriginName: c.text(), Timeline: lsn.Timeline{System: c.text(), Number: int(c.integer())}}
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-		subscriptions = append(subscriptions, s)
-	}
-	return subscriptions, nil
+	})
 }
 
 // InsertSubscription records a subscription; one that is there stays as it is.
@@ -86,15 +79,7 @@ func SetOriginTimeline(origin uint32, t lsn.Timeline) ipc.Stmt {
 
 // SubscriptionIDs decodes what EnableSubscription returned.
 func SubscriptionIDs(r ipc.Result) ([]uint32, error) {
-	ids := make([]uint32, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		ids = append(ids, c.oid())
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-	}
-	return ids, nil
+	return each(r, (*columns).oid)
 }
 
 // TerminateWriter ends a writer process, if it still is one.

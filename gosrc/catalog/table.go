@@ -68,17 +68,10 @@ WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersis
 
 // Tables decodes what SelectTables returned.
 func Tables(r ipc.Result) ([]Table, error) {
-	tables := make([]Table, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		t := Table{OID: c.oid(), Name: c.text(), Owner: c.text(), Columns: c.text(), Read: c.text(), Bytes: c.integer(), Binary: c.boolean(),
+	return each(r, func(c *columns) Table {
+		return Table{OID: c.oid(), Name: c.text(), Owner: c.text(), Columns: c.text(), Read: c.text(), Bytes: c.integer(), Binary: c.boolean(),
 			Extension: c.text(), Condition: c.text()}
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-		tables = append(tables, t)
-	}
-	return tables, nil
+	})
 }
 
 // CopyOut and CopyIn are the two ends of copying a table.
@@ -206,16 +199,10 @@ WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'S' AND c.relpersis
 
 // Sequences decodes what SelectSequences returned.
 func Sequences(r ipc.Result) ([]Sequence, error) {
-	sequences := make([]Sequence, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		sequences = append(sequences, Sequence{Name: c.text(), Owner: c.text(), Last: c.integer(), IsCalled: c.boolean(),
-			Schema: c.text(), Unquoted: c.text(), Kind: c.text(), Key: c.text()})
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-	}
-	return sequences, nil
+	return each(r, func(c *columns) Sequence {
+		return Sequence{Name: c.text(), Owner: c.text(), Last: c.integer(), IsCalled: c.boolean(),
+			Schema: c.text(), Unquoted: c.text(), Kind: c.text(), Key: c.text()}
+	})
 }
 
 // SetSequence gives a sequence of the same name and owner the value that it has

@@ -23,15 +23,9 @@ func SelectAllOrigins() ipc.Stmt {
 
 // Origins decodes what SelectAllOrigins returned.
 func Origins(r ipc.Result) ([]Origin, error) {
-	origins := make([]Origin, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		c := columns{row: row}
-		origins = append(origins, Origin{Name: c.text(), Number: int(c.oid()), Position: c.lsn()})
-		if err := c.done(); err != nil {
-			return nil, err
-		}
-	}
-	return origins, nil
+	return each(r, func(c *columns) Origin {
+		return Origin{Name: c.text(), Number: int(c.oid()), Position: c.lsn()}
+	})
 }
 
 // IsOfSubscription says whether the origin belongs to a native subscription.

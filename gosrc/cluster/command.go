@@ -215,8 +215,12 @@ func applyDropNode(c Cluster, cmd Command) (Cluster, Changes, string, *pgerr.Err
 	return c.withoutNode(n.ID), Changes{Removed: []uint32{n.ID}}, "", nil
 }
 
-// Encode returns the form in the log. The type is ours: it cannot fail.
-func (cmd Command) Encode() []byte {
+// Encode returns the form in the log.
+func (cmd Command) Encode() []byte { return Entry(cmd) }
+
+// Entry returns the form of a command in the log, of whatever machine. The types are
+// ours: it cannot fail.
+func Entry(cmd any) []byte {
 	entry, err := json.Marshal(cmd)
 	if err != nil {
 		panic("encode command: " + err.Error())

@@ -108,6 +108,12 @@ func (c Cluster) Node(id uint32) (catalog.Node, bool) {
 	return c.Nodes[i], true
 }
 
+// Gone says whether a node is no member any more.
+func (c Cluster) Gone(id uint32) bool {
+	n, known := c.Node(id)
+	return !known || n.State == Parted
+}
+
 // NodeByName returns the node with this name.
 func (c Cluster) NodeByName(name string) (catalog.Node, bool) {
 	for _, n := range c.Nodes {

@@ -72,7 +72,7 @@ func applyRelease(s State, members cluster.Cluster, cmd Command) (State, Changes
 	var changes Changes
 	var kept []catalog.GlobalLock
 	for _, l := range s.Locks {
-		if slices.Contains(cmd.IDs, l.ID) && (l.Node == cmd.Node || Gone(members, l.Node)) {
+		if slices.Contains(cmd.IDs, l.ID) && (l.Node == cmd.Node || members.Gone(l.Node)) {
 			changes.Removed = append(changes.Removed, l.ID)
 		} else {
 			kept = append(kept, l)

@@ -4,7 +4,6 @@
 package globallock
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,14 +52,8 @@ type Command struct {
 	IDs []string `json:"ids,omitempty"`
 }
 
-// Encode returns the form in the log. The type is ours: it cannot fail.
-func (cmd Command) Encode() []byte {
-	entry, err := json.Marshal(cmd)
-	if err != nil {
-		panic("encode command: " + err.Error())
-	}
-	return entry
-}
+// Encode returns the form in the log.
+func (cmd Command) Encode() []byte { return cluster.Entry(cmd) }
 
 // Check refuses a command that nobody may propose: what does not fit into the tables
 // would have the log stop on every node.
@@ -112,12 +105,6 @@ func (s State) Find(id string) (catalog.GlobalLock, bool) {
 		return catalog.GlobalLock{}, false
 	}
 	return s.Locks[i], true
-}
-
-// Gone says whether a node's locks are nobody's any more.
-func Gone(members cluster.Cluster, node uint32) bool {
-	n, known := members.Node(node)
-	return !known || n.State == cluster.Parted
 }
 
 // Title is a key in messages.

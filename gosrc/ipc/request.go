@@ -3,7 +3,10 @@ package ipc
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
+
+	"bdr/gosrc/pgerr"
 )
 
 // Request is one call of an SQL function.
@@ -38,6 +41,15 @@ func (r *Request) Bool(i int, otherwise bool) bool {
 		return otherwise
 	}
 	return r.Arg(i) == "t" || r.Arg(i) == "true"
+}
+
+// Number returns an integer argument; what is none is refused.
+func (r *Request) Number(i int) (int64, *pgerr.Error) {
+	n, err := strconv.ParseInt(r.Arg(i), 10, 64)
+	if err != nil {
+		return 0, pgerr.New(pgerr.InvalidParameter, "argument %d of %s is not a number: %q", i, r.Function, r.Arg(i))
+	}
+	return n, nil
 }
 
 // Notice shows a message to the user at once.

@@ -9,6 +9,7 @@ import (
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 )
 
@@ -70,7 +71,7 @@ func (l *Locker) unneeded() (ids []string, orphans []catalog.GlobalLock) {
 		return nil, nil
 	}
 	members, leads := l.deps.Cluster(), l.deps.Leads()
-	if globallock.Gone(members, local.ID) {
+	if members.Gone(local.ID) {
 		return nil, nil // the others give its locks back
 	}
 	l.mu.Lock()
@@ -79,7 +80,7 @@ func (l *Locker) unneeded() (ids []string, orphans []catalog.GlobalLock) {
 		_, live := l.live[lock.ID]
 		switch {
 		case lock.Node != local.ID:
-			if leads && globallock.Gone(members, lock.Node) {
+			if leads && members.Gone(lock.Node) {
 				ids = append(ids, lock.ID)
 			}
 		case live:
@@ -134,15 +135,7 @@ func (l *Locker) release(ids []string) error {
 // awaitReleased waits until this node has carried a release out, so that it is not
 // proposed once more.
 func (l *Locker) awaitReleased(ctx context.Context, ids []string) {
-	for {
-		changed := l.deps.Changed()
-		if !slices.ContainsFunc(l.deps.Locks().Locks, func(lock catalog.GlobalLock) bool { return slices.Contains(ids, lock.ID) }) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
+	_ = pause.Until(ctx, l.deps.Changed, func() bool {
+		return !slices.ContainsFunc(l.deps.Locks().Locks, func(lock catalog.GlobalLock) bool { return slices.Contains(ids, lock.ID) })
+	})
 }

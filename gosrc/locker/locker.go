@@ -16,6 +16,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 )
 
@@ -87,11 +88,10 @@ func (l *Locker) Acquire(ctx context.Context, r *ipc.Request) (ipc.Rows, error) 
 func (l *Locker) read(r *ipc.Request) (globallock.Command, time.Duration, *pgerr.Error) {
 	var numbers [5]int64
 	for i := range numbers {
-		n, err := strconv.ParseInt(r.Arg(i+1), 10, 64)
-		if err != nil {
-			return globallock.Command{}, 0, pgerr.New(pgerr.InvalidParameter, "argument %d of %s is not a number: %q", i+1, r.Function, r.Arg(i+1))
+		var fault *pgerr.Error
+		if numbers[i], fault = r.Number(i + 1); fault != nil {
+			return globallock.Command{}, 0, fault
 		}
-		numbers[i] = n
 	}
 	local, _ := l.deps.Node()
 	cmd := globallock.Command{Kind: globallock.Acquire, Node: local.ID, Time: time.Now().UnixMicro(), ID: l.newID(), Type: catalog.GlobalLockAdvisory,
@@ -157,24 +157,19 @@ func (l *Locker) acquire(caller context.Context, limit time.Duration, cmd global
 
 // await waits until the log has brought the lock to the session.
 func (l *Locker) await(ctx context.Context, cmd globallock.Command) error {
-	for seen := false; ; {
-		changed := l.deps.Changed()
+	seen, lost := false, false
+	err := pause.Until(ctx, l.deps.Changed, func() bool {
 		locks := l.deps.Locks()
 		holder, _ := locks.Holder(keyOf(cmd))
 		_, waits := locks.Find(cmd.ID)
-		switch {
-		case holder.ID == cmd.ID:
-			return nil
-		case seen && !waits || globallock.Gone(l.deps.Cluster(), cmd.Node):
-			return pgerr.New(pgerr.WrongState, "the group does not wait for this session any more")
-		}
+		lost = holder.ID != cmd.ID && (seen && !waits || l.deps.Cluster().Gone(cmd.Node))
 		seen = waits
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return lost || holder.ID == cmd.ID
+	})
+	if lost {
+		return pgerr.New(pgerr.WrongState, "the group does not wait for this session any more")
 	}
+	return err
 }
 
 // explain says what a session waited for.

@@ -232,9 +232,7 @@ func (s *Service) believeParted(ctx context.Context) error {
 
 // markParted writes the own end into the tables.
 func (s *Service) markParted(ctx context.Context) error {
-	s.mu.Lock()
-	ledger := s.ledger
-	s.mu.Unlock()
+	ledger := s.machines()
 	if ledger == nil {
 		return nil
 	}

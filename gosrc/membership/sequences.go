@@ -16,25 +16,19 @@ import (
 // Sequences returns what all nodes agree on about sequences, as far as this node
 // knows.
 func (s *Service) Sequences() sequence.State {
-	s.mu.Lock()
-	ledger := s.ledger
-	s.mu.Unlock()
-	if ledger == nil {
-		return sequence.State{}
+	if ledger := s.machines(); ledger != nil {
+		return ledger.Sequences()
 	}
-	return ledger.Sequences()
+	return sequence.State{}
 }
 
 // GlobalLocks returns what all nodes agree on about global locks, as far as this node
 // knows.
 func (s *Service) GlobalLocks() globallock.State {
-	s.mu.Lock()
-	ledger := s.ledger
-	s.mu.Unlock()
-	if ledger == nil {
-		return globallock.State{}
+	if ledger := s.machines(); ledger != nil {
+		return ledger.GlobalLocks()
 	}
-	return ledger.GlobalLocks()
+	return globallock.State{}
 }
 
 // Propose gets an entry of the log carried out.

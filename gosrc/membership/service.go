@@ -20,6 +20,7 @@ import (
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/join"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/statemachine"
 	"bdr/gosrc/stream"
@@ -237,13 +238,17 @@ func (s *Service) log(level ipc.Level, format string, args ...any) {
 
 // Cluster returns what all nodes agree on, as far as this node knows.
 func (s *Service) Cluster() cluster.Cluster {
-	s.mu.Lock()
-	ledger := s.ledger
-	s.mu.Unlock()
-	if ledger == nil {
-		return cluster.Cluster{}
+	if ledger := s.machines(); ledger != nil {
+		return ledger.Cluster()
 	}
-	return ledger.Cluster()
+	return cluster.Cluster{}
+}
+
+// machines carries out the entries of the log; nil: this database is no node.
+func (s *Service) machines() *statemachine.Ledger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ledger
 }
 
 // Changed returns a channel that is closed when the cluster, its leader or the
@@ -354,17 +359,10 @@ func (s *Service) setState(ctx context.Context, n catalog.Node, to cluster.State
 
 // waitUntil waits for a condition on the cluster.
 func (s *Service) waitUntil(ctx context.Context, met func(cluster.Cluster) bool) error {
-	for {
-		changed := s.Changed()
-		if met(s.Cluster()) {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	if pause.Until(ctx, s.Changed, func() bool { return met(s.Cluster()) }) != nil {
+		return context.Cause(ctx)
 	}
+	return nil
 }
 
 // connect opens an ordinary or replication connection.

@@ -1,4 +1,4 @@
-// Package pause waits for a time, or for the end of a context.
+// Package pause waits for a time, or for a condition, or for the end of a context.
 package pause
 
 import (
@@ -15,5 +15,21 @@ func For(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// Until waits until a condition holds, which it looks at again after each change; the
+// error is the context's. changed returns a channel that the next change closes.
+func Until(ctx context.Context, changed func() <-chan struct{}, met func() bool) error {
+	for {
+		next := changed()
+		if met() {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

@@ -41,7 +41,7 @@ func Apply(s State, members cluster.Cluster, cmd Command) (State, Changes, strin
 // applyAllocate gives a node chunks until it has three with values that it has not
 // used, or there are no more. It answers the last value.
 func applyAllocate(s State, members cluster.Cluster, cmd Command) (State, Changes, string, *pgerr.Error) {
-	if n, known := members.Node(cmd.Node); !known || n.State == cluster.Parted {
+	if members.Gone(cmd.Node) {
 		return s, Changes{}, "", pgerr.New(pgerr.WrongState, "the node with id %d is not a member of the group", cmd.Node)
 	}
 	old, known := s.Key(cmd.Key)
@@ -56,8 +56,7 @@ func applyAllocate(s State, members cluster.Cluster, cmd Command) (State, Change
 			WithHint("Set the kind of the sequence again with bdr.alter_sequence_set_kind().")
 	}
 	next.Chunks = slices.DeleteFunc(slices.Clone(old.Chunks), func(c catalog.SequenceChunk) bool {
-		owner, known := members.Node(c.Node)
-		return !known || owner.State == cluster.Parted || c.Node == cmd.Node && c.Last <= cmd.Position
+		return members.Gone(c.Node) || c.Node == cmd.Node && c.Last <= cmd.Position
 	})
 	for limit := min(cmd.Max, ValueMax); next.UpTo < limit && next.Ahead(cmd.Node, cmd.Position) < ChunksMax; {
 		next.give(cmd, limit)

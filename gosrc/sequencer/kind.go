@@ -54,7 +54,7 @@ func changeOf(r *ipc.Request) (change, error) {
 		return c, pgerr.New(pgerr.InvalidParameter, "unknown kind %q of a sequence", r.Arg(2)).
 			WithHint("Use local, snowflakeid, timeshard or galloc.")
 	}
-	start, fault := number(r, 3)
+	start, fault := r.Number(3)
 	if fault != nil {
 		return c, fault
 	}
@@ -103,16 +103,10 @@ func (s *Sequencer) awaitEverywhere(caller context.Context, r *ipc.Request, c ch
 	defer cancel()
 	nodes := s.deps.Cluster().Peers(s.localID(), cluster.IsActive)
 	late := make([]error, len(nodes))
-	var wait sync.WaitGroup
-	for i, n := range nodes {
-		wait.Add(1)
-		s.deps.Spawn("sequence on a node", func() {
-			defer wait.Done()
-			request := catalog.StopSequence{Switch: c.id, Schema: c.schema, Name: c.name, Carried: true}
-			_, late[i] = s.deps.Stop(ctx, n.ID, consensus.Pack(request))
-		})
-	}
-	wait.Wait()
+	s.onEach(nodes, "sequence on a node", func(i int, n catalog.Node) {
+		request := catalog.StopSequence{Switch: c.id, Schema: c.schema, Name: c.name, Carried: true}
+		_, late[i] = s.deps.Stop(ctx, n.ID, consensus.Pack(request))
+	})
 	for i, n := range nodes {
 		if late[i] == nil || caller.Err() != nil {
 			continue
@@ -217,22 +211,29 @@ func (s *Sequencer) awaitSwitched(caller context.Context, c change) error {
 	return err
 }
 
+// onEach does something about all nodes at the same time, and returns when all is done.
+func (s *Sequencer) onEach(nodes []catalog.Node, name string, do func(i int, n catalog.Node)) {
+	var wait sync.WaitGroup
+	for i, n := range nodes {
+		wait.Add(1)
+		s.deps.Spawn(name, func() {
+			defer wait.Done()
+			do(i, n)
+		})
+	}
+	wait.Wait()
+}
+
 // stopAll has nobody use the sequence on any node. The first failure ends it.
 func (s *Sequencer) stopAll(ctx context.Context, c change, nodes []catalog.Node) ([]catalog.StoppedSequence, error) {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeMax)
 	defer cancel()
 	stopped, failures := make([]catalog.StoppedSequence, len(nodes)), make([]error, len(nodes))
-	var wait sync.WaitGroup
-	for i, n := range nodes {
-		wait.Add(1)
-		s.deps.Spawn("stop sequence", func() {
-			defer wait.Done()
-			if stopped[i], failures[i] = s.stop(ctx, c, n); failures[i] != nil {
-				cancel()
-			}
-		})
-	}
-	wait.Wait()
+	s.onEach(nodes, "stop sequence", func(i int, n catalog.Node) {
+		if stopped[i], failures[i] = s.stop(ctx, c, n); failures[i] != nil {
+			cancel()
+		}
+	})
 	return stopped, firstFailure(c, nodes, failures)
 }
 
@@ -251,7 +252,7 @@ func errNotStopped(c change, n catalog.Node, fault *pgerr.Error) error {
 	code, hint := fault.Code, fault.Hint
 	switch {
 	case code == pgerr.LockNotAvailable:
-		hint = fmt.Sprintf("A transaction on node %q uses the sequence. Try again when it has ended.", n.Name)
+		hint = fmt.Sprintf("A transaction on node %q uses the sequence, or has locked its table. Try again when it has ended.", n.Name)
 	case strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57"):
 		if code != pgerr.QueryCanceled {
 			code = pgerr.WrongState // class 08 would be about the client's own connection

@@ -5,13 +5,13 @@ package sequencer
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/sequence"
 )
@@ -74,33 +74,14 @@ func (s *Sequencer) propose(ctx context.Context, limit time.Duration, cmd sequen
 
 // await waits until this node has carried out what makes a condition hold.
 func (s *Sequencer) await(ctx context.Context, met func() bool) error {
-	for {
-		changed := s.deps.Changed()
-		if met() {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// number reads an argument; what is none is refused.
-func number(r *ipc.Request, i int) (int64, *pgerr.Error) {
-	n, err := strconv.ParseInt(r.Arg(i), 10, 64)
-	if err != nil {
-		return 0, pgerr.New(pgerr.InvalidParameter, "argument %d of %s is not a number: %q", i, r.Function, r.Arg(i))
-	}
-	return n, nil
+	return pause.Until(ctx, s.deps.Changed, met)
 }
 
 // valuesOf reads the arguments that Chunk and Advance have in common, and one more.
 func valuesOf(r *ipc.Request, kind string) (cmd sequence.Command, last int64, fault *pgerr.Error) {
 	cmd = sequence.Command{Kind: kind, Key: r.Arg(0)}
 	for i, to := range []*int64{&cmd.Start, &cmd.Max, &cmd.Size, &last} {
-		if *to, fault = number(r, i+1); fault != nil {
+		if *to, fault = r.Number(i + 1); fault != nil {
 			return cmd, 0, fault
 		}
 	}

@@ -2,7 +2,6 @@ package statemachine
 
 import (
 	"encoding/json"
-	"sync"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
@@ -14,27 +13,12 @@ import (
 type clusterMachine struct {
 	local uint32 // id of this node
 
-	mu     sync.Mutex
-	agreed cluster.Cluster
-}
-
-func (m *clusterMachine) get() cluster.Cluster {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.agreed
-}
-
-func (m *clusterMachine) set(c cluster.Cluster) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.agreed = c
+	agreed[cluster.Cluster]
 }
 
 // put replaces one node in what is agreed by now.
 func (m *clusterMachine) put(n catalog.Node) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.agreed = m.agreed.WithNode(n)
+	m.change(func(c cluster.Cluster) cluster.Cluster { return c.WithNode(n) })
 }
 
 // Knows is part of Machine.
@@ -42,9 +26,9 @@ func (m *clusterMachine) Knows(kind string) bool { return cluster.Knows(cluster.
 
 // Apply is part of Machine.
 func (m *clusterMachine) Apply(entry []byte) (Step, *pgerr.Error) {
-	var cmd cluster.Command
-	if err := json.Unmarshal(entry, &cmd); err != nil {
-		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry cannot be read: %w", err)
+	cmd, fault := readEntry[cluster.Command](entry)
+	if fault != nil {
+		return Step{}, fault
 	}
 	before := m.get()
 	next, changes, answer, fault := cluster.Apply(before, cmd)
@@ -56,11 +40,9 @@ func (m *clusterMachine) Snapshot() (json.RawMessage, error) { return json.Marsh
 
 // Restore is part of Machine.
 func (m *clusterMachine) Restore(snapshot json.RawMessage) (Step, error) {
-	var c cluster.Cluster
-	if snapshot != nil {
-		if err := json.Unmarshal(snapshot, &c); err != nil {
-			return Step{}, err
-		}
+	c, err := readSnapshot[cluster.Cluster](snapshot)
+	if err != nil {
+		return Step{}, err
 	}
 	replace := append([]ipc.Stmt{catalog.DeleteGroupedNodes(), catalog.DeleteGroups()},
 		statements(cluster.Changes{Groups: c.Groups, Nodes: c.Nodes})...)

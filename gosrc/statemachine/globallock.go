@@ -3,7 +3,6 @@ package statemachine
 import (
 	"context"
 	"encoding/json"
-	"sync"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/globallock"
@@ -17,20 +16,7 @@ import (
 type lockMachine struct {
 	cluster *clusterMachine // of the same log
 
-	mu     sync.Mutex
-	agreed globallock.State
-}
-
-func (m *lockMachine) get() globallock.State {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.agreed
-}
-
-func (m *lockMachine) set(s globallock.State) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.agreed = s
+	agreed[globallock.State]
 }
 
 // load reads the tables, where there are any; they came with those of sequences.
@@ -53,9 +39,9 @@ func (m *lockMachine) Knows(kind string) bool { return globallock.Knows(kind) }
 
 // Apply is part of Machine.
 func (m *lockMachine) Apply(entry []byte) (Step, *pgerr.Error) {
-	var cmd globallock.Command
-	if err := json.Unmarshal(entry, &cmd); err != nil {
-		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry cannot be read: %w", err)
+	cmd, fault := readEntry[globallock.Command](entry)
+	if fault != nil {
+		return Step{}, fault
 	}
 	next, changes, fault := globallock.Apply(m.get(), m.cluster.get(), cmd)
 	return Step{Statements: lockStatements(changes), Commit: func() { m.set(next) }}, fault
@@ -73,11 +59,9 @@ func (m *lockMachine) Snapshot() (json.RawMessage, error) {
 // Restore is part of Machine. The tables are left alone where there is nothing to do:
 // there may be none.
 func (m *lockMachine) Restore(snapshot json.RawMessage) (Step, error) {
-	var s globallock.State
-	if snapshot != nil {
-		if err := json.Unmarshal(snapshot, &s); err != nil {
-			return Step{}, err
-		}
+	s, err := readSnapshot[globallock.State](snapshot)
+	if err != nil {
+		return Step{}, err
 	}
 	var replace []ipc.Stmt
 	if !m.get().Empty() || !s.Empty() {

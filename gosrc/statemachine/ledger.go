@@ -87,9 +87,11 @@ func Load(ctx context.Context, runner catalog.Runner, nodeID uint32) (*Ledger, e
 	l.sequence = &sequenceMachine{cluster: l.cluster}
 	l.lock = &lockMachine{cluster: l.cluster}
 	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence, globallock.Prefix: l.lock}
-	if l.cluster.agreed, err = clusterOf(results[0], results[1]); err != nil {
+	members, err := clusterOf(results[0], results[1])
+	if err != nil {
 		return nil, err
 	}
+	l.cluster.set(members)
 	if err := l.sequence.load(ctx, runner); err != nil {
 		return nil, err
 	}

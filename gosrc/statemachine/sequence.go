@@ -3,7 +3,6 @@ package statemachine
 import (
 	"context"
 	"encoding/json"
-	"sync"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/ipc"
@@ -17,20 +16,7 @@ import (
 type sequenceMachine struct {
 	cluster *clusterMachine // of the same log
 
-	mu     sync.Mutex
-	agreed sequence.State
-}
-
-func (m *sequenceMachine) get() sequence.State {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.agreed
-}
-
-func (m *sequenceMachine) set(s sequence.State) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.agreed = s
+	agreed[sequence.State]
 }
 
 // load reads the tables, where there are any.
@@ -53,9 +39,9 @@ func (m *sequenceMachine) Knows(kind string) bool { return sequence.Knows(kind) 
 
 // Apply is part of Machine.
 func (m *sequenceMachine) Apply(entry []byte) (Step, *pgerr.Error) {
-	var cmd sequence.Command
-	if err := json.Unmarshal(entry, &cmd); err != nil {
-		return Step{}, pgerr.New(pgerr.ProtocolViolation, "consensus entry cannot be read: %w", err)
+	cmd, fault := readEntry[sequence.Command](entry)
+	if fault != nil {
+		return Step{}, fault
 	}
 	next, changes, answer, fault := sequence.Apply(m.get(), m.cluster.get(), cmd)
 	return Step{Statements: sequenceStatements(changes), Commit: func() { m.set(next) }, Answer: answer}, fault
@@ -73,11 +59,9 @@ func (m *sequenceMachine) Snapshot() (json.RawMessage, error) {
 // Restore is part of Machine. The tables are left alone where there is nothing to do:
 // there may be none.
 func (m *sequenceMachine) Restore(snapshot json.RawMessage) (Step, error) {
-	var s sequence.State
-	if snapshot != nil {
-		if err := json.Unmarshal(snapshot, &s); err != nil {
-			return Step{}, err
-		}
+	s, err := readSnapshot[sequence.State](snapshot)
+	if err != nil {
+		return Step{}, err
 	}
 	var replace []ipc.Stmt
 	if !m.get().Empty() || !s.Empty() {
