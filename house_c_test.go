@@ -25,9 +25,10 @@ var layers = map[string][]string{
 	"manager":  {"version", "base"},
 	// what session starts, and what its other files know nothing of
 	"session/sequence": {"session", "base"},
+	"session/ddl":      {"session", "base"},
 	"output":           {"base"},
-	"test":             {"apply", "session", "conflict", "row", "version", "base"},
-	"":                 {"test", "apply", "rebuild", "conflict", "row", "session/sequence", "session", "manager", "version", "base"},
+	"test":             {"apply", "session/ddl", "session", "conflict", "row", "version", "base"},
+	"":                 {"test", "apply", "rebuild", "conflict", "row", "session/sequence", "session/ddl", "session", "manager", "version", "base"},
 }
 
 // mutable lists what may change and is seen by more than one file, by object: all

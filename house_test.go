@@ -464,7 +464,7 @@ var public = []string{"bdr_version", "bdr_version_num", "internal_architecture",
 	"extract_timestamp_from_snowflakeid", "extract_nodeid_from_snowflakeid", "extract_localseqid_from_snowflakeid", "timestamp_to_snowflakeid",
 	"extract_timestamp_from_timeshard", "extract_nodeid_from_timeshard", "extract_localseqid_from_timeshard", "timestamp_to_timeshard",
 	"gen_ksuuid_v2", "ksuuid_v2_cmp", "extract_timestamp_from_ksuuid_v2",
-	"galloc_chunk_info", "sequence_candidates", "alter_all_sequences_set_kind"}
+	"galloc_chunk_info", "sequence_candidates", "alter_all_sequences_set_kind", "ddl_commands"}
 
 var (
 	sqlFunction = regexp.MustCompile(`(?s)CREATE FUNCTION bdr\.(\w+)\((.*?)\)\s*RETURNS`)

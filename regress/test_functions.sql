@@ -30,3 +30,15 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 CREATE OR REPLACE FUNCTION bdr_test.key_removal(relation oid, OUT in_progress bigint, OUT newest timestamptz)
 AS 'MODULE', 'bdr_internal_debug_key_removal'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+-- All command tags of this server.
+CREATE OR REPLACE FUNCTION bdr_test.command_tags()
+RETURNS text[]
+AS 'MODULE', 'bdr_internal_command_tags'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+-- What bdr.so finds by a tag.
+CREATE OR REPLACE FUNCTION bdr_test.command_fate(tag text)
+RETURNS text
+AS 'MODULE', 'bdr_internal_command_fate'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;

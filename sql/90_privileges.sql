@@ -41,4 +41,4 @@ GRANT EXECUTE ON FUNCTION bdr.seq_nextval(regclass), bdr.seq_nextval_identity(re
     bdr.extract_timestamp_from_timeshard(bigint), bdr.extract_nodeid_from_timeshard(bigint),
     bdr.extract_localseqid_from_timeshard(bigint), bdr.timestamp_to_timeshard(timestamptz),
     bdr.gen_ksuuid_v2(timestamptz), bdr.ksuuid_v2_cmp(uuid, uuid), bdr.extract_timestamp_from_ksuuid_v2(uuid),
-    bdr.internal_may_read(oid, xid), bdr.internal_has_role(name) TO PUBLIC;
+    bdr.internal_may_read(oid, xid), bdr.internal_has_role(name), bdr.ddl_commands() TO PUBLIC;

@@ -15,12 +15,16 @@
 #include <unistd.h>
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
+#include "tcop/cmdtag.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -30,6 +34,7 @@
 #include "apply/pieces.h"
 #include "apply/state.h"
 #include "base/shmem.h"
+#include "session/ddl/command.h"
 #include "session/request.h"
 #include "version/clock.h"
 #include "version/key_removal.h"
@@ -45,6 +50,8 @@ PG_FUNCTION_INFO_V1(bdr_internal_latch_stress);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_apply);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_clock);
 PG_FUNCTION_INFO_V1(bdr_internal_debug_key_removal);
+PG_FUNCTION_INFO_V1(bdr_internal_command_tags);
+PG_FUNCTION_INFO_V1(bdr_internal_command_fate);
 
 static void check_caller(void);
 static bool ping(BdrManagerSlot *slot, uint32 round);
@@ -235,4 +242,28 @@ bdr_internal_debug_key_removal(PG_FUNCTION_ARGS)
 	values[0] = Int64GetDatum(bdr_key_removal_look(PG_GETARG_OID(0), &newest));
 	values[1] = TimestampTzGetDatum(newest);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+bdr_internal_command_tags(PG_FUNCTION_ARGS)
+{
+	Datum		names[COMMAND_TAG_NEXTTAG];
+
+	check_caller();
+	for (int tag = 0; tag < COMMAND_TAG_NEXTTAG; tag++)
+		names[tag] = CStringGetTextDatum(GetCommandTagName(tag));
+	PG_RETURN_ARRAYTYPE_P(construct_array(names, COMMAND_TAG_NEXTTAG, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* How bdr.so finds a command by its tag. */
+Datum
+bdr_internal_command_fate(PG_FUNCTION_ARGS)
+{
+	const BdrCommand *command;
+
+	check_caller();
+	command = bdr_command_find(GetCommandTagEnum(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	if (command == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(bdr_command_fate_name(command->fate)));
 }

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/command.h
+ *		What becomes of a command when DDL is replicated.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_SESSION_DDL_COMMAND_H
+#define BDR_SESSION_DDL_COMMAND_H
+
+#include "tcop/cmdtag.h"
+
+typedef enum BdrCommandFate
+{
+	BDR_COMMAND_REPLICATED,		/* it runs on every node */
+	BDR_COMMAND_LOCAL,			/* it runs on this node only */
+	BDR_COMMAND_ROWS			/* the rows that it changes are sent */
+} BdrCommandFate;
+
+/* Global locks; a set. */
+#define BDR_COMMAND_LOCK_NONE	0
+#define BDR_COMMAND_LOCK_DDL	1
+#define BDR_COMMAND_LOCK_DML	2	/* of the tables that it names */
+
+typedef struct BdrCommand
+{
+	const char *tag;
+	BdrCommandFate fate;
+	int			locks;
+	const char *reason;			/* NULL where the rest says it */
+} BdrCommand;
+
+/* NULL for a tag of a server that this version does not know. */
+extern const BdrCommand *bdr_command_find(CommandTag tag);
+
+extern const char *bdr_command_fate_name(BdrCommandFate fate);
+
+#endif							/* BDR_SESSION_DDL_COMMAND_H */
