@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
- * session/ddl/command.h
+ * ddl/command.h
  *		What becomes of a command when DDL is replicated.
  *-------------------------------------------------------------------------
  */
-#ifndef BDR_SESSION_DDL_COMMAND_H
-#define BDR_SESSION_DDL_COMMAND_H
+#ifndef BDR_DDL_COMMAND_H
+#define BDR_DDL_COMMAND_H
 
 #include "tcop/cmdtag.h"
 
@@ -33,4 +33,4 @@ extern const BdrCommand *bdr_command_find(CommandTag tag);
 
 extern const char *bdr_command_fate_name(BdrCommandFate fate);
 
-#endif							/* BDR_SESSION_DDL_COMMAND_H */
+#endif							/* BDR_DDL_COMMAND_H */
