@@ -775,7 +775,7 @@ func TestOutputRefusesOptions(t *testing.T) {
 	for name, change := range map[string]map[string]string{
 		"unrecognized option":                        {"colour": "red"},
 		"no common protocol":                         {"proto_min": "4", "proto_max": "9"},
-		"versions 0 to 1, this server writes 2 to 2": {"proto_min": "0", "proto_max": "1"},
+		"versions 0 to 1, this server writes 2 to 3": {"proto_min": "0", "proto_max": "1"},
 		"invalid value":                              {"node_id": "x"},
 		`value for option "orig`:                     {"origins": "some"},
 		`encoding "LATIN1"`:                          {"encoding": "LATIN1"},
