@@ -53,6 +53,13 @@ PG_FUNCTION_INFO_V1(bdr_internal_debug_key_removal);
 PG_FUNCTION_INFO_V1(bdr_internal_command_tags);
 PG_FUNCTION_INFO_V1(bdr_internal_command_fate);
 
+/* Not every server says how many there are. */
+#define PG_CMDTAG(tag, name, event_trigger, rewrite, rowcount) name,
+static const char *const command_tags[] = {
+#include "tcop/cmdtaglist.h"
+};
+#undef PG_CMDTAG
+
 static void check_caller(void);
 static bool ping(BdrManagerSlot *slot, uint32 round);
 static void prepare_to_apply(void);
@@ -247,12 +254,12 @@ bdr_internal_debug_key_removal(PG_FUNCTION_ARGS)
 Datum
 bdr_internal_command_tags(PG_FUNCTION_ARGS)
 {
-	Datum		names[COMMAND_TAG_NEXTTAG];
+	Datum		names[lengthof(command_tags)];
 
 	check_caller();
-	for (int tag = 0; tag < COMMAND_TAG_NEXTTAG; tag++)
-		names[tag] = CStringGetTextDatum(GetCommandTagName(tag));
-	PG_RETURN_ARRAYTYPE_P(construct_array(names, COMMAND_TAG_NEXTTAG, TEXTOID, -1, false, TYPALIGN_INT));
+	for (int i = 0; i < lengthof(command_tags); i++)
+		names[i] = CStringGetTextDatum(command_tags[i]);
+	PG_RETURN_ARRAYTYPE_P(construct_array(names, lengthof(command_tags), TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* How bdr.so finds a command by its tag. */
