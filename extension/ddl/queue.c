@@ -57,7 +57,10 @@ insert(char type, const BdrStatement *statement, ItemPointer row)
 	values[BDR_QUEUE_SETTINGS - 1] = settings_array(statement);
 	values[BDR_QUEUE_ROLE_SUPERUSER - 1] = BoolGetDatum(statement->is_superuser);
 	tuple = heap_form_tuple(RelationGetDescr(queue), values, nulls);
+	/* the transaction that a CONCURRENTLY ends in has none */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	simple_heap_insert(queue, tuple);
+	PopActiveSnapshot();
 	*row = tuple->t_self;
 	heap_freetuple(tuple);
 	table_close(queue, NoLock);
