@@ -16,7 +16,7 @@ BDR_RELEASED = 0.1.0
 EXTENSION = bdr
 MODULE_big = bdr
 # One folder is one layer; house_test.go has the arrows between them.
-LAYERS = base version row conflict apply rebuild session session/sequence session/ddl session/lock manager
+LAYERS = base version row conflict ddl apply rebuild session session/sequence session/ddl session/lock manager
 objects = $(patsubst %.c,%.o,$(sort $(wildcard $(1))))
 SHARED_OBJS = extension/base/tables.o extension/base/form.o
 OUTPUT_OBJS = $(call objects,extension/output/*.c)

@@ -19,17 +19,18 @@ var layers = map[string][]string{
 	"version":  {"base"},
 	"row":      {"version", "base"},
 	"conflict": {"row", "version", "base"},
-	"apply":    {"conflict", "row", "version", "base"},
+	"ddl":      {"base"}, // what who captures commands and who applies them share
+	"apply":    {"ddl", "conflict", "row", "version", "base"},
 	"rebuild":  {"conflict", "row", "version", "base"},
 	"session":  {"version", "base"},
 	"manager":  {"version", "base"},
 	// what session starts, and what its other files know nothing of
 	"session/sequence": {"session", "base"},
-	"session/ddl":      {"session", "base"},
+	"session/ddl":      {"session", "ddl", "base"},
 	"session/lock":     {"session", "base"},
 	"output":           {"base"},
-	"test":             {"apply", "session/ddl", "session", "conflict", "row", "version", "base"},
-	"":                 {"test", "apply", "rebuild", "conflict", "row", "session/sequence", "session/ddl", "session/lock", "session", "manager", "version", "base"},
+	"test":             {"apply", "ddl", "session", "conflict", "row", "version", "base"},
+	"":                 {"test", "apply", "rebuild", "conflict", "row", "session/sequence", "session/ddl", "session/lock", "session", "manager", "ddl", "version", "base"},
 }
 
 // mutable lists what may change and is seen by more than one file, by object: all

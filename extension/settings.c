@@ -35,6 +35,7 @@ static const struct config_enum_entry sequence_kinds[] = {
 	{NULL, 0, false}
 };
 
+static void define_ddl_settings(void);
 static void define_debug_settings(void);
 static void define_internal_settings(void);
 static void define_retention_settings(void);
@@ -46,6 +47,7 @@ static void assign_match_table_owner(bool newval, void *extra);
 void
 bdr_settings_define(void)
 {
+	define_ddl_settings();
 	define_debug_settings();
 	define_internal_settings();
 	define_default_sequence_kind();
@@ -147,6 +149,27 @@ static void
 assign_match_table_owner(bool newval, void *extra)
 {
 	bdr_relation_mark_all_stale();
+}
+
+static void
+define_ddl_settings(void)
+{
+	DefineCustomBoolVariable("bdr.ddl_replication",
+							 "DDL runs on all nodes of the group.",
+							 "It takes no global locks yet, so change the schema on one node at a time.",
+							 &bdr_ddl_replication,
+							 false,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("bdr.role_replication",
+							 "Commands about roles are DDL that runs on all nodes.",
+							 "Off, they are for this server only.",
+							 &bdr_role_replication,
+							 true,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
 }
 
 /* For tests and the benchmark. */

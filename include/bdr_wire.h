@@ -20,10 +20,12 @@
  *		             uint8 flags (1 = partitioned: named in TRUNCATE only;
  *		             2 = partition whose identity is unique in its whole
  *		             root; 4 = the owner is a superuser; 8 = the root's
- *		             owner is), name schema, name relation, name root
+ *		             owner is; 16, 32 = since version 3: an owner, or one
+ *		             of the root, of then follows), name schema, name relation, name root
  *		             schema, name root relation (empty: not a partition),
  *		             name owner, name owner of the root (empty: not a
- *		             partition), uint16 ncolumns, then per column: uint8 flags (1 = part of replica identity),
+ *		             partition), [name owner of then], [name owner of the
+ *		             root of then], uint16 ncolumns, then per column: uint8 flags (1 = part of replica identity),
  *		             uint8 format (i b t), uint32 type oid, int32 typmod,
  *		             int16 attlen, name column, name type schema, name type
  *		BEGIN 'B'    uint32 xid, uint64 commit LSN, uint64 end LSN, int64
@@ -50,10 +52,13 @@
  *		             transaction's version took these values and no row shows
  *		             it; or the row with this key, which it deleted last, went
  *		             for another key's sake
+ *		STATEMENT 'Q' since version 3: uint8 flags (1 = the role is a
+ *		             superuser), name role, uint16 n, n x (name setting, name
+ *		             value), rest text of the statement, which every node runs
  *		FORGET 'F'   n x uint32 relid: RELATION comes again before the next
  *		             change of these; between transactions
  *		MESSAGE 'M'  uint64 LSN, rest content
- *		PIECE 'P'    uint8 kind (I U D N), uint8 flags (1 = the last), rest bytes:
+ *		PIECE 'P'    uint8 kind (I U D N Q), uint8 flags (1 = the last), rest bytes:
  *		             the pieces of a message that is too large for a frame
  *		             follow each other, and their bytes are its body
  *
@@ -70,7 +75,7 @@
  *		In an old key tuple the columns outside the key are 'n'.
  *
  *		A column of a domain is described as its base type.  nchanges counts
- *		the I, U, D, T and N messages of the transaction; one in pieces is one.  The text values of N
+ *		the I, U, D, T, N and Q messages of the transaction; one in pieces is one.  The text values of N
  *		are 'n' or 'l' uint32 length + bytes.
  *-------------------------------------------------------------------------
  */
@@ -79,7 +84,7 @@
 
 #define BDR_WIRE_MAGIC			'B'
 #define BDR_WIRE_VERSION_MIN	2
-#define BDR_WIRE_VERSION_MAX	2
+#define BDR_WIRE_VERSION_MAX	3
 #define BDR_WIRE_HEADER_BYTES	8
 #define BDR_WIRE_MESSAGE_HEADER_BYTES 5
 
@@ -112,6 +117,7 @@
 #define BDR_WIRE_WATERMARK		'W'
 #define BDR_WIRE_TOMBSTONE			'N'
 #define BDR_WIRE_FORGET			'F'
+#define BDR_WIRE_STATEMENT		'Q'
 #define BDR_WIRE_PIECE			'P'
 
 /* What TOMBSTONE says. */
@@ -126,7 +132,15 @@
 #define BDR_RELATION_UNIQUE_IN_ROOT 2
 #define BDR_RELATION_OWNER_SUPERUSER 4
 #define BDR_RELATION_ROOT_OWNER_SUPERUSER 8
-#define BDR_RELATION_FLAGS		15	/* all of them */
+#define BDR_RELATION_OWNER_OF_THEN 16
+#define BDR_RELATION_ROOT_OWNER_OF_THEN 32
+#define BDR_RELATION_FLAGS		63	/* all of them */
+
+/* The first version with STATEMENT, and owners of then. */
+#define BDR_WIRE_VERSION_STATEMENT	3
+
+/* Flags of STATEMENT. */
+#define BDR_STATEMENT_SUPERUSER	1
 
 #define BDR_COLUMN_KEY			1
 

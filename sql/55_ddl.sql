@@ -1,4 +1,4 @@
--- What becomes of commands; the table is in extension/session/ddl/command.c.
+-- What becomes of commands; the table is in extension/ddl/command.c.
 CREATE FUNCTION bdr.ddl_commands()
 RETURNS TABLE (command_tag text, replicated text, lock text, reason text)
 AS 'MODULE_PATHNAME', 'bdr_ddl_commands'

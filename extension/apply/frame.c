@@ -16,6 +16,7 @@
 #include "apply/pieces.h"
 #include "apply/retry.h"
 #include "apply/state.h"
+#include "apply/statement.h"
 #include "apply/tombstone.h"
 #include "apply/transaction.h"
 #include "apply/truncate.h"
@@ -148,6 +149,7 @@ apply_message(uint8 kind, BdrReader *body)
 		case BDR_WIRE_DELETE:
 		case BDR_WIRE_TRUNCATE:
 		case BDR_WIRE_TOMBSTONE:
+		case BDR_WIRE_STATEMENT:
 			apply_row_message(kind, body);
 			break;
 		case BDR_WIRE_BEGIN:
@@ -248,6 +250,9 @@ apply_row_message(uint8 kind, BdrReader *body)
 			break;
 		case BDR_WIRE_TOMBSTONE:
 			bdr_tombstone_apply(body);
+			break;
+		case BDR_WIRE_STATEMENT:
+			bdr_statement_apply(body);
 			break;
 		default:
 			bdr_truncate_apply(body);

@@ -57,7 +57,7 @@ bdr_piece_read(const char *start, BdrReader *piece, BdrReader *whole)
 	const char *bytes = bdr_read_bytes(piece, len);
 
 	if (kind != BDR_WIRE_INSERT && kind != BDR_WIRE_UPDATE && kind != BDR_WIRE_DELETE &&
-		kind != BDR_WIRE_TOMBSTONE)
+		kind != BDR_WIRE_TOMBSTONE && kind != BDR_WIRE_STATEMENT)
 		bdr_frame_error("A message of kind %u came in pieces.", kind);
 	if ((flags & ~BDR_PIECE_LAST) != 0)
 		bdr_frame_error("A piece has unknown flags %u.", flags);

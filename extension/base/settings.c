@@ -16,6 +16,7 @@ char	   *bdr_debug_architecture = "";
 char	   *bdr_debug_go_library = "";
 int			bdr_debug_id_clock = 0;
 bool		bdr_debug_trust_peers = false;
+bool		bdr_ddl_replication = false;
 int			bdr_default_sequence_kind = BDR_SEQUENCE_DISTRIBUTED;
 int			bdr_global_lock_timeout = 60000;
 bool		bdr_match_table_owner = true;
@@ -23,6 +24,7 @@ int			bdr_max_worker_backoff_delay = 60000;
 int			bdr_maximum_clock_skew = BDR_MAXIMUM_CLOCK_SKEW;
 int			bdr_maximum_clock_skew_action = BDR_MAXIMUM_CLOCK_SKEW_ACTION;
 int			bdr_min_worker_backoff_delay = 1000;
+bool		bdr_role_replication = true;
 int			bdr_stat_relation_max = 5000;
 
 /* What the manager is told. */

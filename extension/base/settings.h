@@ -25,6 +25,7 @@ extern char *bdr_debug_architecture;
 extern char *bdr_debug_go_library;
 extern int	bdr_debug_id_clock;	/* s */
 extern bool bdr_debug_trust_peers;
+extern bool bdr_ddl_replication;
 extern int	bdr_global_lock_timeout;	/* ms; 0: none */
 extern bool bdr_match_table_owner;
 extern int	bdr_default_sequence_kind;	/* its letter, or this: */
@@ -33,6 +34,7 @@ extern int	bdr_max_worker_backoff_delay;	/* ms */
 extern int	bdr_maximum_clock_skew; /* ms; -1: any */
 extern int	bdr_maximum_clock_skew_action;
 extern int	bdr_min_worker_backoff_delay;	/* ms */
+extern bool bdr_role_replication;
 extern int	bdr_stat_relation_max;
 
 /* A SETTINGS message. */

@@ -113,4 +113,21 @@ enum
 	BDR_ALLOCATION_UP_TO
 };
 
+/* ... of bdr.queue, sql/56_queue.sql. */
+enum
+{
+	BDR_QUEUE_QUEUED_AT = 1,
+	BDR_QUEUE_ROLE,
+	BDR_QUEUE_REPLICATION_SETS,
+	BDR_QUEUE_MESSAGE_TYPE,
+	BDR_QUEUE_MESSAGE,
+	BDR_QUEUE_SETTINGS,
+	BDR_QUEUE_ROLE_SUPERUSER
+};
+#define BDR_QUEUE_COLUMNS BDR_QUEUE_ROLE_SUPERUSER
+
+/* Its message_type. */
+#define BDR_QUEUE_DDL			'D'	/* a statement, which has run */
+#define BDR_QUEUE_PART			'P'	/* what is written from here to the next row is part of that */
+
 #endif							/* BDR_BASE_TABLES_H */

@@ -24,6 +24,7 @@
 #include "mb/pg_wchar.h"
 #include "port/pg_crc32c.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -468,7 +469,27 @@ bdr_wire_write_tombstone(BdrOutput *output, Oid relid, char what, const char *in
 	message_end(output);
 }
 
-/* Names are identifiers, type names and encodings: never long. */
+/*
+ * settings: name, value, name, value.
+ */
+void
+bdr_wire_write_statement(BdrOutput *output, const char *role, bool is_superuser, ArrayType *settings, text *statement)
+{
+	StringInfo	buf = message_begin(output, BDR_WIRE_STATEMENT);
+	Datum	   *texts;
+	int			n;
+
+	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &n);
+	pq_sendbyte(buf, is_superuser ? BDR_STATEMENT_SUPERUSER : 0);
+	bdr_wire_append_name(buf, role);
+	pq_sendint16(buf, n / 2);
+	for (int i = 0; i < n; i++)
+		bdr_wire_append_name(buf, TextDatumGetCString(texts[i]));
+	append_bytes(output, VARDATA_ANY(statement), VARSIZE_ANY_EXHDR(statement));
+	message_end(output);
+}
+
+/* Names are identifiers, type names, encodings and settings: never long. */
 void
 bdr_wire_append_name(StringInfo buf, const char *name)
 {

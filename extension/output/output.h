@@ -37,6 +37,7 @@ typedef struct BdrSentColumn
 typedef struct BdrSentOwner
 {
 	char		name[NAMEDATALEN];
+	char		name_then[NAMEDATALEN]; /* at the change; "": the same */
 	bool		is_superuser;
 } BdrSentOwner;
 
@@ -57,6 +58,7 @@ typedef struct BdrSentRelation
 	bool		is_sent;		/* false: its rows are of no interest to peers */
 	bool		is_truncated;	/* false: its TRUNCATE is not either */
 	char		tombstone;		/* BDR_TOMBSTONE_*: its rows say what no row shows */
+	bool		is_queue;		/* its rows are statements */
 	bool		has_identity;
 	char		identity;		/* pg_class.relreplident */
 	char	   *schema;
@@ -151,6 +153,7 @@ typedef struct BdrOutput
 	bool		is_dropped;		/* came from a peer that does not want it */
 	bool		begun;			/* BEGIN was written */
 	bool		rows_skipped;	/* nobody wants its rows */
+	bool		in_statement;	/* every node writes the rows at hand for itself */
 	uint32		origin_node;
 	uint32		nchanges;
 	int			unreported;		/* changes since progress was reported */

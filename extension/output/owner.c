@@ -9,6 +9,10 @@
  *		could never be applied after it.  So it is the owner of today who is
  *		named, by the name of today: whoever has the table has the rows in it.
  *		Only when the table is gone is it the owner of then.
+ *
+ *		Where DDL is replicated, the peer's table belongs to the owner of then, by
+ *		the name of then, until it comes to what changes that.  So he is named as
+ *		well where that differs.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -18,6 +22,7 @@
 #include "access/table.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -40,8 +45,10 @@ void
 bdr_sent_owner(Oid relation, Oid then, BdrSentOwner *owner)
 {
 	Oid			now = then;
+	char	   *role;
 
 	owner->name[0] = '\0';
+	owner->name_then[0] = '\0';
 	owner->is_superuser = false;
 	read_now(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relation, read_owner, &now);
 	if (!read_now(AuthIdRelationId, AuthIdOidIndexId, Anum_pg_authid_oid, now, read_role, owner) && now != then)
@@ -49,6 +56,9 @@ bdr_sent_owner(Oid relation, Oid then, BdrSentOwner *owner)
 	/* an owner cannot be dropped, but his name may be changing */
 	if (owner->name[0] == '\0')
 		snprintf(owner->name, sizeof(owner->name), "%u", now);
+	role = GetUserNameFromId(then, true);
+	if (role != NULL && strcmp(role, owner->name) != 0)
+		strlcpy(owner->name_then, role, sizeof(owner->name_then));
 }
 
 /*

@@ -35,6 +35,7 @@
 #include "output/frame.h"
 #include "output/origin_progress.h"
 #include "output/relation.h"
+#include "output/statement.h"
 #include "output/tombstone.h"
 #include "output/walsender.h"
 #include "bdr_compat.h"
@@ -473,6 +474,7 @@ output_begin(LogicalDecodingContext *decoding, ReorderBufferTXN *txn)
 	output->is_dropped = false;
 	output->begun = false;
 	output->rows_skipped = txn->end_lsn <= output->skip_upto;
+	output->in_statement = false;
 	output->origin_node = 0;
 	output->nchanges = 0;
 	output->unreported = 0;
@@ -554,12 +556,20 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 
 	if (BDR_PLUGIN_REPORTS_PROGRESS && ++output->unreported >= CHANGES_PER_REPORT)
 		report_progress(output);
-	if (!sent->is_sent && sent->tombstone == '\0')
+	if ((!sent->is_sent && sent->tombstone == '\0' && !sent->is_queue) || (output->in_statement && !sent->is_queue))
 		return;
 
 	error_context_stack = &callback;
 	previous = MemoryContextSwitchTo(output->change_context);
-	if (unlikely(sent->tombstone != '\0'))
+	if (unlikely(sent->is_queue))
+	{
+		if (change->action == REORDER_BUFFER_CHANGE_INSERT && ready_to_write(output, txn) && !output->rows_skipped)
+		{
+			if (bdr_statement_write(output, RelationGetDescr(relation), BDR_DECODED_TUPLE(change->data.tp.newtuple)))
+				output->nchanges++;
+		}
+	}
+	else if (unlikely(sent->tombstone != '\0'))
 	{
 		if (change->action == REORDER_BUFFER_CHANGE_INSERT && ready_to_write(output, txn) &&
 			bdr_tombstone_write(output, sent, RelationGetDescr(relation),
@@ -677,7 +687,7 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	{
 		BdrSentRelation *sent = bdr_sent_find(output, relations[i]);
 
-		if (!sent->is_truncated || !ready_to_write(output, txn) || output->rows_skipped)
+		if (!sent->is_truncated || output->in_statement || !ready_to_write(output, txn) || output->rows_skipped)
 			continue;
 		bdr_sent_announce(output, sent);
 		tables[ntables].relid = sent->relid;

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
@@ -52,6 +53,8 @@ static void relation_build_columns(BdrOutput *output, BdrSentRelation *sent,
 								   Relation relation);
 static void relation_build_column(BdrOutput *output, BdrSentRelation *sent,
 								  Form_pg_attribute att);
+static Oid	owner_then(Oid relid);
+static void note_owner_of_then(const BdrOutput *output, BdrSentRelation *sent, BdrSentOwner *owner, uint8 flag);
 static void relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf);
 static char column_format(const BdrOutput *output, Oid base_type, int32 typmod);
 static void remember_type(BdrSentRelation *sent, Oid type);
@@ -156,6 +159,7 @@ relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	sent->is_sent = sent->is_truncated && form->relkind == RELKIND_RELATION;
 	sent->tombstone = output->all_origins && strcmp(sent->schema, BDR_SCHEMA) == 0 && bdr_catalog_has(sent->relid) ?
 		bdr_tombstone_kind(sent) : '\0';
+	sent->is_queue = strcmp(sent->schema, BDR_SCHEMA) == 0 && strcmp(sent->name, "queue") == 0 && bdr_catalog_has(sent->relid);
 	sent->ncolumns = 0;
 	sent->ntypes = 0;
 	relation_build_root(output, sent, relation);
@@ -186,6 +190,7 @@ relation_build_root(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	bdr_sent_owner(sent->relid, relation->rd_rel->relowner, &sent->owner);
 	if (sent->owner.is_superuser)
 		sent->flags |= BDR_RELATION_OWNER_SUPERUSER;
+	note_owner_of_then(output, sent, &sent->owner, BDR_RELATION_OWNER_OF_THEN);
 	if (!relation->rd_rel->relispartition)
 		return;
 	output->has_partitions = true;
@@ -198,13 +203,38 @@ relation_build_root(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	sent->root_name = get_rel_name(sent->root);
 	if (sent->root_name == NULL)
 		elog(ERROR, "cache lookup failed for relation %u", sent->root);
-	bdr_sent_owner(sent->root, relation->rd_rel->relowner, &sent->root_owner);
+	bdr_sent_owner(sent->root, owner_then(sent->root), &sent->root_owner);
 	if (sent->root_owner.is_superuser)
 		sent->flags |= BDR_RELATION_ROOT_OWNER_SUPERUSER;
+	note_owner_of_then(output, sent, &sent->root_owner, BDR_RELATION_ROOT_OWNER_OF_THEN);
 	identity = RelationGetReplicaIndex(relation);
 	if (OidIsValid(identity) &&
 		list_length(get_partition_ancestors(identity)) == list_length(sent->ancestors))
 		sent->flags |= BDR_RELATION_UNIQUE_IN_ROOT;
+}
+
+static Oid
+owner_then(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Where ALTER TABLE ... OWNER TO comes behind this in the stream, the table of the
+ * peer is still that of the owner before.
+ */
+static void
+note_owner_of_then(const BdrOutput *output, BdrSentRelation *sent, BdrSentOwner *owner, uint8 flag)
+{
+	if (output->protocol >= BDR_WIRE_VERSION_STATEMENT && owner->name_then[0] != '\0')
+		sent->flags |= flag;
 }
 
 static char *
@@ -336,6 +366,10 @@ relation_describe(BdrSentRelation *sent, TupleDesc desc, StringInfo buf)
 	bdr_wire_append_name(buf, sent->root_name);
 	bdr_wire_append_name(buf, sent->owner.name);
 	bdr_wire_append_name(buf, sent->root_owner.name);
+	if (sent->flags & BDR_RELATION_OWNER_OF_THEN)
+		bdr_wire_append_name(buf, sent->owner.name_then);
+	if (sent->flags & BDR_RELATION_ROOT_OWNER_OF_THEN)
+		bdr_wire_append_name(buf, sent->root_owner.name_then);
 	pq_sendint16(buf, sent->ncolumns);
 	for (int i = 0; i < sent->ncolumns; i++)
 	{

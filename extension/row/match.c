@@ -132,7 +132,8 @@ bdr_match_owner(BdrRelation *rel, Oid relid, const BdrOwnerThere *there)
 bool
 bdr_match_is_owner(const char *name, bool is_superuser, const BdrOwnerThere *there)
 {
-	return !bdr_match_table_owner || (is_superuser && there->is_superuser) || strcmp(name, there->name) == 0;
+	return !bdr_match_table_owner || (is_superuser && there->is_superuser) || strcmp(name, there->name) == 0 ||
+		(there->name_then != NULL && strcmp(name, there->name_then) == 0);
 }
 
 static char *

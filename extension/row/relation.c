@@ -225,6 +225,8 @@ read_owners(BdrReader *reader, BdrRelation *rel)
 	rel->owner_there.is_superuser = (rel->flags & BDR_RELATION_OWNER_SUPERUSER) != 0;
 	rel->root_owner.name = bdr_read_name(reader);
 	rel->root_owner.is_superuser = (rel->flags & BDR_RELATION_ROOT_OWNER_SUPERUSER) != 0;
+	rel->owner_there.name_then = rel->flags & BDR_RELATION_OWNER_OF_THEN ? bdr_read_name(reader) : NULL;
+	rel->root_owner.name_then = rel->flags & BDR_RELATION_ROOT_OWNER_OF_THEN ? bdr_read_name(reader) : NULL;
 	if (rel->owner_there.name[0] == '\0' || (rel->root_name != NULL) != (rel->root_owner.name[0] != '\0'))
 		bdr_frame_error("A relation has no owner, or one too many.");
 }

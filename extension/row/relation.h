@@ -87,6 +87,7 @@ typedef struct BdrOwnerThere
 {
 	char	   *name;
 	bool		is_superuser;
+	const char *name_then;		/* whose it was at the change; NULL: the same */
 } BdrOwnerThere;
 
 typedef struct BdrRelation

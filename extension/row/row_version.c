@@ -354,12 +354,14 @@ stop(Relation rel)
 }
 
 /*
- * DDL with the rights of the caller.
+ * DDL with the rights of the caller, on this node only: our functions are called
+ * on each.
  */
 static void
 run(const char *fmt,...)
 {
 	StringInfoData sql;
+	int			nest_level = NewGUCNestLevel();
 	int			needed;
 
 	initStringInfo(&sql);
@@ -373,10 +375,12 @@ run(const char *fmt,...)
 		if (needed > 0)
 			enlargeStringInfo(&sql, needed);
 	} while (needed > 0);
+	(void) set_config_option("bdr.ddl_replication", "off", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	if (SPI_execute(sql.data, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not run \"%s\"", sql.data);
 	SPI_finish();
+	AtEOXact_GUC(false, nest_level);
 }
 
 /*

@@ -36,7 +36,7 @@
 #include "apply/pieces.h"
 #include "apply/state.h"
 #include "base/shmem.h"
-#include "session/ddl/command.h"
+#include "ddl/command.h"
 #include "session/request.h"
 #include "version/clock.h"
 #include "version/key_removal.h"

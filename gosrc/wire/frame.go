@@ -13,7 +13,7 @@ import (
 // Versions of the protocol that this build reads, as in include/bdr_wire.h.
 const (
 	VersionMin = 2
-	VersionMax = 2
+	VersionMax = 3
 )
 
 const (

@@ -23,6 +23,7 @@ const (
 	KindSeen      Kind = 'V'
 	KindWatermark Kind = 'W'
 	KindTombstone Kind = 'N'
+	KindStatement Kind = 'Q'
 	KindForget    Kind = 'F'
 	KindPiece     Kind = 'P'
 )
@@ -42,6 +43,7 @@ var bodyBytesMin = [1 << 8]uint8{
 	KindSeen:      2,
 	KindWatermark: 8 + 8,
 	KindTombstone: 4 + 1 + 2 + 2,
+	KindStatement: 1 + 2 + 2,
 	KindForget:    4,
 	KindPiece:     1 + 1,
 }
@@ -55,7 +57,7 @@ func (k Kind) isLong() bool { return k.isChange() && k != KindTruncate }
 // isChange reports whether a message of this kind counts in COMMIT.
 func (k Kind) isChange() bool {
 	switch k {
-	case KindInsert, KindUpdate, KindDelete, KindTruncate, KindTombstone:
+	case KindInsert, KindUpdate, KindDelete, KindTruncate, KindTombstone, KindStatement:
 		return true
 	}
 	return false
@@ -87,7 +89,7 @@ type Begin struct {
 type Commit struct {
 	CommitLSN lsn.LSN
 	EndLSN    lsn.LSN
-	Changes   uint32 // rows, truncations and messages since BEGIN
+	Changes   uint32 // rows, truncations and statements since BEGIN
 }
 
 // Watermark is a promise of the sender about its own changes. Times are

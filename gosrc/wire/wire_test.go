@@ -114,6 +114,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		"unknown kind":         frame(message('Z', 0, 0, 0, 0)),
 		"seen without a count": frame(message(KindSeen, 0)),
 		"half a piece":         frame(message(KindPiece, 'I')),
+		"half a statement":     frame(message(KindStatement, 0, 0, 1)),
 		"half a watermark":     frame(message(KindWatermark, 0, 0, 0, 0, 0, 0, 0, 1)),
 		"second message short": frame(insert(), []byte{'C'}),
 	} {
@@ -163,6 +164,7 @@ func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
 		{frame(commit(300, 0), begin(400), insert(), piece(KindUpdate, 0)), true},
 		{frame(piece(KindUpdate, 0)), true},
 		{frame(piece(KindUpdate, pieceLast), piece(KindInsert, pieceLast), commit(400, 3)), false},
+		{frame(begin(500), message(KindStatement, 0, 0, 1, 'r', 0, 0, 'x'), piece(KindStatement, 0), piece(KindStatement, pieceLast), commit(500, 2)), false},
 	} {
 		if err := tracker.Track(mustRead(t, step.frame), note); err != nil {
 			t.Fatalf("frame %d: %v", i, err)
@@ -171,7 +173,7 @@ func TestTrackerFollowsTransactionsAcrossFrames(t *testing.T) {
 			t.Errorf("frame %d: in transaction %v", i, !step.open)
 		}
 	}
-	if !slices.Equal(ends, []lsn.LSN{100, 200, 300, 400}) {
+	if !slices.Equal(ends, []lsn.LSN{100, 200, 300, 400, 500}) {
 		t.Errorf("commits at %v", ends)
 	}
 }

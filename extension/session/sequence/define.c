@@ -14,12 +14,10 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
@@ -29,7 +27,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/bdr.h"
@@ -38,6 +35,7 @@
 #include "base/sequence.h"
 #include "base/tables.h"
 #include "session/restore.h"
+#include "session/rows.h"
 #include "session/sequence/copy.h"
 #include "session/sequence/define.h"
 #include "session/sequence/function.h"
@@ -60,7 +58,6 @@ static void check_alter_table(AlterTableStmt *stmt);
 static bool adds_sequence(Oid relid, AlterTableCmd *cmd);
 static bool is_serial(const TypeName *type);
 static bool calls_nextval(Node *node, void *context);
-static bool has_rows(Oid relid);
 static bool is_dropping_bdr(DropStmt *stmt);
 static void make_way(void);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
@@ -261,7 +258,7 @@ check_alter_table(AlterTableStmt *stmt)
 	foreach(lc, stmt->cmds)
 		adds = adds || adds_sequence(relid, lfirst(lc));
 	if (!adds || get_rel_persistence(relid) != RELPERSISTENCE_PERMANENT || !bdr_owns_relation(relid) || bdr_internal_restore ||
-		!bdr_is_member(&node) || bdr_count_members() < 2 || !has_rows(relid))
+		!bdr_is_member(&node) || bdr_count_members() < 2 || !bdr_table_has_rows(relid))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -316,37 +313,6 @@ calls_nextval(Node *node, void *context)
 	if (IsA(node, FuncCall) && strcmp(strVal(llast(((FuncCall *) node)->funcname)), "nextval") == 0)
 		return true;
 	return raw_expression_tree_walker(node, calls_nextval, context);
-}
-
-/*
- * Whatever the size of its file: a table that was emptied may have one.
- */
-static bool
-has_rows(Oid relid)
-{
-	bool		found = false;
-	ListCell   *lc;
-
-	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
-	{
-		Relation	rel = table_open(lfirst_oid(lc), lfirst_oid(lc) == relid ? AccessShareLock : NoLock);
-		Snapshot	snapshot;
-		TableScanDesc scan;
-		TupleTableSlot *slot;
-
-		if (!found && RELKIND_HAS_STORAGE(rel->rd_rel->relkind))
-		{
-			snapshot = RegisterSnapshot(GetLatestSnapshot());
-			slot = table_slot_create(rel, NULL);
-			scan = table_beginscan(rel, snapshot, 0, NULL);
-			found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
-			table_endscan(scan);
-			ExecDropSingleTupleTableSlot(slot);
-			UnregisterSnapshot(snapshot);
-		}
-		table_close(rel, AccessShareLock);
-	}
-	return found;
 }
 
 static bool

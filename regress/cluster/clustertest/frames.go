@@ -81,7 +81,7 @@ func (f *FrameReader) Frame(b []byte) (lines []string, err error) {
 		}
 	}()
 	c := &cursor{rest: b}
-	if header := c.take(4); string(header) != "B\x02\x00\x00" {
+	if header := c.take(4); string(header) != "B\x02\x00\x00" && string(header) != "B\x03\x00\x00" {
 		return nil, fmt.Errorf("frame header %x", header)
 	}
 	if sum := c.u32(); sum != crc32.Checksum(c.rest, Castagnoli) {
@@ -130,6 +130,8 @@ func (f *FrameReader) message(kind byte, c *cursor) string {
 		return fmt.Sprintf("DELETE %s %c %s", r.name, c.u8(), r.row(c))
 	case 'T':
 		return f.truncate(c)
+	case 'Q':
+		return statement(c)
 	case 'V':
 		return f.seen(c)
 	case 'F':
@@ -140,6 +142,17 @@ func (f *FrameReader) message(kind byte, c *cursor) string {
 		return fmt.Sprintf("MESSAGE at %d %q", f.volatile(c.u64()), c.take(len(c.rest)))
 	}
 	panic(badFrame(fmt.Sprintf("unknown kind %q", kind)))
+}
+
+// statement leaves the values of settings out: those are the server's.
+func statement(c *cursor) string {
+	flags, role := c.u8(), c.name()
+	var settings []string
+	for range c.u16() {
+		settings = append(settings, c.name())
+		c.name()
+	}
+	return fmt.Sprintf("STATEMENT flags %d role %s %q settings %s", flags, role, c.take(len(c.rest)), strings.Join(settings, " "))
 }
 
 func (f *FrameReader) forget(c *cursor) string {
@@ -173,6 +186,11 @@ func (f *FrameReader) relation(c *cursor) string {
 	r := sentRelation{name: c.name() + "." + c.name()}
 	root := c.name() + "." + c.name()
 	owner, rootOwner := c.name(), c.name()
+	for _, flag := range []byte{16, 32} { // the owners of then
+		if flags&flag != 0 {
+			owner += " before " + c.name()
+		}
+	}
 	var columns []string
 	for range c.u16() {
 		flags := c.u8()

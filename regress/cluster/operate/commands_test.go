@@ -22,7 +22,7 @@ func TestEveryCommandTagIsDecided(t *testing.T) {
 	missing := n.Value(`SELECT COALESCE(string_agg(tag, ', '), '') FROM unnest(bdr_test.command_tags()) tag
 		WHERE tag NOT IN (SELECT command_tag FROM bdr.ddl_commands())`)
 	if missing != "" {
-		t.Errorf("extension/session/ddl/command.c lacks %s", missing)
+		t.Errorf("extension/ddl/command.c lacks %s", missing)
 	}
 	unfound := n.Value("SELECT COALESCE(string_agg(tag, ', '), '') FROM unnest(bdr_test.command_tags()) tag WHERE bdr_test.command_fate(tag) IS DISTINCT FROM " +
 		"(SELECT c.replicated FROM bdr.ddl_commands() c WHERE c.command_tag = tag)")

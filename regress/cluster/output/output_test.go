@@ -774,8 +774,8 @@ func TestOutputRefusesOptions(t *testing.T) {
 	at := clustertest.CreateSlot(n, "s")
 	for name, change := range map[string]map[string]string{
 		"unrecognized option":                        {"colour": "red"},
-		"no common protocol":                         {"proto_min": "3", "proto_max": "9"},
-		"versions 0 to 1, this server writes 2 to 2": {"proto_min": "0", "proto_max": "1"},
+		"no common protocol":                         {"proto_min": "4", "proto_max": "9"},
+		"versions 0 to 1, this server writes 2 to 3": {"proto_min": "0", "proto_max": "1"},
 		"invalid value":                              {"node_id": "x"},
 		`value for option "orig`:                     {"origins": "some"},
 		`encoding "LATIN1"`:                          {"encoding": "LATIN1"},
@@ -797,6 +797,47 @@ func TestOutputRefusesOptions(t *testing.T) {
 	}
 }
 
+// A statement stands between the rows around it; who does not know the message
+// gets no row that needs it.
+func TestOutputStatements(t *testing.T) {
+	n := pgtest.NewCluster(t, 1, pgtest.WithSettings(map[string]string{"bdr.ddl_replication": "on"})).Nodes[0]
+	n.Exec("CREATE ROLE plain", "GRANT CREATE ON SCHEMA public TO plain")
+	at := clustertest.CreateSlot(n, "s")
+	n.Exec("BEGIN; SET LOCAL ROLE plain; CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1); ALTER TABLE t ADD b int; COMMIT",
+		"CREATE EXTENSION hstore", "CREATE TABLE u AS SELECT 1 AS one WHERE false", "SELECT bdr.internal_message('end')")
+	r := clustertest.OpenStream(t, n, "s", at, map[string]string{"proto_max": "3"})
+	r.UntilMessage(n, "end")
+	var lines []string
+	for _, line := range r.Lines() {
+		if line, _, found := strings.Cut(line, " settings "); found || strings.HasPrefix(line, "INSERT") || strings.HasPrefix(line, "COMMIT") {
+			lines = append(lines, line)
+		}
+	}
+	clustertest.RequireLines(t, lines, `
+STATEMENT flags 0 role plain "CREATE TABLE t (a int PRIMARY KEY)"
+INSERT public.t (a=1)
+STATEMENT flags 0 role plain "ALTER TABLE t ADD b int"
+COMMIT commit 1 end 1 changes 3
+STATEMENT flags 1 role postgres "CREATE EXTENSION hstore"
+COMMIT commit 1 end 1 changes 1
+STATEMENT flags 1 role postgres "CREATE TABLE public.u (one integer)"
+COMMIT commit 1 end 1 changes 1`)
+	writeGolden(t, "statements", r.Frames)
+	r.Stream.Close()
+	n.Wait(10*time.Second, "SELECT active FROM pg_replication_slots WHERE slot_name = 's'", "f")
+	r = clustertest.OpenStream(t, n, "s", at, nil)
+	for {
+		err := r.Next(t.Context())
+		if err == nil {
+			continue
+		}
+		if refused := pgerr.From(err); !strings.Contains(refused.Message, "cannot send DDL to a subscriber that reads protocol version 2") {
+			t.Errorf("%+v", refused)
+		}
+		break
+	}
+}
+
 // Of two versions that both ends know the higher one is used, and the hint of a
 // refusal names the end that is behind.
 func TestOutputChoosesProtocol(t *testing.T) {
@@ -812,13 +853,13 @@ func TestOutputChoosesProtocol(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := r.Frames[0][1]; got != wire.VersionMax {
+		if got := int(r.Frames[0][1]); got != min(known.max, wire.VersionMax) {
 			t.Errorf("of %d to %d version %d was chosen", known.min, known.max, got)
 		}
 		r.Stream.Close()
 	}
 	for hint, change := range map[string]map[string]string{
-		"on the subscriber": {"proto_min": "0", "proto_max": "1"}, "on this server": {"proto_min": "3", "proto_max": "9"},
+		"on the subscriber": {"proto_min": "0", "proto_max": "1"}, "on this server": {"proto_min": "4", "proto_max": "9"},
 	} {
 		n.Wait(10*time.Second, "SELECT active FROM pg_replication_slots", "f")
 		_, err := stream.Open(t.Context(), stream.Config{DSN: n.NodeDSN, Slot: "s", Start: at, Options: clustertest.StreamOptions(change)})

@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * session/ddl/command.c
+ * ddl/command.c
  *		What becomes of every command when DDL is replicated, and which global
  *		lock it takes.
  *
@@ -26,7 +26,7 @@
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
-#include "session/ddl/command.h"
+#include "ddl/command.h"
 
 #define COLUMNS		4			/* of bdr.ddl_commands() */
 

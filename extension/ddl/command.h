@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
- * session/ddl/command.h
+ * ddl/command.h
  *		What becomes of a command when DDL is replicated.
  *-------------------------------------------------------------------------
  */
-#ifndef BDR_SESSION_DDL_COMMAND_H
-#define BDR_SESSION_DDL_COMMAND_H
+#ifndef BDR_DDL_COMMAND_H
+#define BDR_DDL_COMMAND_H
 
 #include "nodes/nodes.h"
 #include "tcop/cmdtag.h"
@@ -41,4 +41,4 @@ extern int	bdr_command_locks(Node *statement);
 extern const char *bdr_command_lock_name(int locks);
 extern const char *bdr_command_fate_name(BdrCommandFate fate);
 
-#endif							/* BDR_SESSION_DDL_COMMAND_H */
+#endif							/* BDR_DDL_COMMAND_H */

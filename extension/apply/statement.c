@@ -1,0 +1,261 @@
+/*-------------------------------------------------------------------------
+ * apply/statement.c
+ *		STATEMENT: what a peer has run, run here.
+ *
+ * NOTES
+ *		It runs as the role that ran it there, with that role's rights and not
+ *		more: code that it calls cannot become somebody else, nor leave settings
+ *		behind (base/user_context.c).
+ *
+ *		It is queued again, under its origin: a node that is made from this one
+ *		gets it with the rows of that origin.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/tablecmds.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "apply/change.h"
+#include "apply/deferred.h"
+#include "apply/state.h"
+#include "apply/statement.h"
+#include "base/user_context.h"
+#include "ddl/command.h"
+#include "ddl/queue.h"
+#include "ddl/statement.h"
+#include "bdr_wire.h"
+
+static void read_statement(BdrReader *reader, BdrStatement *statement);
+static char *read_text(BdrReader *reader, Size len);
+static Oid	role_of(const BdrStatement *statement);
+static void run_as(Oid role, const BdrStatement *statement);
+static RawStmt *parse(const char *text);
+static void run(RawStmt *raw, const char *text);
+static void drop_concurrently(Node *node);
+static void detach(AlterTableCmd *cmd);
+static void error_context(void *arg);
+
+/*
+ * No table of ours may be open: statements want them for themselves.  What was
+ * noted of rows does not outlive a table that is rewritten.
+ */
+void
+bdr_statement_apply(BdrReader *reader)
+{
+	BdrStatement statement;
+	ErrorContextCallback callback = {error_context_stack, error_context, &statement};
+
+	Assert(bdr_change_is_flushed());
+	bdr_deferred_resolve();
+	bdr_user_switch(InvalidOid);
+	bdr_relation_close_all();
+	read_statement(reader, &statement);
+	error_context_stack = &callback;
+	run_as(role_of(&statement), &statement);
+	bdr_queue_add(&statement);
+	error_context_stack = callback.previous;
+	MemoryContextSwitchTo(bdr_apply.change_context);
+	MemoryContextReset(bdr_apply.change_context);
+}
+
+static void
+read_statement(BdrReader *reader, BdrStatement *statement)
+{
+	uint8		flags = bdr_read_uint8(reader);
+
+	if (flags & ~BDR_STATEMENT_SUPERUSER)
+		bdr_frame_error("A statement has the unknown flags %u.", flags);
+	statement->is_superuser = (flags & BDR_STATEMENT_SUPERUSER) != 0;
+	statement->role = bdr_read_name(reader);
+	statement->nsettings = bdr_read_uint16(reader);
+	statement->settings = palloc(Max(statement->nsettings, 1) * sizeof(BdrSetting));
+	for (int i = 0; i < statement->nsettings; i++)
+	{
+		statement->settings[i].name = bdr_read_name(reader);
+		statement->settings[i].value = bdr_read_name(reader);
+		if (!bdr_statement_knows_setting(statement->settings[i].name))
+			bdr_frame_error("A statement comes with the setting \"%s\".", statement->settings[i].name);
+	}
+	statement->text = read_text(reader, bdr_reader_left(reader));
+}
+
+static char *
+read_text(BdrReader *reader, Size len)
+{
+	char	   *text;
+
+	if (len > MaxAllocSize - 1)
+		bdr_frame_error("A statement has %zu bytes.", len);
+	text = pnstrdup(bdr_read_bytes(reader, len), len);
+	if (strlen(text) != len || !pg_verifymbstr(text, len, true))
+		bdr_frame_error("A statement is no text.");
+	return text;
+}
+
+/*
+ * A role of that name that may do more here is not the same one.
+ */
+static Oid
+role_of(const BdrStatement *statement)
+{
+	Oid			role = get_role_oid(statement->role, true);
+
+	if (!OidIsValid(role))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\", which ran a statement on node \"%s\", does not exist here",
+						statement->role, bdr_apply.peer.name),
+				 errhint("Create the role; replication then continues by itself.")));
+	if (superuser_arg(role) && !statement->is_superuser)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\", which ran a statement on node \"%s\", is a superuser here and was none there",
+						statement->role, bdr_apply.peer.name),
+				 errhint("Make the role the same on both nodes; replication then continues by itself.")));
+	return role;
+}
+
+/*
+ * Code of an ordinary role runs in a security-restricted operation.  Neither that
+ * nor the role can be left from inside.
+ */
+static void
+run_as(Oid role, const BdrStatement *statement)
+{
+	int			restriction = superuser_arg(role) ? 0 : SECURITY_RESTRICTED_OPERATION;
+	RawStmt    *raw;
+	Oid			before;
+	int			context;
+	int			nest_level;
+
+	GetUserIdAndSecContext(&before, &context);
+	SetUserIdAndSecContext(role, context | SECURITY_LOCAL_USERID_CHANGE | restriction);
+	nest_level = NewGUCNestLevel();
+	bdr_statement_set_settings(statement);
+	raw = parse(statement->text);
+	drop_concurrently(raw->stmt);
+	if (bdr_queue_is_opened_by(raw->stmt))
+		bdr_queue_open(statement);
+	run(raw, statement->text);
+	AtEOXact_GUC(false, nest_level);
+	SetUserIdAndSecContext(before, context);
+}
+
+/*
+ * A peer may lie: it must be one statement, of those that it may send.
+ */
+static RawStmt *
+parse(const char *text)
+{
+	List	   *statements = pg_parse_query(text);
+	RawStmt    *raw = list_length(statements) == 1 ? linitial_node(RawStmt, statements) : NULL;
+	const BdrCommand *command = raw != NULL ? bdr_command_find(CreateCommandTag(raw->stmt)) : NULL;
+
+	if (command == NULL || command->fate != BDR_COMMAND_REPLICATED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot run %s of node \"%s\"", raw != NULL ? CreateCommandName(raw->stmt) : "several statements",
+						bdr_apply.peer.name),
+				 errdetail("It is not among the commands that are replicated.")));
+	return raw;
+}
+
+static void
+run(RawStmt *raw, const char *text)
+{
+	Query	   *query;
+	PlannedStmt *pstmt;
+	QueryCompletion completion;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, text, NULL, 0, NULL));
+	pstmt = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), text, 0, NULL));
+	InitializeQueryCompletion(&completion);
+	/* what may not run in a transaction block ran in none there */
+	ProcessUtility(pstmt, text, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, &completion);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+}
+
+/*
+ * Everything that a peer's transaction does is one transaction here.  What
+ * FINALIZE ends there has not begun here.
+ */
+static void
+drop_concurrently(Node *node)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(node))
+	{
+		case T_IndexStmt:
+			((IndexStmt *) node)->concurrent = false;
+			break;
+		case T_DropStmt:
+			((DropStmt *) node)->concurrent = false;
+			break;
+		case T_RefreshMatViewStmt:
+			((RefreshMatViewStmt *) node)->concurrent = false;
+			break;
+		case T_AlterTableStmt:
+			foreach(lc, ((AlterTableStmt *) node)->cmds)
+				detach(lfirst(lc));
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Detached concurrently, a partition gets its bounds as a constraint.
+ */
+static void
+detach(AlterTableCmd *cmd)
+{
+	PartitionCmd *partition = (PartitionCmd *) cmd->def;
+	Relation	rel;
+	char	   *name;
+	bool		is_bound;
+
+	if (cmd->subtype != AT_DetachPartitionFinalize && !(cmd->subtype == AT_DetachPartition && partition->concurrent))
+		return;
+	cmd->subtype = AT_DetachPartition;
+	partition->concurrent = false;
+	rel = table_openrv(partition->name, ShareUpdateExclusiveLock);
+	name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
+	is_bound = !rel->rd_rel->relispartition || PartConstraintImpliedByRelConstraint(rel, RelationGetPartitionQual(rel));
+	if (!is_bound)
+		name = psprintf("ALTER TABLE ONLY %s ADD CHECK %s", name,
+						TextDatumGetCString(DirectFunctionCall1(pg_get_partition_constraintdef, ObjectIdGetDatum(RelationGetRelid(rel)))));
+	table_close(rel, NoLock);
+	if (!is_bound)
+		run(parse(name), name);
+}
+
+/* Not the text of all statements may be shown: some have passwords. */
+static void
+error_context(void *arg)
+{
+	const BdrStatement *statement = arg;
+
+	if (strcasestr(statement->text, "password") != NULL)
+		errcontext("statement of role \"%s\"", statement->role);
+	else
+		errcontext("statement of role \"%s\": %.500s", statement->role, statement->text);
+}

@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ * ddl/statement.h
+ *		A statement that runs on every node, and what its meaning depends on.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_DDL_STATEMENT_H
+#define BDR_DDL_STATEMENT_H
+
+#include "postgres.h"
+
+typedef struct BdrSetting
+{
+	const char *name;
+	const char *value;
+} BdrSetting;
+
+typedef struct BdrStatement
+{
+	const char *role;			/* whose rights it has */
+	bool		is_superuser;	/* where it ran first */
+	int			nsettings;
+	BdrSetting *settings;
+	const char *text;			/* of one statement */
+} BdrStatement;
+
+/* As whom, and under which settings, a statement would run now. */
+extern void bdr_statement_describe(BdrStatement *statement, const char *text);
+
+/* May a statement come with this setting? */
+extern bool bdr_statement_knows_setting(const char *name);
+
+/* Until the nest level of settings ends. */
+extern void bdr_statement_set_settings(const BdrStatement *statement);
+
+#endif							/* BDR_DDL_STATEMENT_H */

@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ * output/statement.c
+ *		Statements that run on every node, on their way to the peers.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+
+#include "base/tables.h"
+#include "output/frame.h"
+#include "output/statement.h"
+
+/*
+ * A subscriber that does not know the message would lack what the rows behind it
+ * need: that stops the stream.  Returns whether anything was written.
+ */
+bool
+bdr_statement_write(BdrOutput *output, TupleDesc desc, HeapTuple tuple)
+{
+	Datum		values[BDR_QUEUE_COLUMNS];
+	bool		nulls[BDR_QUEUE_COLUMNS];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	output->in_statement = DatumGetChar(values[BDR_QUEUE_MESSAGE_TYPE - 1]) == BDR_QUEUE_PART;
+	if (output->in_statement)
+		return false;
+	if (output->protocol < BDR_WIRE_VERSION_STATEMENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot send DDL to a subscriber that reads protocol version %d", output->protocol),
+				 errdetail("Statements are sent since version %d.", BDR_WIRE_VERSION_STATEMENT),
+				 errhint("Install a newer version of bdr on the subscriber; replication then continues by itself.")));
+	bdr_wire_write_statement(output, NameStr(*DatumGetName(values[BDR_QUEUE_ROLE - 1])),
+							 DatumGetBool(values[BDR_QUEUE_ROLE_SUPERUSER - 1]),
+							 DatumGetArrayTypeP(values[BDR_QUEUE_SETTINGS - 1]),
+							 DatumGetTextPP(values[BDR_QUEUE_MESSAGE - 1]));
+	return true;
+}

@@ -1,0 +1,340 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/capture.c
+ *		Statements that run on every node, where they run first.
+ *
+ * NOTES
+ *		A statement is queued when it has succeeded, in its transaction, and so
+ *		stands in WAL where it has run (ddl/queue.c).  What runs inside of it, as
+ *		the script of an extension does, is part of it.
+ *
+ *		CREATE TABLE AS runs its query here only.  The table is queued when it has
+ *		been made and is still empty, and its rows follow as rows of any table
+ *		do.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "replication/origin.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/hooks.h"
+#include "base/membership.h"
+#include "base/settings.h"
+#include "base/worker.h"
+#include "ddl/command.h"
+#include "ddl/queue.h"
+#include "session/ddl/capture.h"
+#include "session/ddl/form.h"
+#include "session/ddl/text.h"
+#include "session/ddl/touched.h"
+#include "session/restore.h"
+
+typedef enum FrameKind
+{
+	FRAME_PART,					/* of a statement that is replicated */
+	FRAME_TEXT,					/* other nodes run it as well */
+	FRAME_ROWS					/* other nodes make its table, and get its rows */
+} FrameKind;
+
+/* A statement under way. */
+typedef struct Frame
+{
+	FrameKind	kind;
+	BdrTouched	touched;
+	BdrStatement described;		/* but for its text */
+	CreateTableAsStmt *creates; /* FRAME_ROWS */
+	bool		explained;		/* by EXPLAIN ANALYZE */
+	bool		queued;			/* its table is */
+	ItemPointerData row;
+} Frame;
+
+PG_FUNCTION_INFO_V1(bdr_replicate_ddl_command);
+
+static Frame *current = NULL;
+
+/* Is replicated whatever the setting says. */
+static Node *demanded = NULL;
+
+static void process(const BdrUtility *statement);
+static bool decide(const BdrUtility *statement, Frame *frame);
+static CreateTableAsStmt *created_by(Node *node, bool *explained);
+static bool is_replicated(Node *node);
+static bool is_applied(void);
+static void run_in_frame(const BdrUtility *statement, Frame *frame);
+static void queue_text(const BdrUtility *statement, Frame *frame);
+static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
+static void queue_table(Frame *frame, Oid relid);
+static RawStmt *parse(const char *text);
+static void run_everywhere(RawStmt *raw, const char *text);
+
+void
+bdr_capture_init(void)
+{
+	bdr_hooks_on_utility(process);
+	bdr_hooks_on_access(accessed);
+}
+
+static void
+process(const BdrUtility *statement)
+{
+	Frame		frame;
+
+	if (statement->context == PROCESS_UTILITY_SUBCOMMAND || !decide(statement, &frame))
+	{
+		bdr_hooks_run_utility(statement);
+		return;
+	}
+	if (frame.kind == FRAME_TEXT)
+		bdr_form_check(statement->pstmt->utilityStmt, statement->query);
+	if (frame.kind == FRAME_TEXT && bdr_queue_is_opened_by(statement->pstmt->utilityStmt))
+		bdr_queue_open(&frame.described);
+	run_in_frame(statement, &frame);
+	if (frame.kind == FRAME_TEXT)
+		queue_text(statement, &frame);
+	else if (frame.kind == FRAME_ROWS && frame.queued)
+		bdr_queue_remove(&frame.row);
+}
+
+/*
+ * Returns false when nobody has to know of the statement.  As whom it runs is
+ * noted before it may change that role.
+ */
+static bool
+decide(const BdrUtility *statement, Frame *frame)
+{
+	Node	   *node = statement->pstmt->utilityStmt;
+
+	memset(frame, 0, sizeof(*frame));
+	if (current != NULL && current->kind != FRAME_ROWS)
+	{
+		frame->kind = FRAME_PART;
+		return true;
+	}
+	frame->creates = created_by(node, &frame->explained);
+	if (!is_replicated(frame->creates != NULL ? (Node *) frame->creates : node) && node != demanded)
+	{
+		frame->kind = FRAME_PART;
+		return current != NULL;
+	}
+	frame->kind = frame->creates != NULL ? FRAME_ROWS : FRAME_TEXT;
+	bdr_statement_describe(&frame->described, NULL);
+	if (frame->kind == FRAME_TEXT)
+		bdr_touched_begin(&frame->touched, node);
+	return true;
+}
+
+/*
+ * The statement that makes a table of what a query returns; NULL: it is no such.
+ */
+static CreateTableAsStmt *
+created_by(Node *node, bool *explained)
+{
+	CreateTableAsStmt *creates;
+
+	if (IsA(node, ExplainStmt))
+	{
+		Query	   *query = (Query *) ((ExplainStmt *) node)->query;
+
+		if (!IsA(query, Query) || query->commandType != CMD_UTILITY)
+			return NULL;
+		node = query->utilityStmt;
+		*explained = true;
+	}
+	if (!IsA(node, CreateTableAsStmt))
+		return NULL;
+	creates = (CreateTableAsStmt *) node;
+	return *explained || creates->objtype == OBJECT_TABLE ? creates : NULL;
+}
+
+static bool
+is_replicated(Node *node)
+{
+	const BdrCommand *command;
+	Oid			self;
+
+	if (!bdr_ddl_replication || creating_extension || bdr_internal_restore || IsBinaryUpgrade || bdr_is_own_worker())
+		return false;
+	command = bdr_command_find(CreateCommandTag(node));
+	return command != NULL && command->fate == BDR_COMMAND_REPLICATED &&
+		!bdr_form_is_local(node) && !is_applied() && bdr_is_member(&self);
+}
+
+/*
+ * What is kept to this node is; what another replication system does here is
+ * not.
+ */
+static bool
+is_applied(void)
+{
+	char	   *name;
+
+	if (replorigin_session_origin == InvalidRepOriginId)
+		return false;
+	return replorigin_session_origin == DoNotReplicateId ||
+		!replorigin_by_oid(replorigin_session_origin, true, &name) || strncmp(name, "bdr_", 4) == 0;
+}
+
+static void
+run_in_frame(const BdrUtility *statement, Frame *frame)
+{
+	Frame	   *above = current;
+
+	current = frame;
+	PG_TRY();
+	{
+		bdr_hooks_run_utility(statement);
+	}
+	PG_FINALLY();
+	{
+		current = above;
+	}
+	PG_END_TRY();
+}
+
+static void
+queue_text(const BdrUtility *statement, Frame *frame)
+{
+	bdr_touched_end(&frame->touched);
+	if (frame->touched.temporary && frame->touched.permanent)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot replicate %s of temporary and permanent objects together",
+						GetCommandTagName(CreateCommandTag(statement->pstmt->utilityStmt))),
+				 errhint("Use a statement of its own for the temporary objects.")));
+	if (frame->touched.temporary)
+		return;
+	frame->described.text = bdr_text_with_password(statement->pstmt, statement->query);
+	bdr_queue_add(&frame->described);
+}
+
+static void
+accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (current == NULL)
+		return;
+	if (current->kind == FRAME_TEXT)
+		bdr_touched_access(&current->touched, access, class, object, arg);
+	else if (current->kind == FRAME_ROWS && !current->queued && access == OAT_POST_CREATE &&
+			 class == RelationRelationId && sub == 0)
+		queue_table(current, object);
+}
+
+/*
+ * Also called for the table's TOAST table, and whatever planning makes.
+ */
+static void
+queue_table(Frame *frame, Oid relid)
+{
+	IntoClause *into = frame->creates->into;
+	Relation	table = RelationIdGetRelation(relid);
+
+	if (!RelationIsValid(table))
+		return;
+	if (table->rd_rel->relpersistence != RELPERSISTENCE_TEMP && strcmp(RelationGetRelationName(table), into->rel->relname) == 0)
+	{
+		if (table->rd_rel->relkind == RELKIND_MATVIEW)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot replicate EXPLAIN ANALYZE of CREATE MATERIALIZED VIEW"),
+					 errhint("Create the view first, and explain its query.")));
+		frame->described.text = bdr_text_of_table(table, into);
+		bdr_queue_insert(&frame->described, &frame->row);
+		frame->queued = true;
+	}
+	RelationClose(table);
+}
+
+/* ---------------------------------------------------------------------
+ * bdr.replicate_ddl_command
+ * ---------------------------------------------------------------------
+ */
+Datum
+bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
+{
+	char	   *ddl;
+	RawStmt    *raw;
+	const BdrCommand *command;
+	BdrStatement described;
+	Oid			self;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("ddl_cmd and execute_locally must not be NULL")));
+	if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("replication_sets and ddl_locking are not supported yet"),
+				 errhint("Leave them NULL.")));
+	if (!bdr_is_member(&self))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this database is not a member of a node group")));
+	ddl = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	raw = parse(ddl);
+	command = bdr_command_find(CreateCommandTag(raw->stmt));
+	if (command == NULL || command->fate != BDR_COMMAND_REPLICATED || bdr_form_is_local(raw->stmt) || is_applied())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot replicate %s", CreateCommandName(raw->stmt))));
+	if (PG_GETARG_BOOL(3))
+		run_everywhere(raw, ddl);
+	else if (IsA(raw->stmt, CreateTableAsStmt) || IsA(raw->stmt, CreateRoleStmt) || IsA(raw->stmt, AlterRoleStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot replicate %s without running it here", CreateCommandName(raw->stmt))));
+	else
+	{
+		bdr_statement_describe(&described, ddl);
+		bdr_queue_add(&described);
+	}
+	PG_RETURN_VOID();
+}
+
+static RawStmt *
+parse(const char *text)
+{
+	List	   *statements = pg_parse_query(text);
+
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("ddl_cmd must be one statement")));
+	return linitial_node(RawStmt, statements);
+}
+
+/*
+ * As our own code runs it, but for the setting.
+ */
+static void
+run_everywhere(RawStmt *raw, const char *text)
+{
+	Query	   *query;
+	PlannedStmt *pstmt;
+	QueryCompletion completion;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, text, NULL, 0, NULL));
+	pstmt = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), text, CURSOR_OPT_PARALLEL_OK, NULL));
+	demanded = pstmt->utilityStmt;
+	PG_TRY();
+	{
+		InitializeQueryCompletion(&completion);
+		ProcessUtility(pstmt, text, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, &completion);
+	}
+	PG_FINALLY();
+	{
+		demanded = NULL;
+	}
+	PG_END_TRY();
+	PopActiveSnapshot();
+}

@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/form.c
+ *		Forms of commands that are not what the table of commands says.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_relation.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/bdr.h"
+#include "base/settings.h"
+#include "session/ddl/form.h"
+#include "session/rows.h"
+#include "bdr_compat.h"
+
+static bool is_of_server(ObjectType type);
+static bool is_about_roles(Node *statement);
+static bool is_about_bdr(Node *statement);
+static void check_column(Oid relid, AlterTableCmd *cmd, const char *query);
+static bool differs(Oid relid, Node *raw, ParseExprKind kind, const char *query);
+static bool tells_time(Node *node, void *context);
+
+bool
+bdr_form_is_local(Node *statement)
+{
+	if (is_about_roles(statement) && !bdr_role_replication)
+		return true;
+	switch (nodeTag(statement))
+	{
+		case T_CommentStmt:
+			return is_of_server(((CommentStmt *) statement)->objtype);
+		case T_SecLabelStmt:
+			return is_of_server(((SecLabelStmt *) statement)->objtype);
+		case T_GrantStmt:
+			return is_of_server(((GrantStmt *) statement)->objtype);
+		case T_AlterRoleSetStmt:
+			/* the database has another name on another node */
+			return ((AlterRoleSetStmt *) statement)->database != NULL;
+		default:
+			return is_about_bdr(statement);
+	}
+}
+
+static bool
+is_of_server(ObjectType type)
+{
+	return type == OBJECT_DATABASE || type == OBJECT_TABLESPACE || type == OBJECT_LARGEOBJECT;
+}
+
+static bool
+is_about_roles(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_CreateRoleStmt:
+		case T_AlterRoleStmt:
+		case T_AlterRoleSetStmt:
+		case T_DropRoleStmt:
+		case T_GrantRoleStmt:
+			return true;
+		case T_RenameStmt:
+			return ((RenameStmt *) statement)->renameType == OBJECT_ROLE;
+		case T_CommentStmt:
+			return ((CommentStmt *) statement)->objtype == OBJECT_ROLE;
+		case T_SecLabelStmt:
+			return ((SecLabelStmt *) statement)->objtype == OBJECT_ROLE;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_about_bdr(Node *statement)
+{
+	const char *name = NULL;
+
+	if (IsA(statement, CreateExtensionStmt))
+		name = ((CreateExtensionStmt *) statement)->extname;
+	else if (IsA(statement, AlterExtensionStmt))
+		name = ((AlterExtensionStmt *) statement)->extname;
+	else if (IsA(statement, AlterExtensionContentsStmt))
+		name = ((AlterExtensionContentsStmt *) statement)->extname;
+	return name != NULL && strcmp(name, BDR_EXTENSION) == 0;
+}
+
+/* ---------------------------------------------------------------------
+ * Values that each node would make for itself
+ * ---------------------------------------------------------------------
+ */
+void
+bdr_form_check(Node *statement, const char *query)
+{
+	AlterTableStmt *alter = (AlterTableStmt *) statement;
+	Oid			relid;
+	ListCell   *lc;
+
+	if (!IsA(statement, AlterTableStmt))
+		return;
+	relid = RangeVarGetRelid(alter->relation, NoLock, true);
+	if (!OidIsValid(relid) || !bdr_owns_relation(relid) || get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
+		return;					/* the server says what is wrong */
+	foreach(lc, alter->cmds)
+		check_column(relid, lfirst(lc), query);
+}
+
+static void
+check_column(Oid relid, AlterTableCmd *cmd, const char *query)
+{
+	ColumnDef  *column = (ColumnDef *) cmd->def;
+	ListCell   *lc;
+	bool		refused = false;
+
+	if (cmd->subtype == AT_AlterColumnType)
+		refused = differs(relid, column->raw_default, EXPR_KIND_ALTER_COL_TRANSFORM, query);
+	else if (cmd->subtype == AT_AddColumn)
+	{
+		refused = differs(relid, column->raw_default, EXPR_KIND_COLUMN_DEFAULT, query);
+		foreach(lc, column->constraints)
+		{
+			Constraint *constraint = lfirst(lc);
+
+			if (constraint->contype == CONSTR_DEFAULT)
+				refused = refused || differs(relid, constraint->raw_expr, EXPR_KIND_COLUMN_DEFAULT, query);
+		}
+	}
+	if (refused && bdr_table_has_rows(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot give the rows of table \"%s\" values that differ from node to node", get_rel_name(relid)),
+				 errdetail("The statement runs on every node, and an expression in it is volatile or tells the time."),
+				 errhint("Add the column without a default, set the default with ALTER COLUMN, and UPDATE the rows.")));
+}
+
+static bool
+differs(Oid relid, Node *raw, ParseExprKind kind, const char *query)
+{
+	ParseState *pstate;
+	Relation	rel;
+	Node	   *expression;
+
+	if (raw == NULL)
+		return false;
+	rel = table_open(relid, AccessShareLock);
+	pstate = make_parsestate(NULL);
+	pstate->p_sourcetext = query;
+	if (kind == EXPR_KIND_ALTER_COL_TRANSFORM)
+		addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true),
+						 false, true, true);
+	expression = transformExpr(pstate, copyObject(raw), kind);
+	free_parsestate(pstate);
+	table_close(rel, AccessShareLock);
+	return contain_volatile_functions(expression) || tells_time(expression, NULL);
+}
+
+static bool
+tells_time(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SQLValueFunction) && ((SQLValueFunction *) node)->op <= SVFOP_LOCALTIMESTAMP_N)
+		return true;
+	if (IsA(node, FuncExpr) && (((FuncExpr *) node)->funcid == F_NOW || ((FuncExpr *) node)->funcid == F_TRANSACTION_TIMESTAMP ||
+								((FuncExpr *) node)->funcid == F_STATEMENT_TIMESTAMP))
+		return true;
+	return expression_tree_walker(node, tells_time, context);
+}

@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/form.h
+ *		Forms of commands that are not what the table of commands says.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_SESSION_DDL_FORM_H
+#define BDR_SESSION_DDL_FORM_H
+
+#include "postgres.h"
+
+#include "nodes/nodes.h"
+
+/* Does this one stay on this node? */
+extern bool bdr_form_is_local(Node *statement);
+
+/* An error for one that would do something else on each node. */
+extern void bdr_form_check(Node *statement, const char *query);
+
+#endif							/* BDR_SESSION_DDL_FORM_H */

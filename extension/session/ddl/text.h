@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/text.h
+ *		The text of a statement, as other nodes run it.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_SESSION_DDL_TEXT_H
+#define BDR_SESSION_DDL_TEXT_H
+
+#include "postgres.h"
+
+#include "nodes/plannodes.h"
+#include "nodes/primnodes.h"
+#include "utils/relcache.h"
+
+/* The part of the query that is this statement. */
+extern char *bdr_text_of(const PlannedStmt *pstmt, const char *query);
+
+/* As that, once it has run, with the password as it was stored. */
+extern char *bdr_text_with_password(const PlannedStmt *pstmt, const char *query);
+
+/* The definition of a table that CREATE TABLE AS is making. */
+extern char *bdr_text_of_table(Relation table, const IntoClause *into);
+
+#endif							/* BDR_SESSION_DDL_TEXT_H */

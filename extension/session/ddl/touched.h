@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/touched.h
+ *		Is a statement about temporary objects?
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_SESSION_DDL_TOUCHED_H
+#define BDR_SESSION_DDL_TOUCHED_H
+
+#include "postgres.h"
+
+#include "catalog/objectaccess.h"
+#include "nodes/nodes.h"
+#include "nodes/pg_list.h"
+
+/* What a statement has to do with. */
+typedef struct BdrTouched
+{
+	bool		temporary;
+	bool		permanent;
+	List	   *created;		/* ObjectAddress; not to be seen yet */
+	MemoryContext context;
+} BdrTouched;
+
+/* Before it runs; while it runs; when it has ended. */
+extern void bdr_touched_begin(BdrTouched *touched, Node *statement);
+extern void bdr_touched_access(BdrTouched *touched, ObjectAccessType access, Oid class, Oid object, void *arg);
+extern void bdr_touched_end(BdrTouched *touched);
+
+#endif							/* BDR_SESSION_DDL_TOUCHED_H */

@@ -1,0 +1,68 @@
+package ddl
+
+import (
+	"testing"
+
+	"bdr/gosrc/pgtest"
+)
+
+// TestStaysHere exists because nobody else may hear of what is local: objects of a
+// session, commands about this server, and all DDL while it is not replicated.
+func TestStaysHere(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a, b := c.Nodes[0], c.Nodes[1]
+	a.Exec("CREATE TABLE kept (a int PRIMARY KEY)",
+		"CREATE TEMP TABLE tt (a serial PRIMARY KEY, b text)", "ALTER TABLE tt ADD c int DEFAULT 1", "CREATE INDEX ON tt (b)", "CREATE TEMP VIEW tv AS SELECT * FROM tt",
+		"COMMENT ON TABLE tt IS 'x'", "COMMENT ON COLUMN tt.a IS 'x'", "GRANT SELECT ON tt TO PUBLIC", "CREATE RULE r AS ON DELETE TO tt DO NOTHING",
+		"CREATE TEMP TABLE ta AS SELECT * FROM tt", "SELECT * INTO TEMP ti FROM tt", "CREATE TYPE pg_temp.ty AS ENUM ('a')", "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+		"CREATE TEMP TABLE inherits () INHERITS (kept)", "ALTER TABLE tt RENAME TO tt2", "DROP TABLE tt2 CASCADE", "DROP TABLE inherits",
+		"COMMENT ON DATABASE app IS 'x'", "GRANT CREATE ON DATABASE app TO PUBLIC", "ALTER ROLE postgres IN DATABASE app SET work_mem = '5MB'", "VACUUM FULL kept",
+		"SET bdr.role_replication = off; CREATE ROLE alone; COMMENT ON ROLE alone IS 'x'; RESET bdr.role_replication",
+		"SET bdr.ddl_replication = off; CREATE TABLE alone (a int); CREATE TABLE alone2 AS SELECT 1 AS one WITH NO DATA; DROP TABLE alone, alone2; RESET bdr.ddl_replication",
+		"BEGIN; SET LOCAL bdr.xact_replication = off; CREATE TABLE alone (a int); CREATE TABLE alone2 AS SELECT 1 AS one; DROP TABLE alone, alone2; COMMIT", "DROP ROLE IF EXISTS alone2")
+	c.RequireSameSchemas()
+	if got := b.Value("SELECT count(*) FROM pg_roles WHERE rolname = 'alone'") + b.Value("SELECT count(*) FROM pg_shdescription WHERE objoid = (SELECT oid FROM pg_database WHERE datname = 'app')"); got != "00" {
+		t.Errorf("node2 has what is local to node1: %s", got)
+	}
+}
+
+// TestRefused exists because a statement that would leave the nodes different must
+// not run at all.
+func TestRefused(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a := c.Nodes[0]
+	a.Exec("CREATE TABLE t (a int PRIMARY KEY)", "CREATE TABLE empty (a int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)", "CREATE TEMP TABLE temp (a int)")
+	for _, refused := range []string{"ALTER TABLE t ADD COLUMN b float8 DEFAULT random()", "ALTER TABLE t ADD COLUMN b timestamptz DEFAULT now()", "ALTER TABLE t ADD b date DEFAULT CURRENT_DATE NOT NULL",
+		"ALTER TABLE t ALTER a TYPE text USING a::text || random()", "DROP TABLE t, temp", "EXPLAIN ANALYZE CREATE MATERIALIZED VIEW m AS SELECT 1 AS one",
+		"SELECT bdr.replicate_ddl_command('SELECT 1')", "SELECT bdr.replicate_ddl_command('CREATE TABLE x (a int)', '{default}')", "SELECT bdr.replicate_ddl_command('CREATE TABLE x (a int)', NULL, 'off')",
+		"SELECT bdr.replicate_ddl_command('CREATE TABLE x AS SELECT 1 AS one', execute_locally := false)"} {
+		if e := pgtest.PgError(a.Try(refused)); e == nil || e.Code != "0A000" {
+			t.Errorf("%s: %v", refused, e)
+		}
+	}
+	a.Exec("ALTER TABLE empty ADD COLUMN b timestamptz DEFAULT now(), ADD COLUMN c float8 DEFAULT random()", "INSERT INTO empty VALUES (1)",
+		"ALTER TABLE t ADD COLUMN b text DEFAULT current_user, ADD COLUMN c timestamptz DEFAULT '2000-01-01'")
+	c.RequireSameSchemas()
+}
+
+// TestReplicateCommand exists because some statements are sent while DDL is not.
+func TestReplicateCommand(t *testing.T) {
+	c := pgtest.NewCluster(t, 2)
+	a, b := c.Nodes[0], c.Nodes[1]
+	if setting := a.Value("SHOW bdr.ddl_replication"); setting != "off" {
+		t.Fatalf("bdr.ddl_replication is %s", setting)
+	}
+	a.Exec("CREATE TABLE alone (a int)", "DROP TABLE alone", "SELECT bdr.replicate_ddl_command('CREATE TABLE public.r (a int PRIMARY KEY)')", "INSERT INTO r VALUES (1)",
+		"SELECT bdr.replicate_ddl_command('CREATE TABLE public.r2 AS SELECT g FROM generate_series(1, 3) g')", "CREATE TABLE there (a int)",
+		"SELECT bdr.replicate_ddl_command('CREATE TABLE public.there (a int)', execute_locally := false)", "INSERT INTO there VALUES (1)",
+		"SELECT bdr.replicate_ddl_command('CREATE ROLE r3 PASSWORD ''x''')")
+	c.RequireSameSchemas()
+	if a.Value("SELECT rolpassword FROM pg_authid WHERE rolname = 'r3'") != b.Value("SELECT rolpassword FROM pg_authid WHERE rolname = 'r3'") {
+		t.Error("the passwords differ")
+	}
+	for _, refused := range []string{"SELECT bdr.replicate_ddl_command('CREATE TABLE x (a int); CREATE TABLE y (a int)')", "SELECT bdr.replicate_ddl_command(NULL)"} {
+		if a.Try(refused) == nil {
+			t.Errorf("not refused: %s", refused)
+		}
+	}
+}
