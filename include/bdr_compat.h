@@ -79,10 +79,8 @@ bdr_find_setting(const char *name)
 /* Does the current user own the table? */
 #if PG_VERSION_NUM >= 160000
 #define bdr_owns_relation(relid)	object_ownercheck(RelationRelationId, (relid), GetUserId())
-#define bdr_owns_extension(oid)		object_ownercheck(ExtensionRelationId, (oid), GetUserId())
 #else
 #define bdr_owns_relation(relid)	pg_class_ownercheck((relid), GetUserId())
-#define bdr_owns_extension(oid)		pg_extension_ownercheck((oid), GetUserId())
 #endif
 
 /* May the role look up names in the schema? */

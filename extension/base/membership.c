@@ -17,7 +17,6 @@
 #define BDR_STATE_PARTED		12
 
 static bool read_oids(Oid relid, const char *key, Oid value, const char *const *columns, Oid *result, int n);
-static bool read_local_node(Oid *node);
 static bool read_node(Oid node, Oid *group, Oid *state);
 
 /* Then *node is its id. */
@@ -27,7 +26,7 @@ bdr_is_member(Oid *node)
 	Oid			group = InvalidOid;
 	Oid			state = InvalidOid;
 
-	return read_local_node(node) && read_node(*node, &group, &state) &&
+	return bdr_is_node(node) && read_node(*node, &group, &state) &&
 		OidIsValid(group) && state != BDR_STATE_PARTED;
 }
 
@@ -66,8 +65,8 @@ read_oids(Oid relid, const char *key, Oid value, const char *const *columns, Oid
 	return found;
 }
 
-static bool
-read_local_node(Oid *node)
+bool
+bdr_is_node(Oid *node)
 {
 	static const char *const columns[] = {"node_id"};
 

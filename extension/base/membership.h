@@ -11,6 +11,9 @@
 /* Then *node is its id. */
 extern bool bdr_is_member(Oid *node);
 
+/* As that, for a node that is no member, or is not one any more, too. */
+extern bool bdr_is_node(Oid *node);
+
 /* The number of a node in ids that are made from the time. */
 extern int	bdr_node_number(Oid node);
 

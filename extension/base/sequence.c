@@ -19,6 +19,7 @@
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -38,24 +39,20 @@ typedef struct NotedPage
 
 static Form_pg_sequence_data data_of(BdrSequencePage *page);
 static void take_tuple(BdrSequencePage *page);
+static BdrSequenceState state_of(BdrSequencePage *page);
+static BdrSequenceState read_page(Buffer buffer);
 static void set_tuple(BdrSequencePage *page, const BdrSequenceState *state);
 static void carry_over(const NotedPage *noted);
 static void refuse_unlogged(Relation rel);
-static BdrSequenceState read_old_page(const NotedPage *noted);
 
 void
 bdr_sequence_page_open(BdrSequencePage *page, Relation rel, BdrSequenceState *state)
 {
-	Form_pg_sequence_data data;
-
 	page->rel = rel;
 	page->buffer = ReadBuffer(rel, 0);
 	LockBuffer(page->buffer, BUFFER_LOCK_EXCLUSIVE);
 	take_tuple(page);
-	data = data_of(page);
-	state->last_value = data->last_value;
-	state->log_cnt = data->log_cnt;
-	state->is_called = data->is_called;
+	*state = state_of(page);
 }
 
 /* A sequence is a table of one row, in its first page. */
@@ -73,6 +70,15 @@ static Form_pg_sequence_data
 data_of(BdrSequencePage *page)
 {
 	return (Form_pg_sequence_data) ((char *) page->tuple.t_data + page->tuple.t_data->t_hoff);
+}
+
+static BdrSequenceState
+state_of(BdrSequencePage *page)
+{
+	Form_pg_sequence_data data = data_of(page);
+	BdrSequenceState state = {data->last_value, data->log_cnt, data->is_called};
+
+	return state;
 }
 
 void
@@ -125,10 +131,41 @@ set_tuple(BdrSequencePage *page, const BdrSequenceState *state)
 void
 bdr_sequence_read(Relation rel, BdrSequenceState *state)
 {
-	BdrSequencePage page;
+	*state = read_page(ReadBuffer(rel, 0));
+}
 
-	bdr_sequence_page_open(&page, rel, state);
+/* Releases the buffer. */
+static BdrSequenceState
+read_page(Buffer buffer)
+{
+	BdrSequencePage page = {.buffer = buffer};
+	BdrSequenceState state;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	take_tuple(&page);
+	state = state_of(&page);
+	UnlockReleaseBuffer(buffer);
+	return state;
+}
+
+void
+bdr_sequence_set(Relation rel, const BdrSequenceState *state)
+{
+	BdrSequencePage page;
+	BdrSequenceState old;
+
+	GetTopTransactionId();		/* so that the commit flushes it */
+	bdr_sequence_page_open(&page, rel, &old);
+	bdr_sequence_page_write(&page, state, state);
 	bdr_sequence_page_close(&page);
+}
+
+void
+bdr_sequence_replace(Relation rel, const BdrSequenceState *state)
+{
+	if (rel->rd_createSubid != GetCurrentSubTransactionId())
+		ResetSequence(RelationGetRelid(rel));
+	bdr_sequence_set(rel, state);
 }
 
 BdrSequenceState
@@ -147,45 +184,61 @@ bdr_sequence_exhausted(Oid relid, int64 log_cnt)
 }
 
 List *
-bdr_sequence_note_pages(void)
+bdr_sequence_kinds(void)
 {
 	Oid			table = bdr_catalog_relation("sequence_kind");
-	List	   *pages = NIL;
-	Relation	kinds;
+	List	   *kinds = NIL;
+	Relation	rel;
 	Snapshot	snapshot;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
 	if (!OidIsValid(table))
 		return NIL;
-	kinds = table_open(table, AccessShareLock);
+	rel = table_open(table, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = table_beginscan(kinds, snapshot, 0, NULL);
-	slot = table_slot_create(kinds, NULL);
+	scan = table_beginscan(rel, snapshot, 0, NULL);
+	slot = table_slot_create(rel, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
+		BdrSequenceKind *kind = palloc(sizeof(BdrSequenceKind));
 		bool		isnull;
-		Oid			relid = DatumGetObjectId(slot_getattr(slot, BDR_KIND_SEQID, &isnull));
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-		NotedPage  *noted;
 
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		if (DatumGetChar(slot_getattr(slot, BDR_KIND_KIND, &isnull)) == BDR_SEQUENCE_LOCAL)
-		{
-			ReleaseSysCache(tuple);
-			continue;
-		}
-		noted = palloc(sizeof(NotedPage));
-		noted->relid = relid;
-		noted->locator = bdr_locator_of((Form_pg_class) GETSTRUCT(tuple));
-		pages = lappend(pages, noted);
-		ReleaseSysCache(tuple);
+		kind->relid = DatumGetObjectId(slot_getattr(slot, BDR_KIND_SEQID, &isnull));
+		kind->letter = DatumGetChar(slot_getattr(slot, BDR_KIND_KIND, &isnull));
+		kind->key = TextDatumGetCString(slot_getattr(slot, BDR_KIND_KEY, &isnull));
+		kinds = lappend(kinds, kind);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	table_close(kinds, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return kinds;
+}
+
+List *
+bdr_sequence_note_pages(void)
+{
+	List	   *pages = NIL;
+	ListCell   *lc;
+
+	foreach(lc, bdr_sequence_kinds())
+	{
+		const BdrSequenceKind *kind = lfirst(lc);
+		HeapTuple	tuple;
+		NotedPage  *noted;
+
+		if (kind->letter == BDR_SEQUENCE_LOCAL)
+			continue;
+		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(kind->relid));
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		noted = palloc(sizeof(NotedPage));
+		noted->relid = kind->relid;
+		noted->locator = bdr_locator_of((Form_pg_class) GETSTRUCT(tuple));
+		pages = lappend(pages, noted);
+		ReleaseSysCache(tuple);
+	}
 	return pages;
 }
 
@@ -208,8 +261,6 @@ carry_over(const NotedPage *noted)
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(noted->relid));
 	BdrLocator	locator;
 	BdrSequenceState old;
-	BdrSequenceState now;
-	BdrSequencePage page;
 	Relation	rel;
 
 	if (!HeapTupleIsValid(tuple))
@@ -218,15 +269,13 @@ carry_over(const NotedPage *noted)
 	ReleaseSysCache(tuple);
 	if (bdr_locators_equal(locator, noted->locator))
 		return;
-	old = read_old_page(noted);
+	old = read_page(ReadBufferWithoutRelcache(noted->locator, MAIN_FORKNUM, 0, RBM_NORMAL, NULL, true));
 	if (!bdr_sequence_is_exhausted(&old))
 		return;
 	rel = relation_open(noted->relid, NoLock);
 	refuse_unlogged(rel);
 	old = bdr_sequence_exhausted(noted->relid, old.log_cnt);
-	bdr_sequence_page_open(&page, rel, &now);
-	bdr_sequence_page_write(&page, &old, &old);
-	bdr_sequence_page_close(&page);
+	bdr_sequence_set(rel, &old);
 	relation_close(rel, NoLock);
 }
 
@@ -241,24 +290,6 @@ refuse_unlogged(Relation rel)
 			 errmsg("sequence \"%s\" cannot become unlogged", RelationGetRelationName(rel)),
 			 errdetail("Its kind is not local."),
 			 errhint("Make it local on all nodes first, with bdr.alter_sequence_set_kind().")));
-}
-
-static BdrSequenceState
-read_old_page(const NotedPage *noted)
-{
-	BdrSequencePage page = {.rel = NULL};
-	BdrSequenceState state;
-	Form_pg_sequence_data data;
-
-	page.buffer = ReadBufferWithoutRelcache(noted->locator, MAIN_FORKNUM, 0, RBM_NORMAL, NULL, true);
-	LockBuffer(page.buffer, BUFFER_LOCK_SHARE);
-	take_tuple(&page);
-	data = data_of(&page);
-	state.last_value = data->last_value;
-	state.log_cnt = data->log_cnt;
-	state.is_called = data->is_called;
-	UnlockReleaseBuffer(page.buffer);
-	return state;
 }
 
 Expr *

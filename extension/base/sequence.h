@@ -26,6 +26,17 @@
 /* In bdr.sequence_kind: the server's own values, again. */
 #define BDR_SEQUENCE_LOCAL	'l'
 
+/* What all layers look at in a row of bdr.sequence_kind. */
+typedef struct BdrSequenceKind
+{
+	Oid			relid;
+	char		letter;
+	char	   *key;			/* as the cluster knows it */
+} BdrSequenceKind;
+
+/* All of them; NIL, too, where the extension or its version has no such table. */
+extern List *bdr_sequence_kinds(void);
+
 /* What is on the page. */
 typedef struct BdrSequenceState
 {
@@ -56,6 +67,15 @@ extern void bdr_sequence_page_write(BdrSequencePage *page, const BdrSequenceStat
 extern bool bdr_sequence_page_is_logged(BdrSequencePage *page);
 
 extern void bdr_sequence_read(Relation rel, BdrSequenceState *state);
+
+/* Write and log the page of a sequence that nobody else uses. */
+extern void bdr_sequence_set(Relation rel, const BdrSequenceState *state);
+
+/*
+ * As that, in a new file: when the (sub)transaction is rolled back, the sequence has
+ * its old page again.  What changes together with a row is written like this.
+ */
+extern void bdr_sequence_replace(Relation rel, const BdrSequenceState *state);
 
 /* The state of a page that is ours, of a sequence with this definition. */
 extern BdrSequenceState bdr_sequence_exhausted(Oid relid, int64 log_cnt);

@@ -96,6 +96,7 @@ static int64 reading(IdClock *clock);
 static int64 read_us(clockid_t which);
 static int64 wall_ms(void);
 static int64 durable_limit(void);
+static inline IdClock *clock_of_database(void);
 static IdClock *attach(void);
 static IdClock *find_or_make(void);
 static void forget_dropped_databases(void);
@@ -196,7 +197,7 @@ next_timeshard(BdrSequence *seq)
 static int64
 make(BdrSequence *seq, int kind, const BdrIdLayout *layout)
 {
-	IdClock    *clock = mine != NULL ? mine : attach();
+	IdClock    *clock = clock_of_database();
 	int64		tick = take_tick(clock, kind, layout->counter_bits);
 	uint32		number = pg_atomic_read_u32(&clock->number);
 
@@ -259,7 +260,7 @@ describe_time(BdrSequence *seq)
 static int64
 made_time(BdrSequence *seq)
 {
-	IdClock    *clock = mine != NULL ? mine : attach();
+	IdClock    *clock = clock_of_database();
 	int64		ms = durable_limit();
 
 	if (pg_atomic_read_u64(&clock->limit) != 0)
@@ -330,10 +331,8 @@ wall_ms(void)
 int64
 bdr_id_clock_now(void)
 {
-	IdClock    *clock = mine;
+	IdClock    *clock = bdr_is_preloaded() ? clock_of_database() : NULL;
 
-	if (clock == NULL && bdr_is_preloaded())
-		clock = attach();
 	if (clock != NULL && pg_atomic_read_u64(&clock->limit) != 0)
 		return Max(reading(clock), wall_ms());
 	return Max(durable_limit(), wall_ms());
@@ -349,6 +348,12 @@ durable_limit(void)
 	bdr_sequence_read(rel, &state);
 	relation_close(rel, AccessShareLock);
 	return state.last_value;
+}
+
+static inline IdClock *
+clock_of_database(void)
+{
+	return mine != NULL ? mine : attach();
 }
 
 static IdClock *
@@ -418,7 +423,7 @@ void
 bdr_id_clock_forget_number(void)
 {
 	if (bdr_is_preloaded())
-		pg_atomic_write_u64(&(mine != NULL ? mine : attach())->limit, 0);
+		pg_atomic_write_u64(&clock_of_database()->limit, 0);
 }
 
 /*
@@ -511,7 +516,7 @@ set_clock(IdClock *clock, int64 durable)
 void
 bdr_id_clock_raise(int64 ms)
 {
-	IdClock    *clock = mine != NULL ? mine : attach();
+	IdClock    *clock = clock_of_database();
 	int			number = find_number();
 	Relation	rel = relation_open(bdr_catalog_relation("id_clock"), RowExclusiveLock);
 

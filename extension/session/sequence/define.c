@@ -45,7 +45,7 @@
 #include "session/sequence/kind.h"
 #include "bdr_compat.h"
 
-/* Sequences that statements under way have made; in TopTransactionContext. */
+/* Relations that statements under way have made; in TopTransactionContext. */
 static List *created = NIL;
 
 static void process(const BdrUtility *statement);
@@ -160,18 +160,20 @@ at_transaction_end(XactEvent event, void *arg)
 static void
 give_kinds(void)
 {
-	List	   *relids = created;
+	List	   *sequences = NIL;
 	Oid			node;
 	ListCell   *lc;
 
-	created = NIL;
-	if (!bdr_is_member(&node) || !bdr_sequence_is_installed())
-		return;
-	foreach(lc, relids)
+	foreach(lc, created)
 	{
 		if (may_have_kind(lfirst_oid(lc)))
-			give_kind(lfirst_oid(lc));
+			sequences = lappend_oid(sequences, lfirst_oid(lc));
 	}
+	created = NIL;
+	if (sequences == NIL || !bdr_is_member(&node) || !bdr_sequence_is_installed())
+		return;
+	foreach(lc, sequences)
+		give_kind(lfirst_oid(lc));
 }
 
 static bool
@@ -197,7 +199,7 @@ give_kind(Oid relid)
 	BdrKindRow	row;
 
 	if (!bdr_sequence_is_local(method) && !bdr_kind_read(relid, &row))
-		bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)), 0);
+		bdr_sequence_take_kind(relid, method, bdr_sequence_new_key_of(relid), 0);
 }
 
 /* ---------------------------------------------------------------------
@@ -352,9 +354,8 @@ is_dropping_bdr(DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType != OBJECT_EXTENSION || !OidIsValid(bdr_catalog_extension()) ||
-		!bdr_owns_extension(bdr_catalog_extension()))
-		return false;
+	if (stmt->removeType != OBJECT_EXTENSION || !superuser() || !OidIsValid(bdr_catalog_extension()))
+		return false;			/* the server says why not */
 	foreach(lc, stmt->objects)
 	{
 		if (strcmp(strVal(lfirst(lc)), BDR_EXTENSION) == 0)
@@ -370,8 +371,6 @@ is_dropping_bdr(DropStmt *stmt)
 static void
 make_way(void)
 {
-	if (!superuser())
-		return;					/* the server says why not */
 	LockDatabaseObject(ExtensionRelationId, bdr_catalog_extension(), 0, AccessExclusiveLock);
 	if (OidIsValid(bdr_catalog_extension()))
 		bdr_sequence_uninstall();

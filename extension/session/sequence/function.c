@@ -76,6 +76,8 @@ static inline int64 next(BdrSequence *seq, bool check_rights);
 static int64 next_of_any(BdrSequence *seq, bool check_rights);
 static int64 set(Oid relid, int64 value, bool is_called);
 static void settle(BdrSequence *seq, const char *command);
+static void exhaust(Relation rel);
+static BdrSequenceState begun(Relation rel, int64 made);
 static void go_on_locally(Relation rel, const BdrSequenceState *from);
 static void check_rights_to(BdrSequence *seq, AclMode mode);
 static void refuse(Oid relid);
@@ -301,20 +303,54 @@ static void
 settle(BdrSequence *seq, const char *command)
 {
 	Relation	rel;
-	BdrSequenceState state;
 
 	if (seq->has_row)
 	{
 		PreventCommandIfReadOnly(command);
 		rel = relation_open(seq->relid, NoLock);
-		bdr_sequence_read(rel, &state);
 		if (bdr_sequence_is_local(seq->method))
 			go_on_locally(rel, &seq->local);
-		else if (!bdr_sequence_is_exhausted(&state))
-			bdr_sequence_begin(seq->relid, false, 0);
+		else
+			exhaust(rel);
 		relation_close(rel, NoLock);
 	}
 	seq->settled = true;
+}
+
+static void
+exhaust(Relation rel)
+{
+	BdrSequencePage page;
+	BdrSequenceState state;
+	BdrSequenceState ours;
+
+	bdr_sequence_read(rel, &state);
+	if (bdr_sequence_is_exhausted(&state))
+		return;
+	ours = begun(rel, 0);
+	bdr_sequence_page_open(&page, rel, &state);
+	if (!bdr_sequence_is_exhausted(&state))
+	{
+		GetTopTransactionId();
+		bdr_sequence_page_write(&page, &ours, &ours);
+	}
+	bdr_sequence_page_close(&page);
+}
+
+/*
+ * The page of a sequence that begins with its kind.  Values up to made are in use,
+ * and those that the page says.
+ */
+static BdrSequenceState
+begun(Relation rel, int64 made)
+{
+	BdrSequence *seq = bdr_sequence_look(RelationGetRelid(rel));
+	BdrSequenceState state;
+
+	bdr_sequence_read(rel, &state);
+	if (!bdr_sequence_is_exhausted(&state))
+		made = Max(made, state.is_called ? state.last_value : state.last_value - 1);
+	return bdr_sequence_exhausted(seq->relid, seq->method->begin(seq, made));
 }
 
 static void
@@ -346,25 +382,12 @@ bdr_sequence_settle_local(Oid relid)
 }
 
 void
-bdr_sequence_begin(Oid relid, bool anew, int64 made)
+bdr_sequence_begin(Oid relid, int64 made)
 {
-	BdrSequence *seq = bdr_sequence_look(relid);
 	Relation	rel = relation_open(relid, NoLock);
-	BdrSequencePage page;
-	BdrSequenceState state;
-	BdrSequenceState ours;
+	BdrSequenceState ours = begun(rel, made);
 
-	bdr_sequence_read(rel, &state);
-	if (!bdr_sequence_is_exhausted(&state))
-		made = Max(made, state.is_called ? state.last_value : state.last_value - 1);
-	ours = bdr_sequence_exhausted(relid, seq->method->begin(seq, made));
-	bdr_sequence_page_open(&page, rel, &state);
-	if (anew || !bdr_sequence_is_exhausted(&state))
-	{
-		GetTopTransactionId();
-		bdr_sequence_page_write(&page, &ours, &ours);
-	}
-	bdr_sequence_page_close(&page);
+	bdr_sequence_replace(rel, &ours);
 	relation_close(rel, NoLock);
 }
 

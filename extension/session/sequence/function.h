@@ -11,11 +11,10 @@
 #include "session/sequence/method.h"
 
 /*
- * Exhausts the page of a sequence that has, or has just taken, a kind other than
- * local.  anew: also one that is ours already.  Values up to made are in use, and
- * those that the page says.
+ * Exhausts the page of a sequence that has just taken a kind other than local.  Values
+ * up to made are in use, and those that the page says.
  */
-extern void bdr_sequence_begin(Oid relid, bool anew, int64 made);
+extern void bdr_sequence_begin(Oid relid, int64 made);
 
 /* A local sequence that has been of another kind: its page becomes the server's. */
 extern void bdr_sequence_settle_local(Oid relid);

@@ -29,6 +29,7 @@
 #include "base/membership.h"
 #include "base/tables.h"
 #include "session/request.h"
+#include "session/sequence/chunk.h"
 #include "session/sequence/kind.h"
 #include "session/sequence/method.h"
 
@@ -68,7 +69,10 @@ static void move_position(BdrSequence *seq, int64 value);
 static void enter_chunk(BdrSequence *seq, int64 position);
 static Chunk find_chunk(const char *key, int64 position);
 static int64 last_of_chunks(const char *key);
+static List *own_chunks(const char *key);
 static void ask_for_chunk(BdrSequence *seq, int64 position, bool wait);
+static void ask(BdrSequence *seq, const char *function, int64 position, const char *more);
+static int64 value_max(const BdrSequence *seq);
 static int64 chunk_size(Oid type);
 
 /* The server refuses a maximum below the page's value, which is the one before. */
@@ -246,14 +250,14 @@ enter_chunk(BdrSequence *seq, int64 position)
 				 errdetail("The chunk that the group gave this node was taken back."),
 				 errhint("Try again.")));
 	seq->chunk_first = chunk.first;
-	seq->chunk_last = Min(chunk.last, Min(seq->form.seqmax, VALUE_MAX));
+	seq->chunk_last = Min(chunk.last, value_max(seq));
 	if (next_value(seq, position) <= seq->chunk_last)
 		return;
 	seq->chunk_first = seq->chunk_last = 0;
 	ereport(ERROR,
 			(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
 			 errmsg("nextval: reached maximum value of sequence \"%s\" (%lld)",
-					get_rel_name(seq->relid), (long long) Min(seq->form.seqmax, VALUE_MAX))));
+					get_rel_name(seq->relid), (long long) value_max(seq))));
 }
 
 /*
@@ -262,58 +266,70 @@ enter_chunk(BdrSequence *seq, int64 position)
 static Chunk
 find_chunk(const char *key, int64 position)
 {
-	Relation	chunks = bdr_catalog_open("sequence_chunk", AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TupleDesc	desc = RelationGetDescr(chunks);
 	Chunk		found = {0, 0, 0};
-	Oid			node;
-	ScanKeyData skey;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		isnull;
+	ListCell   *lc;
 
-	if (!bdr_is_member(&node))
-		node = InvalidOid;
-	ScanKeyInit(&skey, BDR_CHUNK_KEY, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(key));
-	skey.sk_collation = TupleDescAttr(desc, BDR_CHUNK_KEY - 1)->attcollation;
-	scan = systable_beginscan(chunks, bdr_catalog_relation("sequence_chunk_pkey"), true, snapshot, 1, &skey);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(lc, own_chunks(key))
 	{
-		int64		first = DatumGetInt64(heap_getattr(tuple, BDR_CHUNK_FIRST, desc, &isnull));
-		int64		last = DatumGetInt64(heap_getattr(tuple, BDR_CHUNK_LAST, desc, &isnull));
+		const BdrChunk *chunk = lfirst(lc);
 
-		if (DatumGetObjectId(heap_getattr(tuple, BDR_CHUNK_NODE, desc, &isnull)) != node || last <= position)
+		if (chunk->last <= position)
 			continue;
 		if (found.last != 0)
-			found.ahead++;
-		if (found.last == 0 || first < found.first)
 		{
-			found.first = first;
-			found.last = last;
+			found.ahead++;
+			continue;
 		}
+		found.first = chunk->first;
+		found.last = chunk->last;
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(chunks, AccessShareLock);
 	return found;
 }
 
-/*
- * Everything in the request but the key and the position is what the group
- * needs to begin with the sequence.
- */
+/* A node that has been parted has none. */
+static List *
+own_chunks(const char *key)
+{
+	Snapshot	snapshot;
+	List	   *chunks;
+	Oid			node;
+
+	if (!bdr_is_member(&node))
+		return NIL;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	chunks = bdr_chunks_of(key, node, snapshot);
+	UnregisterSnapshot(snapshot);
+	return chunks;
+}
+
 static void
 ask_for_chunk(BdrSequence *seq, int64 position, bool wait)
+{
+	ask(seq, "sequence_chunk", position, wait ? "t" : "f");
+}
+
+/*
+ * Everything in a request but the key and the position is what the group needs to
+ * begin with the sequence.  more: one more argument, if any.
+ */
+static void
+ask(BdrSequence *seq, const char *function, int64 position, const char *more)
 {
 	const char *args[6];
 
 	args[0] = seq->key;
 	args[1] = psprintf(INT64_FORMAT, seq->form.seqstart);
-	args[2] = psprintf(INT64_FORMAT, Min(seq->form.seqmax, VALUE_MAX));
+	args[2] = psprintf(INT64_FORMAT, value_max(seq));
 	args[3] = psprintf(INT64_FORMAT, chunk_size(seq->form.seqtypid));
 	args[4] = psprintf(INT64_FORMAT, position);
-	args[5] = wait ? "t" : "f";
-	bdr_request("sequence_chunk", lengthof(args), args);
+	args[5] = more;
+	bdr_request(function, more != NULL ? 6 : 5, args);
+}
+
+static int64
+value_max(const BdrSequence *seq)
+{
+	return Min(seq->form.seqmax, VALUE_MAX);
 }
 
 /*
@@ -337,14 +353,7 @@ set_galloc(BdrSequence *seq, int64 value)
 static void
 advance(BdrSequence *seq, int64 to)
 {
-	const char *args[5];
-
-	args[0] = seq->key;
-	args[1] = psprintf(INT64_FORMAT, seq->form.seqstart);
-	args[2] = psprintf(INT64_FORMAT, Min(seq->form.seqmax, VALUE_MAX));
-	args[3] = psprintf(INT64_FORMAT, chunk_size(seq->form.seqtypid));
-	args[4] = psprintf(INT64_FORMAT, to);
-	bdr_request("sequence_advance", lengthof(args), args);
+	ask(seq, "sequence_advance", to, NULL);
 }
 
 /*
@@ -417,10 +426,7 @@ begin_galloc(BdrSequence *seq, int64 made)
 static int64
 last_of_chunks(const char *key)
 {
-	int64		last = 0;
-	Chunk		chunk;
+	List	   *chunks = own_chunks(key);
 
-	while ((chunk = find_chunk(key, last)).last != 0)
-		last = chunk.last;
-	return last;
+	return chunks != NIL ? ((BdrChunk *) llast(chunks))->last : 0;
 }

@@ -92,8 +92,8 @@ bdr_sequence_uninstall(void)
 
 	if (!OidIsValid(bdr_catalog_relation("sequence_kind")))
 		return;					/* objects of an older version */
-	foreach(lc, bdr_kind_all())
-		localize(lfirst_oid(lc));
+	foreach(lc, bdr_sequence_kinds())
+		localize(((BdrSequenceKind *) lfirst(lc))->relid);
 	redirect_all(InvalidOid);
 }
 
@@ -176,17 +176,12 @@ void
 bdr_sequence_become_local(Oid relid, const BdrSequenceState *state)
 {
 	Relation	rel;
-	BdrSequencePage page;
-	BdrSequenceState old;
 	BdrSequenceState now = *state;
 
 	now.log_cnt = 0;
 	ResetSequence(relid);
 	rel = relation_open(relid, NoLock);
-	GetTopTransactionId();
-	bdr_sequence_page_open(&page, rel, &old);
-	bdr_sequence_page_write(&page, &now, &now);
-	bdr_sequence_page_close(&page);
+	bdr_sequence_set(rel, &now);
 	relation_close(rel, NoLock);
 	bdr_kind_delete(relid);
 }
@@ -197,5 +192,5 @@ bdr_sequence_take_kind(Oid relid, const BdrSequenceMethod *method, char *key, in
 	BdrKindRow	row = {.letter = method->letter,.key = key};
 
 	bdr_kind_write(relid, &row);
-	bdr_sequence_begin(relid, true, made);
+	bdr_sequence_begin(relid, made);
 }

@@ -47,7 +47,7 @@ static void relation_changed(Datum arg, Oid relid);
 static void lock(BdrSequence *seq);
 static void load(BdrSequence *seq);
 static void wait_for_switch(BdrSequence *seq);
-static bool has_other(const char *key, Oid relid);
+static bool has_other(List *kinds, const char *key, Oid relid);
 static bool read_row(Relation kinds, Oid relid, Snapshot snapshot, BdrKindRow *row, ItemPointer tid);
 
 BdrSequence *
@@ -301,24 +301,6 @@ bdr_kind_delete(Oid relid)
 	table_close(kinds, RowExclusiveLock);
 }
 
-List *
-bdr_kind_all(void)
-{
-	Relation	kinds = bdr_catalog_open("sequence_kind", AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(kinds, InvalidOid, false, snapshot, 0, NULL);
-	List	   *all = NIL;
-	HeapTuple	tuple;
-	bool		isnull;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		all = lappend_oid(all, DatumGetObjectId(heap_getattr(tuple, BDR_KIND_SEQID, RelationGetDescr(kinds), &isnull)));
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(kinds, AccessShareLock);
-	return all;
-}
-
 /*
  * The command counter makes what was written visible to this transaction, too.
  */
@@ -333,23 +315,15 @@ bdr_kind_changed(Oid relid)
 void
 bdr_kind_changed_key(const char *key)
 {
-	Relation	kinds = bdr_catalog_open("sequence_kind", AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(kinds, InvalidOid, false, snapshot, 0, NULL);
-	HeapTuple	tuple;
+	ListCell   *lc;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(lc, bdr_sequence_kinds())
 	{
-		bool		isnull;
-		Oid			relid = DatumGetObjectId(heap_getattr(tuple, BDR_KIND_SEQID, RelationGetDescr(kinds), &isnull));
-		Datum		its_key = heap_getattr(tuple, BDR_KIND_KEY, RelationGetDescr(kinds), &isnull);
+		const BdrSequenceKind *kind = lfirst(lc);
 
-		if (strcmp(TextDatumGetCString(its_key), key) == 0 && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
-			CacheInvalidateRelcacheByRelid(relid);
+		if (strcmp(kind->key, key) == 0 && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(kind->relid)))
+			CacheInvalidateRelcacheByRelid(kind->relid);
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(kinds, AccessShareLock);
 }
 
 bool
@@ -386,24 +360,32 @@ bdr_sequence_new_key(Oid relid, const char *schema, const char *name)
 {
 	const char *plain = quote_qualified_identifier(schema, name);
 	char	   *key = pstrdup(plain);
+	List	   *kinds = bdr_sequence_kinds();
 
-	for (int number = 2; has_other(key, relid); number++)
+	for (int number = 2; has_other(kinds, key, relid); number++)
 		key = psprintf("%s #%d", plain, number);
 	return key;
 }
 
 static bool
-has_other(const char *key, Oid relid)
+has_other(List *kinds, const char *key, Oid relid)
 {
 	ListCell   *lc;
-	BdrKindRow	row;
 
-	foreach(lc, bdr_kind_all())
+	foreach(lc, kinds)
 	{
-		if (lfirst_oid(lc) != relid && bdr_kind_read(lfirst_oid(lc), &row) && strcmp(row.key, key) == 0)
+		const BdrSequenceKind *kind = lfirst(lc);
+
+		if (kind->relid != relid && strcmp(kind->key, key) == 0)
 			return true;
 	}
 	return false;
+}
+
+char *
+bdr_sequence_new_key_of(Oid relid)
+{
+	return bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 }
 
 bool

@@ -43,7 +43,6 @@ extern void bdr_sequence_discard(void);
 extern bool bdr_kind_read(Oid relid, BdrKindRow *row);
 extern void bdr_kind_write(Oid relid, const BdrKindRow *row);
 extern void bdr_kind_delete(Oid relid);
-extern List *bdr_kind_all(void);	/* of oids */
 
 /* Sessions look again; also those of a sequence whose chunks have changed. */
 extern void bdr_kind_changed(Oid relid);
@@ -54,6 +53,7 @@ extern bool bdr_switch_is_pending(const pg_uuid_t *id);
 
 /* For a sequence of this name; InvalidOid: it is not here. */
 extern char *bdr_sequence_new_key(Oid relid, const char *schema, const char *name);
+extern char *bdr_sequence_new_key_of(Oid relid);
 
 extern bool bdr_uuid_is_zero(const pg_uuid_t *id);
 

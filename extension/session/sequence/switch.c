@@ -155,8 +155,7 @@ set_own(Relation rel, const BdrSequenceMethod *method, int64 start)
 				 errhint("Call bdr.create_node_group() or bdr.join_node_group() first.")));
 	if (bdr_sequence_makes_ids(seq->method) && bdr_sequence_makes_ids(method))
 		bdr_id_clock_raise(bdr_id_time(seq->method->made(seq)) + 1);
-	bdr_sequence_take_kind(relid, method, bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)),
-						   made);
+	bdr_sequence_take_kind(relid, method, bdr_sequence_new_key_of(relid), made);
 }
 
 static void
@@ -237,7 +236,7 @@ bdr_internal_stop_sequence(PG_FUNCTION_ARGS)
 		check_fits(rel, method_of_switch(id, false));
 		relation_close(rel, NoLock);
 		if (!bdr_kind_read(relid, &row))
-			row.key = bdr_sequence_new_key(relid, get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+			row.key = bdr_sequence_new_key_of(relid);
 		values[1] = CharGetDatum(row.letter);
 		values[2] = CStringGetTextDatum(row.key);
 		row.stopped_by = *id;
@@ -300,7 +299,6 @@ stop(Oid relid, BdrKindRow *row)
 {
 	BdrSequence *seq = bdr_sequence_look(relid);
 	Relation	rel = relation_open(relid, NoLock);
-	BdrSequencePage page;
 	BdrSequenceState state;
 	BdrSequenceState ours = bdr_sequence_exhausted(relid, BDR_PAGE_OURS);
 	int64		highest;
@@ -309,10 +307,7 @@ stop(Oid relid, BdrKindRow *row)
 	if (!bdr_sequence_is_exhausted(&state))
 	{
 		row->local = state;
-		GetTopTransactionId();
-		bdr_sequence_page_open(&page, rel, &state);
-		bdr_sequence_page_write(&page, &ours, &ours);
-		bdr_sequence_page_close(&page);
+		bdr_sequence_replace(rel, &ours);
 	}
 	relation_close(rel, NoLock);
 	highest = Max(highest_made(seq, &row->local), highest_in_table(relid));

@@ -97,3 +97,65 @@ func TestSwitchIsForAllOrNone(t *testing.T) {
 		requireKind(t, "s", "galloc", c.Nodes...)
 	})
 }
+
+// TestStopIsTakenBack exists because a node that has begun to stop a sequence may not
+// come to an end of it: then the sequence goes on there as if nobody had asked.
+func TestStopIsTakenBack(t *testing.T) {
+	c := pgtest.NewCluster(t, 2)
+	a, b := c.Nodes[0], c.Nodes[1]
+	c.ExecAll("SET bdr.default_sequence_kind = 'local'; CREATE TABLE t (id bigserial PRIMARY KEY)")
+	const change = "SELECT bdr.alter_sequence_set_kind('t_id_seq', 'galloc')"
+	waits := func(n *pgtest.Node) {
+		n.Wait(clustertest.ResumeLimit, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass", "1")
+	}
+	for i, end := range []struct {
+		name string
+		lost int64 // at most so many values: those that were logged ahead
+		do   func(release func())
+	}{
+		{"lock_timeout", 0, func(release func()) {
+			clustertest.RequireRefused(t, a, change, "55P03", "could not change the kind of sequence \"public.t_id_seq\"")
+			release()
+		}},
+		{"caller_cancels", 0, func(release func()) {
+			caller, done := a.Session(), make(chan error, 1)
+			go func() {
+				_, err := pgtest.RunOn(caller, change, time.Minute)
+				done <- err
+			}()
+			waits(b)
+			a.Exec(fmt.Sprintf("SELECT pg_cancel_backend(%d)", caller.PID()))
+			if e := pgtest.PgError(<-done); e == nil || e.Code != "57014" {
+				t.Errorf("the call ended with %v", e)
+			}
+			release()
+		}},
+		{"node_crashes", loggedAhead, func(func()) {
+			done := make(chan error, 1)
+			go func() { done <- a.Try(change) }()
+			waits(b)
+			b.Exec("SELECT pg_switch_wal()")
+			b.Must(b.Kill9())
+			if err := <-done; err == nil {
+				t.Error("the change was reported as done")
+			}
+			b.Must(b.Start())
+		}},
+	} {
+		release, _ := clustertest.Hold(t, b, "LOCK TABLE t")
+		end.do(release)
+		for _, n := range c.Nodes {
+			n.Wait(clustertest.ResumeLimit, unsettled, "0")
+		}
+		requireKind(t, "t_id_seq", "local", c.Nodes...)
+		if got := a.Value("SELECT nextval('t_id_seq')"); got != fmt.Sprint(i+1) {
+			t.Errorf("%s: node1 goes on with %s", end.name, got)
+		}
+		want := int64(i + 1)
+		if got := (&session{b.Session(), t, b}).number("SELECT nextval('t_id_seq')"); got < want || got > want+end.lost {
+			t.Errorf("%s: node2 goes on with %d", end.name, got)
+		}
+	}
+	a.Exec(change)
+	requireKind(t, "t_id_seq", "galloc", c.Nodes...)
+}
