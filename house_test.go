@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"gosrc/bdrgo":          {"gosrc/ipc", "gosrc/manager", "gosrc/release"},
 	"gosrc/manager":        {"gosrc/api", "gosrc/catalog", "gosrc/cluster", "gosrc/durable", "gosrc/globallock", "gosrc/ipc", "gosrc/locker", "gosrc/membership", "gosrc/pgerr", "gosrc/release", "gosrc/retention", "gosrc/sequence", "gosrc/sequencer", "gosrc/stream", "gosrc/subscription", "gosrc/upgrade"},
 	"gosrc/upgrade":        {"gosrc/catalog", "gosrc/cluster", "gosrc/durable", "gosrc/ipc", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/stream"},
-	"gosrc/api":            {"gosrc/catalog", "gosrc/conflict", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/subscription", "gosrc/wire"},
+	"gosrc/api":            {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/stream", "gosrc/subscription", "gosrc/wire"},
 	"gosrc/retention":      {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/ipc", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/subscription":   {"gosrc/catalog", "gosrc/cluster", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/replicate", "gosrc/stream", "gosrc/wire"},
 	"gosrc/sequencer":      {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/ipc", "gosrc/pause", "gosrc/pgerr", "gosrc/sequence"},

@@ -1,6 +1,6 @@
 // Package api answers the SQL functions that are about this node's
-// subscriptions and conflicts. Those of its membership are answered by
-// membership.
+// subscriptions and conflicts, and those that run SQL on other nodes. Those of
+// its membership are answered by membership.
 package api
 
 import (
@@ -46,6 +46,7 @@ func (a *API) Handlers() map[string]Handler {
 		"alter_subscription_disable":           a.disableSubscription,
 		"alter_subscription_skip_changes_upto": a.skipChanges,
 		"alter_node_set_log_config":            a.setLogConfig,
+		"internal_run_on_node":                 a.runOnNode,
 		"alter_node_set_conflict_resolver":     a.setResolver,
 	}
 }

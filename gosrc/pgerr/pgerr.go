@@ -40,6 +40,7 @@ const (
 	UndefinedTable           = "42P01"
 	InsufficientResources    = "53000"
 	ConfigLimit              = "53400"
+	ProgramLimit             = "54000"
 	WrongState               = "55000"
 	ObjectInUse              = "55006"
 	LockNotAvailable         = "55P03"

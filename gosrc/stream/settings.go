@@ -19,6 +19,8 @@ const (
 	Replication
 	// Reading is for reading tables of users: the source's end of a join.
 	Reading
+	// Asking is for SQL of a superuser of ours, as if he had connected himself.
+	Asking
 	// Restoring is for making and filling them: the joiner's end. Code of
 	// users runs with their rights (extension/session/restore.c).
 	Restoring
@@ -77,6 +79,9 @@ var pinnedFor = map[Purpose]map[string]string{
 		"restrict_nonsystem_relation_kind": ""}, // users' views are read with users' rights
 }
 
+// ofAsking are the settings that he gets: what he runs stays on that node.
+var ofAsking = map[string]string{"client_encoding": pinned["client_encoding"], "bdr.ddl_replication": "off"}
+
 // since are the settings that not every server knows: the number of the oldest
 // minor release of each major one, or of the first major one.
 var since = map[string][]int{
@@ -117,6 +122,9 @@ func isPinned(name string) bool {
 func settings(p Purpose, user string, version int) map[string]string {
 	all := maps.Clone(pinned)
 	maps.Copy(all, pinnedFor[p])
+	if p == Asking {
+		all = maps.Clone(ofAsking)
+	}
 	all["session_authorization"] = user
 	maps.DeleteFunc(all, func(name, _ string) bool { return !knows(version, name) })
 	return all
