@@ -23,6 +23,7 @@
 #include "session/commit_prepared.h"
 #include "session/drop_guard.h"
 #include "session/ddl/capture.h"
+#include "session/ddl/identity.h"
 #include "session/dropped.h"
 #include "session/local_only.h"
 #include "session/lock/global_lock.h"
@@ -62,6 +63,7 @@ _PG_init(void)
 	bdr_rebuild_table_init();
 	bdr_rebuild_index_init();
 	bdr_capture_init();
+	bdr_identity_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

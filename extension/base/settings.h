@@ -28,6 +28,8 @@ extern bool bdr_debug_trust_peers;
 extern bool bdr_ddl_replication;
 extern int	bdr_global_lock_timeout;	/* ms; 0: none */
 extern bool bdr_match_table_owner;
+extern int	bdr_default_replica_identity;	/* as in pg_class, or this: */
+#define BDR_IDENTITY_AUTO				'a'
 extern int	bdr_default_sequence_kind;	/* its letter, or this: */
 #define BDR_SEQUENCE_DISTRIBUTED		'd'
 extern int	bdr_max_worker_backoff_delay;	/* ms */

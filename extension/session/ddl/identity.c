@@ -1,0 +1,231 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/identity.c
+ *		The replica identity of new tables: bdr.default_replica_identity.
+ *
+ * NOTES
+ *		It is set by an ALTER TABLE behind the statement that made the table,
+ *		which replicates like any other.  What a table of an extension has is
+ *		the extension's matter.
+ *
+ *		With auto a table has FULL for as long as it has no primary key.  A
+ *		restored dump adds it by a statement of its own.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "base/hooks.h"
+#include "base/membership.h"
+#include "base/settings.h"
+#include "base/tables.h"
+#include "base/worker.h"
+#include "bdr_compat.h"
+#include "session/ddl/identity.h"
+#include "session/restore.h"
+
+/* Relations that the innermost statement has made. */
+static List *created = NIL;
+
+static void process(const BdrUtility *statement);
+static List *run(const BdrUtility *statement);
+static bool adds_primary_key(Node *node);
+static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
+static void at_transaction_end(XactEvent event, void *arg);
+static bool is_wanted(void);
+static void set_created(List *relations);
+static void reset_keyed(Oid relid);
+static void set_identity(Oid relid, char from, char to);
+static bool may_change(Relation table, char from);
+static bool has_primary_key(Relation table);
+
+void
+bdr_identity_init(void)
+{
+	bdr_hooks_on_utility(process);
+	bdr_hooks_on_access(accessed);
+	RegisterXactCallback(at_transaction_end, NULL);
+}
+
+static void
+process(const BdrUtility *statement)
+{
+	Node	   *node = statement->pstmt->utilityStmt;
+
+	if (statement->context == PROCESS_UTILITY_SUBCOMMAND || creating_extension)
+	{
+		bdr_hooks_run_utility(statement);
+		return;
+	}
+	set_created(run(statement));
+	if (bdr_default_replica_identity == BDR_IDENTITY_AUTO && adds_primary_key(node) && is_wanted())
+		reset_keyed(RangeVarGetRelid(((AlterTableStmt *) node)->relation, NoLock, true));
+}
+
+/*
+ * Returns what it has made, but for what statements inside of it have.
+ */
+static List *
+run(const BdrUtility *statement)
+{
+	List	   *outer = created;
+	List	   *made = NIL;
+
+	created = NIL;
+	PG_TRY();
+	{
+		bdr_hooks_run_utility(statement);
+		made = created;
+	}
+	PG_FINALLY();
+	{
+		created = outer;
+	}
+	PG_END_TRY();
+	return made;
+}
+
+static bool
+adds_primary_key(Node *node)
+{
+	ListCell   *lc;
+
+	if (!IsA(node, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) node)->cmds)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+
+		if (cmd->subtype == AT_AddConstraint && ((Constraint *) cmd->def)->contype == CONSTR_PRIMARY)
+			return true;
+		if (cmd->subtype == AT_AddColumn)
+		{
+			ListCell   *constraint;
+
+			foreach(constraint, ((ColumnDef *) cmd->def)->constraints)
+			{
+				if (((Constraint *) lfirst(constraint))->contype == CONSTR_PRIMARY)
+					return true;
+			}
+		}
+	}
+	return false;
+}
+
+static void
+accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	MemoryContext old;
+
+	if (access != OAT_POST_CREATE || class != RelationRelationId || sub != 0 || creating_extension ||
+		bdr_default_replica_identity == REPLICA_IDENTITY_DEFAULT || (arg != NULL && ((ObjectAccessPostCreate *) arg)->is_internal))
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	created = lappend_oid(created, object);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	created = NIL;
+}
+
+/*
+ * On the node where somebody has made the table.
+ */
+static bool
+is_wanted(void)
+{
+	Oid			self;
+
+	return !bdr_internal_restore && !IsBinaryUpgrade && !bdr_is_own_worker() && bdr_is_member(&self);
+}
+
+static void
+set_created(List *relations)
+{
+	bool		is_auto = bdr_default_replica_identity == BDR_IDENTITY_AUTO;
+	ListCell   *lc;
+
+	if (relations == NIL || !is_wanted())
+		return;
+	foreach(lc, relations)
+		set_identity(lfirst_oid(lc), REPLICA_IDENTITY_DEFAULT, is_auto ? REPLICA_IDENTITY_FULL : bdr_default_replica_identity);
+}
+
+static void
+reset_keyed(Oid relid)
+{
+	ListCell   *lc;
+
+	if (!OidIsValid(relid))
+		return;
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+		set_identity(lfirst_oid(lc), REPLICA_IDENTITY_FULL, REPLICA_IDENTITY_DEFAULT);
+}
+
+static void
+set_identity(Oid relid, char from, char to)
+{
+	Relation	table = try_relation_open(relid, AccessShareLock);
+	char	   *sql = NULL;
+
+	if (table == NULL)
+		return;
+	if (may_change(table, from) && (to == bdr_default_replica_identity || (to == REPLICA_IDENTITY_DEFAULT) == has_primary_key(table)))
+		sql = psprintf("ALTER TABLE %s REPLICA IDENTITY %s",
+					   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table)),
+					   to == REPLICA_IDENTITY_FULL ? "FULL" : to == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT");
+	relation_close(table, AccessShareLock);
+	if (sql == NULL)
+		return;
+	SPI_connect();
+	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not run \"%s\"", sql);
+	SPI_finish();
+}
+
+static bool
+may_change(Relation table, char from)
+{
+	Form_pg_class form = table->rd_rel;
+
+	return (form->relkind == RELKIND_RELATION || form->relkind == RELKIND_PARTITIONED_TABLE) &&
+		form->relpersistence != RELPERSISTENCE_TEMP && form->relreplident == from &&
+		!bdr_catalog_has(RelationGetRelid(table)) && bdr_owns_relation(RelationGetRelid(table));
+}
+
+/* That can be a replica identity. */
+static bool
+has_primary_key(Relation table)
+{
+	HeapTuple	tuple;
+	bool		is_immediate;
+
+	list_free(RelationGetIndexList(table));
+	if (!OidIsValid(table->rd_pkindex))
+		return false;
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(table->rd_pkindex));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", table->rd_pkindex);
+	is_immediate = ((Form_pg_index) GETSTRUCT(tuple))->indimmediate;
+	ReleaseSysCache(tuple);
+	return is_immediate;
+}

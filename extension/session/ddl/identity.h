@@ -1,0 +1,14 @@
+/*-------------------------------------------------------------------------
+ * session/ddl/identity.h
+ *		The replica identity of new tables.
+ *-------------------------------------------------------------------------
+ */
+#ifndef BDR_SESSION_DDL_IDENTITY_H
+#define BDR_SESSION_DDL_IDENTITY_H
+
+#include "postgres.h"
+
+/* Behind bdr_capture_init: what is set here is a statement of its own. */
+extern void bdr_identity_init(void);
+
+#endif							/* BDR_SESSION_DDL_IDENTITY_H */
