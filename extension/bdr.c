@@ -62,8 +62,8 @@ _PG_init(void)
 	bdr_global_lock_init();
 	bdr_rebuild_table_init();
 	bdr_rebuild_index_init();
-	bdr_capture_init();
 	bdr_identity_init();
+	bdr_capture_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

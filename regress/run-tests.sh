@@ -320,6 +320,10 @@ stage_soak() {
         go_tests "soak" "$shown" -tags soak -timeout 12h -p 1 -run '^TestSoak' ./regress/cluster/...
         ;;
     esac
+    case " $SOAK " in *" applications "*)
+        go_tests "soak" "$shown" -tags soak -timeout 1h -v -run '^TestSoakApplications' ./regress/cluster/ddl
+        ;;
+    esac
 }
 
 # Servers of tests live in memory where there is much of it: they create and

@@ -35,6 +35,7 @@
 #include "apply/deferred.h"
 #include "apply/state.h"
 #include "apply/statement.h"
+#include "apply/statement_value.h"
 #include "base/user_context.h"
 #include "ddl/command.h"
 #include "ddl/queue.h"
@@ -150,6 +151,7 @@ run_as(Oid role, const BdrStatement *statement)
 	bdr_statement_set_settings(statement);
 	raw = parse(statement->text);
 	drop_concurrently(raw->stmt);
+	bdr_statement_use_values(raw->stmt, statement);
 	if (bdr_queue_is_opened_by(raw->stmt))
 		bdr_queue_open(statement);
 	run(raw, statement->text);

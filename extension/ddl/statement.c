@@ -25,6 +25,7 @@ static const char *const known_settings[] = {
 	"TimeZone",
 	"array_nulls",
 	"backslash_quote",
+	"bdr.default_replica_identity",
 	"bdr.default_sequence_kind",
 	"bytea_output",
 	"check_function_bodies",
@@ -48,6 +49,12 @@ static const char *const known_settings[] = {
 	"xmloption",
 };
 
+/* Values of new columns go where settings go: the column behind this, = and the text, or nothing. */
+#define VALUE_PREFIX	"bdr.value."
+
+static void add_setting(BdrStatement *statement, const char *name, const char *value);
+static bool is_value(const char *name);
+
 void
 bdr_statement_describe(BdrStatement *statement, const char *text)
 {
@@ -59,23 +66,64 @@ bdr_statement_describe(BdrStatement *statement, const char *text)
 	for (int i = 0; i < lengthof(known_settings); i++)
 	{
 		const char *value = GetConfigOption(known_settings[i], true, false);
-		BdrSetting *setting = &statement->settings[statement->nsettings];
 
-		if (value == NULL)
-			continue;
-		if (strlen(value) > PG_UINT16_MAX)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("setting \"%s\" is too long for a statement that is replicated", known_settings[i])));
-		setting->name = known_settings[i];
-		setting->value = pstrdup(value);
-		statement->nsettings++;
+		if (value != NULL)
+			add_setting(statement, known_settings[i], pstrdup(value));
 	}
+}
+
+static void
+add_setting(BdrStatement *statement, const char *name, const char *value)
+{
+	BdrSetting *setting = &statement->settings[statement->nsettings];
+
+	if (strlen(value) > PG_UINT16_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("\"%s\" is too long for a statement that is replicated", name)));
+	setting->name = name;
+	setting->value = value;
+	statement->nsettings++;
+}
+
+void
+bdr_statement_add_value(BdrStatement *statement, const char *column, const char *value)
+{
+	if (statement->nsettings == PG_UINT16_MAX / 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many columns in a statement that is replicated")));
+	statement->settings = repalloc(statement->settings, (statement->nsettings + 1) * sizeof(BdrSetting));
+	add_setting(statement, psprintf("%s%s", VALUE_PREFIX, column), value != NULL ? psprintf("=%s", value) : "");
+}
+
+bool
+bdr_statement_value_of(const BdrStatement *statement, const char *column, const char **value)
+{
+	for (int i = 0; i < statement->nsettings; i++)
+	{
+		const BdrSetting *setting = &statement->settings[i];
+
+		if (is_value(setting->name) && strcmp(setting->name + strlen(VALUE_PREFIX), column) == 0)
+		{
+			*value = setting->value[0] == '\0' ? NULL : setting->value + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+is_value(const char *name)
+{
+	return strncmp(name, VALUE_PREFIX, strlen(VALUE_PREFIX)) == 0;
 }
 
 bool
 bdr_statement_knows_setting(const char *name)
 {
+	if (is_value(name))
+		return true;
 	for (int i = 0; i < lengthof(known_settings); i++)
 	{
 		if (strcmp(known_settings[i], name) == 0)
@@ -91,7 +139,7 @@ bdr_statement_set_settings(const BdrStatement *statement)
 	{
 		const BdrSetting *setting = &statement->settings[i];
 
-		if (GetConfigOption(setting->name, true, false) != NULL)
+		if (!is_value(setting->name) && GetConfigOption(setting->name, true, false) != NULL)
 			(void) set_config_option(setting->name, setting->value, PGC_USERSET, PGC_S_SESSION,
 									 GUC_ACTION_SAVE, true, 0, false);
 	}

@@ -23,6 +23,15 @@ typedef struct BdrStatement
 	const char *text;			/* of one statement */
 } BdrStatement;
 
+/*
+ * What a new column has in the rows that are there, by the default that is not the
+ * same on each node; NULL: it is NULL.
+ */
+extern void bdr_statement_add_value(BdrStatement *statement, const char *column, const char *value);
+
+/* false: there is none. */
+extern bool bdr_statement_value_of(const BdrStatement *statement, const char *column, const char **value);
+
 /* As whom, and under which settings, a statement would run now. */
 extern void bdr_statement_describe(BdrStatement *statement, const char *text);
 

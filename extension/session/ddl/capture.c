@@ -94,7 +94,7 @@ process(const BdrUtility *statement)
 		return;
 	}
 	if (frame.kind == FRAME_TEXT)
-		bdr_form_check(statement->pstmt->utilityStmt, statement->query);
+		bdr_form_check(statement->pstmt->utilityStmt, statement->query, &frame.described);
 	if (frame.kind == FRAME_TEXT && bdr_queue_is_opened_by(statement->pstmt->utilityStmt))
 		bdr_queue_open(&frame.described);
 	run_in_frame(statement, &frame);

@@ -19,14 +19,15 @@
 #include "base/bdr.h"
 #include "base/settings.h"
 #include "session/ddl/form.h"
+#include "session/ddl/value.h"
 #include "session/rows.h"
 #include "bdr_compat.h"
 
 static bool is_of_server(ObjectType type);
 static bool is_about_roles(Node *statement);
 static bool is_about_bdr(Node *statement);
-static void check_column(Oid relid, AlterTableCmd *cmd, const char *query);
-static bool differs(Oid relid, Node *raw, ParseExprKind kind, const char *query);
+static void check_column(Oid relid, AlterTableCmd *cmd, const char *query, BdrStatement *described);
+static bool differs(Oid relid, Node *raw, const char *query);
 static bool tells_time(Node *node, void *context);
 
 bool
@@ -97,7 +98,7 @@ is_about_bdr(Node *statement)
  * ---------------------------------------------------------------------
  */
 void
-bdr_form_check(Node *statement, const char *query)
+bdr_form_check(Node *statement, const char *query, BdrStatement *described)
 {
 	AlterTableStmt *alter = (AlterTableStmt *) statement;
 	Oid			relid;
@@ -109,39 +110,29 @@ bdr_form_check(Node *statement, const char *query)
 	if (!OidIsValid(relid) || !bdr_owns_relation(relid) || get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
 		return;					/* the server says what is wrong */
 	foreach(lc, alter->cmds)
-		check_column(relid, lfirst(lc), query);
+		check_column(relid, lfirst(lc), query, described);
 }
 
 static void
-check_column(Oid relid, AlterTableCmd *cmd, const char *query)
+check_column(Oid relid, AlterTableCmd *cmd, const char *query, BdrStatement *described)
 {
 	ColumnDef  *column = (ColumnDef *) cmd->def;
-	ListCell   *lc;
 	bool		refused = false;
 
 	if (cmd->subtype == AT_AlterColumnType)
-		refused = differs(relid, column->raw_default, EXPR_KIND_ALTER_COL_TRANSFORM, query);
+		refused = differs(relid, column->raw_default, query);
 	else if (cmd->subtype == AT_AddColumn)
-	{
-		refused = differs(relid, column->raw_default, EXPR_KIND_COLUMN_DEFAULT, query);
-		foreach(lc, column->constraints)
-		{
-			Constraint *constraint = lfirst(lc);
-
-			if (constraint->contype == CONSTR_DEFAULT)
-				refused = refused || differs(relid, constraint->raw_expr, EXPR_KIND_COLUMN_DEFAULT, query);
-		}
-	}
+		refused = !bdr_values_describe(described, relid, column, cmd->missing_ok, query);
 	if (refused && bdr_table_has_rows(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot give the rows of table \"%s\" values that differ from node to node", get_rel_name(relid)),
-				 errdetail("The statement runs on every node, and an expression in it is volatile or tells the time."),
+				 errdetail("The statement runs on every node, and an expression in it is volatile, or tells the time in USING."),
 				 errhint("Add the column without a default, set the default with ALTER COLUMN, and UPDATE the rows.")));
 }
 
 static bool
-differs(Oid relid, Node *raw, ParseExprKind kind, const char *query)
+differs(Oid relid, Node *raw, const char *query)
 {
 	ParseState *pstate;
 	Relation	rel;
@@ -152,10 +143,9 @@ differs(Oid relid, Node *raw, ParseExprKind kind, const char *query)
 	rel = table_open(relid, AccessShareLock);
 	pstate = make_parsestate(NULL);
 	pstate->p_sourcetext = query;
-	if (kind == EXPR_KIND_ALTER_COL_TRANSFORM)
-		addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true),
-						 false, true, true);
-	expression = transformExpr(pstate, copyObject(raw), kind);
+	addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true),
+					 false, true, true);
+	expression = transformExpr(pstate, copyObject(raw), EXPR_KIND_ALTER_COL_TRANSFORM);
 	free_parsestate(pstate);
 	table_close(rel, AccessShareLock);
 	return contain_volatile_functions(expression) || tells_time(expression, NULL);

@@ -10,10 +10,15 @@
 
 #include "nodes/nodes.h"
 
+#include "ddl/statement.h"
+
 /* Does this one stay on this node? */
 extern bool bdr_form_is_local(Node *statement);
 
-/* An error for one that would do something else on each node. */
-extern void bdr_form_check(Node *statement, const char *query);
+/*
+ * An error for one that would do something else on each node; what makes it do the
+ * same is added to its description.
+ */
+extern void bdr_form_check(Node *statement, const char *query, BdrStatement *described);
 
 #endif							/* BDR_SESSION_DDL_FORM_H */

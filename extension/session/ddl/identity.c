@@ -3,12 +3,12 @@
  *		The replica identity of new tables: bdr.default_replica_identity.
  *
  * NOTES
- *		It is set by an ALTER TABLE behind the statement that made the table,
- *		which replicates like any other.  What a table of an extension has is
- *		the extension's matter.
+ *		It is set by an ALTER TABLE behind the statement that made the table, as
+ *		a part of that: each node does so, with the setting of the origin.  What
+ *		a table of an extension has is the extension's matter.
  *
- *		With auto a table has FULL for as long as it has no primary key.  A
- *		restored dump adds it by a statement of its own.
+ *		With auto a table has FULL for as long as it has no primary key, which
+ *		comes and goes: a restored dump adds it by a statement of its own.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -35,7 +35,6 @@
 #include "base/membership.h"
 #include "base/settings.h"
 #include "base/tables.h"
-#include "base/worker.h"
 #include "bdr_compat.h"
 #include "session/ddl/identity.h"
 #include "session/restore.h"
@@ -45,12 +44,12 @@ static List *created = NIL;
 
 static void process(const BdrUtility *statement);
 static List *run(const BdrUtility *statement);
-static bool adds_primary_key(Node *node);
+static bool changes_primary_key(Node *node);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
 static void at_transaction_end(XactEvent event, void *arg);
 static bool is_wanted(void);
 static void set_created(List *relations);
-static void reset_keyed(Oid relid);
+static void follow_primary_key(Oid relid);
 static void set_identity(Oid relid, char from, char to);
 static bool may_change(Relation table, char from);
 static bool has_primary_key(Relation table);
@@ -74,8 +73,8 @@ process(const BdrUtility *statement)
 		return;
 	}
 	set_created(run(statement));
-	if (bdr_default_replica_identity == BDR_IDENTITY_AUTO && adds_primary_key(node) && is_wanted())
-		reset_keyed(RangeVarGetRelid(((AlterTableStmt *) node)->relation, NoLock, true));
+	if (bdr_default_replica_identity == BDR_IDENTITY_AUTO && changes_primary_key(node) && is_wanted())
+		follow_primary_key(RangeVarGetRelid(((AlterTableStmt *) node)->relation, NoLock, true));
 }
 
 /*
@@ -102,7 +101,7 @@ run(const BdrUtility *statement)
 }
 
 static bool
-adds_primary_key(Node *node)
+changes_primary_key(Node *node)
 {
 	ListCell   *lc;
 
@@ -112,6 +111,8 @@ adds_primary_key(Node *node)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
 
+		if (cmd->subtype == AT_DropConstraint || cmd->subtype == AT_DropColumn)
+			return true;
 		if (cmd->subtype == AT_AddConstraint && ((Constraint *) cmd->def)->contype == CONSTR_PRIMARY)
 			return true;
 		if (cmd->subtype == AT_AddColumn)
@@ -147,15 +148,12 @@ at_transaction_end(XactEvent event, void *arg)
 	created = NIL;
 }
 
-/*
- * On the node where somebody has made the table.
- */
 static bool
 is_wanted(void)
 {
 	Oid			self;
 
-	return !bdr_internal_restore && !IsBinaryUpgrade && !bdr_is_own_worker() && bdr_is_member(&self);
+	return !bdr_internal_restore && !IsBinaryUpgrade && bdr_is_member(&self);
 }
 
 static void
@@ -171,14 +169,17 @@ set_created(List *relations)
 }
 
 static void
-reset_keyed(Oid relid)
+follow_primary_key(Oid relid)
 {
 	ListCell   *lc;
 
 	if (!OidIsValid(relid))
 		return;
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
 		set_identity(lfirst_oid(lc), REPLICA_IDENTITY_FULL, REPLICA_IDENTITY_DEFAULT);
+		set_identity(lfirst_oid(lc), REPLICA_IDENTITY_DEFAULT, REPLICA_IDENTITY_FULL);
+	}
 }
 
 static void

@@ -8,7 +8,7 @@
 
 #include "postgres.h"
 
-/* Behind bdr_capture_init: what is set here is a statement of its own. */
+/* Before bdr_capture_init: what is set here is a part of the statement. */
 extern void bdr_identity_init(void);
 
 #endif							/* BDR_SESSION_DDL_IDENTITY_H */

@@ -19,6 +19,8 @@ func TestReplicaIdentityOfNewTables(t *testing.T) {
 		{"auto", "CREATE TABLE t1 (a int); CREATE TABLE t2 (a int PRIMARY KEY); CREATE UNLOGGED TABLE t3 (a int UNIQUE)", "t1 f, t2 d, t3 f"},
 		{"a_key_comes", "CREATE TABLE t1 (a int); ALTER TABLE t1 ADD PRIMARY KEY (a)", "t1 d"},
 		{"a_key_comes_with_its_column", "CREATE TABLE t1 (a int); ALTER TABLE t1 ADD b int GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "t1 d"},
+		{"a_key_goes", "CREATE TABLE t1 (a int PRIMARY KEY); ALTER TABLE t1 DROP CONSTRAINT t1_pkey; CREATE TABLE t2 (a int, b int PRIMARY KEY); ALTER TABLE t2 DROP b", "t1 f, t2 f"},
+		{"another_key", "CREATE TABLE t1 (a int PRIMARY KEY); ALTER TABLE t1 DROP CONSTRAINT t1_pkey, ADD b int DEFAULT 1 PRIMARY KEY", "t1 d"},
 		{"a_key_that_is_none", "CREATE TABLE t1 (a int PRIMARY KEY DEFERRABLE); CREATE TABLE t2 (a int); ALTER TABLE t2 ADD PRIMARY KEY (a) DEFERRABLE", "t1 f, t2 f"},
 		{"partitions", "CREATE TABLE t1 (a int) PARTITION BY LIST (a); CREATE TABLE t2 PARTITION OF t1 DEFAULT", "t1 f, t2 f"},
 		{"key_of_partitions", "CREATE TABLE t1 (a int) PARTITION BY LIST (a); CREATE TABLE t2 PARTITION OF t1 DEFAULT; ALTER TABLE t1 ADD PRIMARY KEY (a)", "t1 d, t2 d"},

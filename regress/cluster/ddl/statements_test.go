@@ -18,6 +18,12 @@ var groups = []struct {
 		"ALTER TABLE t ALTER COLUMN a TYPE bigint, ALTER COLUMN c TYPE text USING 'c' || c", "INSERT INTO t VALUES (4)",
 		"ALTER TABLE t RENAME COLUMN c TO d", "ALTER TABLE t RENAME TO renamed", "UPDATE renamed SET d = 'x' WHERE a < 3",
 		"ALTER TABLE renamed DROP COLUMN b", "INSERT INTO renamed VALUES (5)", "ALTER TABLE renamed ADD CONSTRAINT u UNIQUE (d, a)"}},
+	{"values of new columns", []string{
+		"CREATE TABLE vals (a int PRIMARY KEY)", "INSERT INTO vals SELECT generate_series(1, 1000)", "CREATE FUNCTION later() RETURNS timestamptz STABLE LANGUAGE sql AS 'SELECT now() + interval ''1 day'' '",
+		"ALTER TABLE vals ADD b timestamptz NOT NULL DEFAULT now(), ADD c date DEFAULT current_date, ADD d text DEFAULT 'at ''' || localtimestamp(0)",
+		"SET TimeZone = 'Asia/Tokyo'; ALTER TABLE vals ADD e timestamptz DEFAULT later(), ADD f text DEFAULT current_setting('no.such', true), ADD g int DEFAULT 7; RESET TimeZone",
+		"BEGIN; ALTER TABLE vals ADD h float8 DEFAULT extract(epoch FROM now()); INSERT INTO vals (a) VALUES (1001); ALTER TABLE vals ALTER g TYPE bigint, ADD i timestamp[] DEFAULT ARRAY[localtimestamp]; COMMIT",
+		"ALTER TABLE vals ADD COLUMN IF NOT EXISTS g timestamptz DEFAULT now()", "INSERT INTO vals (a) VALUES (1002)"}},
 	{"foreign keys", []string{
 		"CREATE TABLE parents (a int PRIMARY KEY)", "CREATE TABLE children (a int PRIMARY KEY, p int)",
 		"INSERT INTO parents VALUES (1)", "INSERT INTO children VALUES (1, 1)",
