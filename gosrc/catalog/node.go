@@ -149,6 +149,7 @@ func ForgetNode() []ipc.Stmt {
 	return []ipc.Stmt{
 		UninstallSequences(),
 		ForgetSequenceState(),
+		ForgetReplicationSets(),
 		{SQL: `DELETE FROM bdr.subscription`},
 		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `DELETE FROM bdr.local_join`},

@@ -36,25 +36,25 @@ type SequenceSwitch struct {
 	Done    bool  `json:",omitzero"`
 }
 
-// SelectHasSequences reads whether the SQL objects of the database are of a version
-// with global sequences.
-func SelectHasSequences() ipc.Stmt {
-	return ipc.Stmt{SQL: `SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
- WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-  AND d.objid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('bdr.sequence_kind')
-  AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-  AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'bdr')`}
+// HasSequences says whether the SQL objects of a database are of a version with global
+// sequences.
+func HasSequences(ctx context.Context, runner Runner) (bool, error) {
+	return has(ctx, runner, "sequence_kind")
 }
 
-// HasSequences runs SelectHasSequences.
-func HasSequences(ctx context.Context, runner Runner) (bool, error) {
-	results, err := runner.Run(ctx, SelectHasSequences())
+// has says whether a database has a table of ours.
+func has(ctx context.Context, runner Runner, table string) (bool, error) {
+	results, err := runner.Run(ctx, ipc.Stmt{SQL: `SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+ WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+  AND d.objid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('bdr.` + table + `')
+  AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+  AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'bdr')`})
 	if err != nil || len(results[0].Rows) == 0 {
 		return false, err
 	}
 	c := columns{row: results[0].Rows[0]}
-	has := c.boolean()
-	return has, c.done()
+	is := c.boolean()
+	return is, c.done()
 }
 
 // SelectSequenceState reads what consensus wrote about sequences.

@@ -51,21 +51,34 @@ func (s *Service) AdmitSequences(ctx context.Context) error {
 	if s.usesSequences() {
 		return nil
 	}
-	return s.requireSequences(ctx, false)
+	return s.requireVersion(ctx, sequences, false)
 }
 
 // RequireAll refuses what needs every node: each must answer.
-func (s *Service) RequireAll(ctx context.Context) error { return s.requireSequences(ctx, true) }
+func (s *Service) RequireAll(ctx context.Context) error {
+	return s.requireVersion(ctx, sequences, true)
+}
 
-// usesSequences says whether the log has what older nodes do not know.
+// usesSequences says whether the log has sequences, which older nodes do not know.
 func (s *Service) usesSequences() bool {
 	g, _ := s.Cluster().Group()
 	return g.LastSeqID != 0 || !s.Sequences().Empty()
 }
 
-// requireSequences looks at the version of every node. One that has been seen with a
+// isNew says whether the log has anything that older nodes do not know.
+func (s *Service) isNew() bool { return s.usesSequences() || !s.ReplicationSets().Empty() }
+
+// A feature is what nodes have from a version on.
+type feature struct{ name, since string }
+
+var (
+	sequences       = feature{"global sequences", release.Sequences}
+	replicationSets = feature{"replication sets", release.ReplicationSets}
+)
+
+// requireVersion looks at the version of every node. One that has been seen with a
 // newer version has it, since there is no way back.
-func (s *Service) requireSequences(ctx context.Context, all bool) error {
+func (s *Service) requireVersion(ctx context.Context, f feature, all bool) error {
 	if _, err := s.consensus(); err != nil {
 		return err
 	}
@@ -80,13 +93,13 @@ func (s *Service) requireSequences(ctx context.Context, all bool) error {
 		switch {
 		case !answered[i] && (all || known.Version == ""):
 			away = append(away, fmt.Sprintf("%q", n.Name))
-		case !known.HasSequences():
+		case !known.Has(f.since):
 			older = append(older, fmt.Sprintf("%q", n.Name))
 		}
 	}
 	if len(older) > 0 {
-		return pgerr.New(pgerr.FeatureNotSupported, "not all nodes have global sequences").
-			WithDetail("Nodes with an older version of bdr than %s, or its SQL objects: %s.", release.Sequences, strings.Join(older, ", ")).
+		return pgerr.New(pgerr.FeatureNotSupported, "not all nodes have %s", f.name).
+			WithDetail("Nodes with an older version of bdr than %s, or its SQL objects: %s.", f.since, strings.Join(older, ", ")).
 			WithHint("Install a newer version on them, restart the servers and run ALTER EXTENSION bdr UPDATE; bdr.group_versions_details shows the versions.")
 	}
 	if len(away) > 0 {
@@ -101,11 +114,11 @@ func (s *Service) requireSequences(ctx context.Context, all bool) error {
 // must do the same, and so must the new one, which reads the log from its beginning.
 func (s *Service) mayRotate(ctx context.Context, joiner catalog.Node) (bool, error) {
 	hello, err := s.greet(ctx, joiner.DSN)
-	knows := err == nil && hello.NodeUUID == joiner.UUID && hello.build().HasSequences()
+	knows := err == nil && hello.NodeUUID == joiner.UUID && hello.build().Has(release.Sequences)
 	switch {
 	case knows:
-		return s.usesSequences() || s.requireSequences(ctx, false) == nil, nil
-	case !s.usesSequences():
+		return s.isNew() || s.requireVersion(ctx, sequences, false) == nil, nil
+	case !s.isNew():
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("ask node %q for its version: %w", joiner.Name, err)

@@ -18,6 +18,9 @@ const First = "0.1.0"
 // numbers of nodes that are given in turn.
 const Sequences = "0.2.0"
 
+// ReplicationSets is the first version whose nodes agree on replication sets.
+const ReplicationSets = "0.2.0"
+
 // FirstFrames is the version of the frames that it reads and writes.
 const FirstFrames = 2
 
@@ -68,16 +71,15 @@ func (r Range) String() string {
 	return fmt.Sprintf("versions %d to %d", r.Min, r.Max)
 }
 
-// HasSequences says whether a node has both library and SQL objects of a version with
-// global sequences.
-func (b Build) HasSequences() bool {
-	return !Newer(Sequences, b.Version) && !Newer(Sequences, b.Extension)
-}
-
 // A Build is what a node has, for others to know whether they can work with it.
 type Build struct {
 	Version   string // of the library that its server has loaded
 	Extension string // of the SQL objects of its database
 	Frames    Range  // the changes of rows
 	Managers  Range  // the messages between managers
+}
+
+// Has says whether a node has both library and SQL objects of a version, or newer ones.
+func (b Build) Has(version string) bool {
+	return !Newer(version, b.Version) && !Newer(version, b.Extension)
 }

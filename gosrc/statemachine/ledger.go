@@ -16,6 +16,7 @@ import (
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/repset"
 	"bdr/gosrc/sequence"
 )
 
@@ -54,6 +55,7 @@ type Ledger struct {
 	nodeID   uint32
 	cluster  *clusterMachine
 	sequence *sequenceMachine
+	repset   *repsetMachine
 	machines map[string]Machine // by the prefix of kinds
 
 	mu      sync.Mutex
@@ -82,12 +84,15 @@ func Load(ctx context.Context, runner catalog.Runner, nodeID uint32) (*Ledger, e
 		return nil, err
 	}
 	l := &Ledger{runner: runner, nodeID: nodeID, cluster: &clusterMachine{local: nodeID}}
-	l.sequence = &sequenceMachine{cluster: l.cluster}
-	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence}
+	l.sequence, l.repset = &sequenceMachine{cluster: l.cluster}, &repsetMachine{cluster: l.cluster}
+	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence, repset.Prefix: l.repset}
 	if l.cluster.agreed, err = clusterOf(results[0], results[1]); err != nil {
 		return nil, err
 	}
 	if err := l.sequence.load(ctx, runner); err != nil {
+		return nil, err
+	}
+	if err := l.repset.load(ctx, runner); err != nil {
 		return nil, err
 	}
 	l.applied, err = catalog.AppliedOf(results[2])
@@ -99,6 +104,9 @@ func (l *Ledger) Cluster() cluster.Cluster { return l.cluster.get() }
 
 // Sequences returns what is agreed about sequences.
 func (l *Ledger) Sequences() sequence.State { return l.sequence.get() }
+
+// ReplicationSets returns what is agreed about replication sets.
+func (l *Ledger) ReplicationSets() repset.State { return l.repset.get() }
 
 // Applied is part of consensus.Machine.
 func (l *Ledger) Applied() uint64 { return l.position().Index }
