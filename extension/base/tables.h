@@ -113,7 +113,7 @@ enum
 	BDR_ALLOCATION_UP_TO
 };
 
-/* ... of what says which tables are sent, sql/30_replication_set.sql. */
+/* ... of what says which tables are sent, sql/43_replication_set.sql. */
 enum
 {
 	BDR_SET_ID = 1,

@@ -109,10 +109,9 @@ COMMENT ON FUNCTION bdr.internal_tables_of_sets() IS 'internal: which tables are
 REVOKE ALL ON FUNCTION bdr.internal_tables_of_sets() FROM PUBLIC;
 
 CREATE VIEW bdr.tables AS
-    SELECT c.oid AS relid, n.nspname, c.relname, t.set_name, t.set_ops, t.rel_columns, t.row_filter, 'row_origin'::text AS conflict_detection
+    SELECT d.relid, d.nspname, d.relname, t.set_name, t.set_ops, t.rel_columns, t.row_filter, d.method AS conflict_detection
     FROM bdr.internal_tables_of_sets() t
-    JOIN pg_catalog.pg_class c ON c.oid = t.relid
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace;
+    JOIN bdr.conflict_detection d ON d.relid = t.relid;
 COMMENT ON VIEW bdr.tables IS 'tables and the replication sets that they are in';
 
 -- These are carried out on all nodes at once, whatever becomes of the caller's transaction.
