@@ -22,11 +22,20 @@ CREATE TABLE bdr.replication_set_table (
     is_member boolean NOT NULL,
     set_att_list text[],
     set_row_filter text,
+    set_filter_outside name,
     PRIMARY KEY (set_id, nspname, relname)
 ) WITH (user_catalog_table = true);
 ALTER TABLE bdr.replication_set_table ALTER COLUMN set_att_list SET STORAGE PLAIN;
 ALTER TABLE bdr.replication_set_table ALTER COLUMN set_row_filter SET STORAGE PLAIN;
 COMMENT ON TABLE bdr.replication_set_table IS 'tables of replication sets, agreed by consensus';
+
+-- One row, from the first set on: a call that the log brings twice is carried out once.
+CREATE TABLE bdr.replication_set_call (
+    id integer NOT NULL PRIMARY KEY DEFAULT 1 CHECK (id OPERATOR(pg_catalog.=) 1),
+    last_set_id oid NOT NULL,
+    calls text[] NOT NULL
+);
+COMMENT ON TABLE bdr.replication_set_call IS 'the last calls that changed replication sets, agreed by consensus';
 
 ALTER TABLE bdr.node_group SET (user_catalog_table = true);
 ALTER TABLE bdr.local_node SET (user_catalog_table = true);

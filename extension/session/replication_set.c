@@ -16,6 +16,7 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -148,10 +149,15 @@ static const char *
 check_columns(Relation rel, ArrayType *columns)
 {
 	Bitmapset  *missing = identity_of(rel);
+	Bitmapset  *listed = NULL;
 	Datum	   *names;
 	bool	   *nulls;
 	int			n;
 
+	if (ARR_NDIM(columns) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("the column list of table \"%s\" has more than one dimension", RelationGetRelationName(rel))));
 	deconstruct_array(columns, TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
@@ -162,6 +168,11 @@ check_columns(Relation rel, ArrayType *columns)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("column \"%s\" of table \"%s\" does not exist", name, RelationGetRelationName(rel))));
+		if (bms_is_member(attnum, listed))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("the column list of table \"%s\" names column \"%s\" twice", RelationGetRelationName(rel), name)));
+		listed = bms_add_member(listed, attnum);
 		missing = bms_del_member(missing, attnum);
 	}
 	if (n == 0)
@@ -179,8 +190,8 @@ check_columns(Relation rel, ArrayType *columns)
 }
 
 /*
- * The filter as every node reads it.  outside gets a column that
- * is not part of the replica identity, if there is one.
+ * The filter as every node reads it.  outside gets a column that is not part of the
+ * replica identity, if there is one.  What fails whatever the row fails here.
  */
 static const char *
 check_filter(Relation rel, const char *text, const char **outside)
@@ -189,6 +200,7 @@ check_filter(Relation rel, const char *text, const char **outside)
 	Node	   *filter = bdr_row_filter_parse(rel, text, &columns);
 	int			attnum;
 
+	(void) expression_planner((Expr *) copyObject(filter));
 	columns = bms_del_members(columns, identity_of(rel));
 	attnum = bms_next_member(columns, -1);
 	if (attnum >= 0)
@@ -223,7 +235,7 @@ static Bitmapset *
 identity_of(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	Bitmapset  *key = RelationGetIdentityKeyBitmap(rel);
+	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
 	Bitmapset  *numbers = NULL;
 
 	for (int i = 0; i < desc->natts; i++)

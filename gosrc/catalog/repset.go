@@ -36,6 +36,13 @@ type ReplicationSetTable struct {
 	Member  bool     `json:",omitzero"`
 	Columns []string `json:",omitempty"` // nil: all
 	Filter  string   `json:",omitzero"`  // "": every row
+	Outside string   `json:",omitzero"`  // a column of the filter that the replica identity had not
+}
+
+// ReplicationSetCalls is the row of bdr.replication_set_call.
+type ReplicationSetCalls struct {
+	LastID uint32   `json:",omitzero"`  // of a set
+	Calls  []string `json:",omitempty"` // the last ones that were carried out
 }
 
 // SelectReplicationSets reads what consensus wrote about replication sets.
@@ -43,21 +50,26 @@ func SelectReplicationSets() []ipc.Stmt {
 	return []ipc.Stmt{
 		{SQL: `SELECT set_id, set_name, replicate_insert, replicate_update, replicate_delete, replicate_truncate, set_autoadd_tables
  FROM bdr.replication_set ORDER BY set_id`},
-		{SQL: `SELECT set_id, nspname, relname, is_member, pg_catalog.to_json(set_att_list), set_row_filter
+		{SQL: `SELECT set_id, nspname, relname, is_member, pg_catalog.to_json(set_att_list), set_row_filter, set_filter_outside
  FROM bdr.replication_set_table ORDER BY set_id, nspname, relname`},
+		{SQL: `SELECT last_set_id, pg_catalog.to_json(calls) FROM bdr.replication_set_call`},
 	}
 }
 
 // ReplicationSets decodes what SelectReplicationSets returned.
-func ReplicationSets(results []ipc.Result) (sets []ReplicationSet, tables []ReplicationSetTable, err error) {
+func ReplicationSets(results []ipc.Result) (calls ReplicationSetCalls, sets []ReplicationSet, tables []ReplicationSetTable, err error) {
 	sets, errSets := each(results[0], func(c *columns) ReplicationSet {
 		return ReplicationSet{ID: c.oid(), Name: c.text(), Insert: c.boolean(), Update: c.boolean(), Delete: c.boolean(),
 			Truncate: c.boolean(), AutoAdd: c.boolean()}
 	})
 	tables, errTables := each(results[1], func(c *columns) ReplicationSetTable {
-		return ReplicationSetTable{SetID: c.oid(), TableName: tableName(c), Member: c.boolean(), Columns: c.texts(), Filter: c.text()}
+		return ReplicationSetTable{SetID: c.oid(), TableName: tableName(c), Member: c.boolean(), Columns: c.texts(), Filter: c.text(), Outside: c.text()}
 	})
-	return sets, tables, errors.Join(errSets, errTables)
+	rows, errCalls := each(results[2], func(c *columns) ReplicationSetCalls { return ReplicationSetCalls{LastID: c.oid(), Calls: c.texts()} })
+	for _, row := range rows { // there is one, or none
+		calls = row
+	}
+	return calls, sets, tables, errors.Join(errSets, errTables, errCalls)
 }
 
 // texts reads a list in JSON, nil for NULL.
@@ -106,10 +118,12 @@ func UpsertReplicationSetTables(tables []ReplicationSetTable) []ipc.Stmt {
 	return []ipc.Stmt{
 		{SQL: `DELETE FROM bdr.replication_set_table t USING pg_catalog.json_array_elements($1::json) n
  WHERE t.set_id = (n.value ->> 'SetID')::oid AND t.nspname = (n.value ->> 'schema')::name AND t.relname = (n.value ->> 'name')::name`, Args: []any{rows}},
-		{SQL: `INSERT INTO bdr.replication_set_table (set_id, nspname, relname, is_member, set_att_list, set_row_filter)
+		{SQL: `INSERT INTO bdr.replication_set_table (set_id, nspname, relname, is_member, set_att_list, set_row_filter,
+ set_filter_outside)
  SELECT (n.value ->> 'SetID')::oid, n.value ->> 'schema', n.value ->> 'name', COALESCE((n.value ->> 'Member')::boolean, false),
   CASE WHEN n.value -> 'Columns' IS NOT NULL THEN ARRAY(SELECT c.value FROM pg_catalog.json_array_elements_text(n.value -> 'Columns')
-   WITH ORDINALITY c (value, place) ORDER BY c.place) END, n.value ->> 'Filter'
+   WITH ORDINALITY c (value, place) ORDER BY c.place) END, n.value ->> 'Filter',
+  n.value ->> 'Outside'
  FROM pg_catalog.json_array_elements($1::json) n`, Args: []any{rows}},
 	}
 }
@@ -122,13 +136,20 @@ func DeleteReplicationSetTable(t ReplicationSetTable) ipc.Stmt {
 
 // DeleteReplicationSets removes all that consensus wrote about replication sets.
 func DeleteReplicationSets() []ipc.Stmt {
-	return []ipc.Stmt{{SQL: `DELETE FROM bdr.replication_set_table`}, {SQL: `DELETE FROM bdr.replication_set`}}
+	return []ipc.Stmt{{SQL: `DELETE FROM bdr.replication_set_table`}, {SQL: `DELETE FROM bdr.replication_set`}, {SQL: `DELETE FROM bdr.replication_set_call`}}
 }
 
 // ForgetReplicationSets does so where there are tables for it.
 func ForgetReplicationSets() ipc.Stmt {
 	return ipc.Stmt{SQL: `DO $do$ BEGIN IF pg_catalog.to_regclass('bdr.replication_set') IS NOT NULL THEN
- DELETE FROM bdr.replication_set_table; DELETE FROM bdr.replication_set; END IF; END $do$`}
+ DELETE FROM bdr.replication_set_table; DELETE FROM bdr.replication_set; DELETE FROM bdr.replication_set_call; END IF; END $do$`}
+}
+
+// RecordReplicationSetCalls writes which calls were carried out last.
+func RecordReplicationSetCalls(c ReplicationSetCalls) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.replication_set_call (last_set_id, calls)
+ SELECT $1::oid, ARRAY(SELECT t.value FROM pg_catalog.json_array_elements_text($2::json) WITH ORDINALITY t (value, place) ORDER BY t.place)
+ ON CONFLICT (id) DO UPDATE SET last_set_id = excluded.last_set_id, calls = excluded.calls`, Args: []any{c.LastID, jsonOf(c.Calls)}}
 }
 
 // SelectSetCandidates reads the tables that a set which adds tables by itself has.

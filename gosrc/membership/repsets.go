@@ -86,10 +86,10 @@ func (s *Service) DropReplicationSet(ctx context.Context, r *ipc.Request) (ipc.R
 }
 
 // AddTableToSet is what bdr.replication_set_add_table() asks for: schema, table, set,
-// columns in JSON, filter, and which columns the filter has that are not in the replica
+// columns in JSON, filter, and a column of the filter that is not in the replica
 // identity.
 func (s *Service) AddTableToSet(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
-	cmd := repset.Command{Kind: repset.Add, Set: s.setName(r, 2), Table: catalog.TableName{Schema: r.Arg(0), Name: r.Arg(1)}, Filter: r.Arg(4)}
+	cmd := repset.Command{Kind: repset.Add, Set: s.setName(r, 2), Table: catalog.TableName{Schema: r.Arg(0), Name: r.Arg(1)}, Filter: r.Arg(4), Outside: r.Arg(5)}
 	if columns := r.Arg(3); columns != "" {
 		if !utf8.ValidString(columns) {
 			return ipc.Rows{}, pgerr.New(pgerr.FeatureNotSupported, "a column name of table %q is not valid UTF-8", cmd.Table.Title())
@@ -97,11 +97,6 @@ func (s *Service) AddTableToSet(ctx context.Context, r *ipc.Request) (ipc.Rows, 
 		if err := json.Unmarshal([]byte(columns), &cmd.Columns); err != nil {
 			return ipc.Rows{}, fmt.Errorf("read columns: %w", err)
 		}
-	}
-	if t, known := s.ReplicationSets().Set(cmd.Set); known && (t.Update || t.Delete) && !r.Null(5) {
-		return ipc.Rows{}, pgerr.New(pgerr.WrongState, "the row filter of table %q needs columns that its replica identity does not have", cmd.Table.Title()).
-			WithDetail("Replication set %q replicates updates or deletions, whose old rows have no others. Column %q is none of them.", t.Name, r.Arg(5)).
-			WithHint("Use ALTER TABLE ... REPLICA IDENTITY on all nodes, or a set that replicates insertions only.")
 	}
 	return void(s.proposeSet(ctx, cmd))
 }
@@ -125,13 +120,13 @@ func (s *Service) proposeSet(ctx context.Context, cmd repset.Command) error {
 	if _, err := s.consensus(); err != nil {
 		return err
 	}
+	cmd.ID = rand.Text()
 	if fault := cmd.Check(); fault != nil {
 		return fault
 	}
 	if err := s.admit(ctx, replicationSets); err != nil {
 		return err
 	}
-	cmd.ID = rand.Text()
 	if _, err := s.Propose(ctx, consensus.ProposeTimeout, cmd.Encode()); err != nil {
 		return err
 	}

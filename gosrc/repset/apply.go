@@ -26,9 +26,8 @@ func Apply(s State, members cluster.Cluster, cmd Command) (State, Changes, *pger
 	if fault != nil {
 		return s, Changes{}, fault
 	}
-	if cmd.ID != "" {
-		next = next.noted(cmd.ID)
-	}
+	next = next.noted(cmd.ID)
+	changes.Calls = &next.ReplicationSetCalls
 	return next, changes, nil
 }
 
@@ -80,7 +79,8 @@ func applyCreate(s State, cmd Command) (State, Changes, *pgerr.Error) {
 	if len(s.Sets) >= SetsMax {
 		return s, Changes{}, pgerr.New(pgerr.ConfigLimit, "there are %d replication sets already", len(s.Sets))
 	}
-	t := Set{ReplicationSet: altered(catalog.ReplicationSet{ID: s.nextID(), Name: cmd.Set}, cmd)}
+	s.LastID++
+	t := Set{ReplicationSet: altered(catalog.ReplicationSet{ID: s.LastID, Name: cmd.Set}, cmd)}
 	changes := Changes{Sets: []catalog.ReplicationSet{t.ReplicationSet}}
 	t, changes.Tables = t.keeping(cmd.Tables, false)
 	return s.with(t), changes, nil
@@ -90,6 +90,11 @@ func applyAlter(s State, t Set, cmd Command) (State, Changes, *pgerr.Error) {
 	var changes Changes
 	before := t.AutoAdd
 	t.ReplicationSet = altered(t.ReplicationSet, cmd)
+	for _, row := range t.Tables {
+		if fault := t.checkFilter(row); fault != nil {
+			return s, Changes{}, fault
+		}
+	}
 	if t.AutoAdd != before {
 		t, changes.Tables = t.keeping(cmd.Tables, before)
 	}
@@ -133,8 +138,22 @@ func applyAdd(s State, t Set, cmd Command) (State, Changes, *pgerr.Error) {
 		return s, Changes{}, pgerr.New(pgerr.DuplicateObject, "table %q is in replication set %q already", cmd.Table.Title(), t.Name).
 			WithHint("To change its columns or its filter, remove it from the set and add it again.")
 	}
-	row = catalog.ReplicationSetTable{SetID: t.ID, TableName: cmd.Table, Member: true, Columns: cmd.Columns, Filter: cmd.Filter}
+	row = catalog.ReplicationSetTable{SetID: t.ID, TableName: cmd.Table, Member: true, Columns: cmd.Columns, Filter: cmd.Filter, Outside: cmd.Outside}
+	if fault := t.checkFilter(row); fault != nil {
+		return s, Changes{}, fault
+	}
 	return s.with(t.with(row)), Changes{Tables: []catalog.ReplicationSetTable{row}}, nil
+}
+
+// checkFilter refuses a filter that cannot be told for the old rows of what the set
+// replicates.
+func (t Set) checkFilter(row catalog.ReplicationSetTable) *pgerr.Error {
+	if row.Outside == "" || !t.Update && !t.Delete {
+		return nil
+	}
+	return pgerr.New(pgerr.WrongState, "the row filter of table %q needs columns that its replica identity does not have", row.TableName.Title()).
+		WithDetail("Replication set %q replicates updates or deletions, whose old rows have no others. Column %q is none of them.", t.Name, row.Outside).
+		WithHint("Use ALTER TABLE ... REPLICA IDENTITY on all nodes and add the table anew, or a set that replicates insertions only.")
 }
 
 func applyRemove(s State, t Set, cmd Command) (State, Changes, *pgerr.Error) {

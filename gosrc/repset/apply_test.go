@@ -21,19 +21,26 @@ func create(name string, adds bool, tables ...catalog.TableName) Command {
 	return Command{Kind: Create, Set: name, Insert: flag(true), Update: flag(true), Delete: flag(true), Truncate: flag(true), AutoAdd: flag(adds), Tables: tables}
 }
 
-// carried carries commands out, and requires that the tables written by the changes are
-// the state: after a restart nothing else is left.
+// carried carries commands out, each as a call of its own if it has no id, and requires
+// that the tables written by the changes are the state: after a restart nothing else is
+// left, and nodes of which one was restarted must go on alike.
 func carried(t *testing.T, s State, commands ...Command) State {
 	t.Helper()
-	for _, cmd := range commands {
+	for i, cmd := range commands {
+		if cmd.ID == "" {
+			cmd.ID = fmt.Sprintf("%d/%d", len(s.Calls), i)
+		}
 		sets, tables := rowsOf(s)
 		next, changes, fault := Apply(s, members, cmd)
 		if fault != nil {
 			t.Fatalf("%+v: %v", cmd, fault)
 		}
-		written := StateOf(write(sets, tables, changes))
-		if want := StateOf(rowsOf(next)); !reflect.DeepEqual(written, want) {
-			t.Fatalf("%+v wrote %+v, expected %+v", cmd, written, want)
+		if changes.Calls == nil {
+			t.Fatalf("%+v was carried out before", cmd)
+		}
+		sets, tables = write(sets, tables, changes)
+		if written := StateOf(*changes.Calls, sets, tables); !reflect.DeepEqual(written, next) {
+			t.Fatalf("%+v wrote %+v, expected %+v", cmd, written, next)
 		}
 		s = next
 	}
@@ -108,7 +115,7 @@ func TestMembership(t *testing.T) {
 		t.Errorf("set is %+v", plain.ReplicationSet)
 	}
 
-	// One that is there by the rule can be given a filter; the ids of dropped sets are free.
+	// One that is there by the rule can be given a filter; ids are never given again.
 	s = carried(t, s, Command{Kind: Drop, Set: "future"}, create("again", true), Command{Kind: Add, Set: "again", Table: table("a"), Filter: "true"},
 		Command{Kind: Remove, Set: "plain", Table: table("a")}, Command{Kind: Remove, Set: "adds", Table: table("a")})
 	if has("plain", "a") || has("adds", "a") || !has("again", "a") {
@@ -125,7 +132,8 @@ func TestMembership(t *testing.T) {
 
 // TestRefusals exists because what is refused on one node must change nothing on any.
 func TestRefusals(t *testing.T) {
-	s := carried(t, State{}, create("s", false), Command{Kind: Add, Set: "s", Table: table("a")}, create("adds", true))
+	s := carried(t, State{}, create("s", false), Command{Kind: Add, Set: "s", Table: table("a")}, create("adds", true),
+		Command{Kind: Create, Set: "once", Insert: flag(true)}, Command{Kind: Add, Set: "once", Table: table("a"), Filter: "v > 1", Outside: "v"})
 	long := strings.Repeat("x", nameBytesMax+1)
 	for _, cmd := range []Command{
 		create("s", true), create("g", false), create("", false), create(long, false), create("\xff", false), create("a\u2028b", false),
@@ -135,13 +143,23 @@ func TestRefusals(t *testing.T) {
 		{Kind: Add, Set: "s", Table: table("")}, {Kind: Add, Set: "s", Table: table("b"), Columns: []string{""}},
 		{Kind: Add, Set: "s", Table: table("b"), Columns: strings.Split(strings.Repeat(long[1:]+",", 60)+"x", ",")},
 		{Kind: Add, Set: "s", Table: table("b"), Filter: strings.Repeat("x", FilterBytesMax+1)}, {Kind: Add, Set: "s", Table: table("b"), Filter: "\xff"},
+		{Kind: Add, Set: "s", Table: table("b"), Filter: "v > 1", Outside: "v"}, {Kind: Add, Set: "s", Table: table("b"), Filter: "v > 1", Outside: long},
+		{Kind: Alter, Set: "once", Update: flag(true)}, {Kind: Alter, Set: "once", Delete: flag(true)},
 		{Kind: Remove, Set: "s", Table: table("b")}, {Kind: Remove, Set: "none", Table: table("a")}, {Kind: Remove, Set: "g", Table: table("a")},
+		{Kind: Drop, Set: "s", ID: long + "xx"}, {Kind: Drop, Set: "s", ID: "\u2028"},
 	} {
+		if cmd.ID == "" {
+			cmd.ID = "refused"
+		}
 		next, changes, fault := Apply(s, members, cmd)
 		if fault == nil || !reflect.DeepEqual(next, s) || !reflect.DeepEqual(changes, Changes{}) {
 			t.Errorf("%s of %.20q: fault %v, changes %+v", cmd.Kind, cmd.Set, fault, changes)
 		}
 	}
+	if _, _, fault := Apply(s, members, Command{Kind: Drop, Set: "s"}); fault == nil {
+		t.Error("a call without an id is carried out")
+	}
+	carried(t, s, Command{Kind: Remove, Set: "once", Table: table("a")}, Command{Kind: Alter, Set: "once", Update: flag(true)})
 }
 
 // TestTwice exists because the log may bring a call twice, of which the user made one.
@@ -156,15 +174,28 @@ func TestTwice(t *testing.T) {
 	if !s.Carried("call") || s.Carried("other") || s.Carried("") {
 		t.Error("a call is not known")
 	}
-	for i := range 2 * carriedMax {
+	// The set is dropped by somebody else, and then the log brings the call again, to a
+	// node that was restarted and to one that was not.
+	s = carried(t, s, Command{Kind: Drop, Set: "s", ID: "other's"})
+	sets, tables := rowsOf(s)
+	for _, node := range []State{s, StateOf(s.ReplicationSetCalls, sets, tables)} {
+		if again, _, fault := Apply(node, members, cmd); fault != nil || len(again.Sets) != 0 {
+			t.Errorf("a dropped set is there again: %v, %+v", fault, again)
+		}
+	}
+	if s.Empty() {
+		t.Error("nothing was ever agreed on")
+	}
+	s = carried(t, s, create("s", false))
+	for i := range 2 * callsMax {
 		s = carried(t, s, Command{Kind: Alter, Set: "s", ID: fmt.Sprint(i)})
 	}
-	if len(s.carried) != carriedMax {
-		t.Errorf("%d calls are kept in mind", len(s.carried))
+	if len(s.Calls) != callsMax {
+		t.Errorf("%d calls are kept in mind", len(s.Calls))
 	}
 	text, err := json.Marshal(s)
 	var read State
-	if err != nil || json.Unmarshal(text, &read) != nil || !reflect.DeepEqual(StateOf(rowsOf(read)), StateOf(rowsOf(s))) {
+	if err != nil || json.Unmarshal(text, &read) != nil || !reflect.DeepEqual(read, s) {
 		t.Errorf("a snapshot is %s, %v", text, err)
 	}
 }

@@ -31,6 +31,7 @@ func Knows(kind string) bool {
 // log stop on every node: a row there is in one page.
 const (
 	nameBytesMax    = 63
+	idBytesMax      = 64
 	FilterBytesMax  = 3000
 	ColumnsBytesMax = 3000 // with 8 more for each name
 	TablesMax       = 20000
@@ -40,7 +41,7 @@ const (
 // Command is one entry of the consensus log, stored as JSON.
 type Command struct {
 	Kind string `json:"kind"`
-	ID   string `json:"id,omitzero"` // of this call: the log may bring it twice
+	ID   string `json:"id"` // of this call: the log may bring it twice
 	Set  string `json:"set,omitzero"`
 
 	// Create has all, Alter what changes.
@@ -56,6 +57,7 @@ type Command struct {
 	Table   catalog.TableName `json:"table,omitzero"`
 	Columns []string          `json:"columns,omitempty"` // nil: all
 	Filter  string            `json:"filter,omitzero"`
+	Outside string            `json:"outside,omitzero"` // a column of the filter that the replica identity has not
 }
 
 // Encode returns the form in the log.
@@ -65,6 +67,9 @@ func (cmd Command) Encode() []byte { return cluster.Entry(cmd) }
 func (cmd Command) Check() *pgerr.Error {
 	if !Knows(cmd.Kind) {
 		return cluster.UnknownCommand(cmd.Kind)
+	}
+	if cmd.ID == "" || len(cmd.ID) > idBytesMax || !isPlain(cmd.ID) {
+		return pgerr.New(pgerr.InvalidParameter, "invalid id %q of a change of a replication set", cmd.ID)
 	}
 	if fault := CheckName("replication set", cmd.Set); fault != nil {
 		return fault
@@ -94,6 +99,11 @@ func (cmd Command) checkTables() *pgerr.Error {
 func (cmd Command) checkTable() *pgerr.Error {
 	if fault := checkTableName(cmd.Table); fault != nil {
 		return fault
+	}
+	if cmd.Outside != "" {
+		if fault := CheckName("column", cmd.Outside); fault != nil {
+			return fault
+		}
 	}
 	bytes := 0
 	for _, column := range cmd.Columns {
@@ -146,4 +156,5 @@ type Changes struct {
 	RemovedSets   []uint32                      // with their tables
 	Sets          []catalog.ReplicationSet
 	Tables        []catalog.ReplicationSetTable
+	Calls         *catalog.ReplicationSetCalls // nil: nothing was carried out
 }

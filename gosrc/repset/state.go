@@ -21,18 +21,15 @@ type Set struct {
 // State is all that is agreed. It is a value: Apply never changes the one that it was
 // given.
 type State struct {
+	catalog.ReplicationSetCalls
 	Sets []Set `json:",omitempty"` // by name
-
-	// carried are the last calls that were carried out, for those that the log brings
-	// twice. A node that was restarted does not know them: it makes no difference to
-	// what it does, only to what a proposer would hear.
-	carried []string
 }
 
-const carriedMax = 16
+// callsMax is how many calls are kept in mind, for those that the log brings twice.
+const callsMax = 16
 
-// Empty says whether nothing is agreed on.
-func (s State) Empty() bool { return len(s.Sets) == 0 }
+// Empty says whether nothing was ever agreed on.
+func (s State) Empty() bool { return len(s.Calls) == 0 }
 
 // Default is the name of the set that every table is in.
 func Default(members cluster.Cluster) string {
@@ -80,16 +77,7 @@ func compareNames(a, b catalog.TableName) int {
 }
 
 // Carried says whether a call was among the last ones that were carried out.
-func (s State) Carried(id string) bool { return slices.Contains(s.carried, id) }
-
-// nextID returns an id that no set has.
-func (s State) nextID() uint32 {
-	id := uint32(1)
-	for _, t := range s.Sets {
-		id = max(id, t.ID+1)
-	}
-	return id
-}
+func (s State) Carried(id string) bool { return slices.Contains(s.Calls, id) }
 
 // with returns a copy with a set added or replaced.
 func (s State) with(t Set) State {
@@ -135,14 +123,14 @@ func (t Set) without(name catalog.TableName) Set {
 
 // noted returns a copy that knows a call as carried out.
 func (s State) noted(id string) State {
-	s.carried = append(slices.Clone(s.carried), id)
-	s.carried = s.carried[max(0, len(s.carried)-carriedMax):]
+	s.Calls = append(slices.Clone(s.Calls), id)
+	s.Calls = s.Calls[max(0, len(s.Calls)-callsMax):]
 	return s
 }
 
 // StateOf puts together what the tables have, in whatever order.
-func StateOf(sets []catalog.ReplicationSet, tables []catalog.ReplicationSetTable) State {
-	var s State
+func StateOf(calls catalog.ReplicationSetCalls, sets []catalog.ReplicationSet, tables []catalog.ReplicationSetTable) State {
+	s := State{ReplicationSetCalls: calls}
 	for _, set := range sets {
 		t := Set{ReplicationSet: set}
 		for _, row := range tables {

@@ -10,8 +10,8 @@ import (
 	"bdr/gosrc/repset"
 )
 
-// repsetMachine holds what is agreed about replication sets: bdr.replication_set and
-// bdr.replication_set_table. SQL objects without these tables have an empty state:
+// repsetMachine holds what is agreed about replication sets: bdr.replication_set,
+// bdr.replication_set_table and bdr.replication_set_call. SQL objects without these tables have an empty state:
 // nothing is proposed as long as a node has them.
 type repsetMachine struct {
 	cluster *clusterMachine // of the same log
@@ -29,8 +29,8 @@ func (m *repsetMachine) load(ctx context.Context, runner catalog.Runner) error {
 	if err != nil {
 		return err
 	}
-	sets, tables, err := catalog.ReplicationSets(results)
-	m.set(repset.StateOf(sets, tables))
+	calls, sets, tables, err := catalog.ReplicationSets(results)
+	m.set(repset.StateOf(calls, sets, tables))
 	return err
 }
 
@@ -73,6 +73,9 @@ func (m *repsetMachine) Restore(snapshot json.RawMessage) (Step, error) {
 // repsetRows writes a whole state into empty tables.
 func repsetRows(s repset.State) []ipc.Stmt {
 	var all repset.Changes
+	if !s.Empty() {
+		all.Calls = &s.ReplicationSetCalls
+	}
 	for _, t := range s.Sets {
 		all.Sets = append(all.Sets, t.ReplicationSet)
 		all.Tables = append(all.Tables, t.Tables...)
@@ -94,6 +97,9 @@ func repsetStatements(c repset.Changes) []ipc.Stmt {
 	}
 	if len(c.Tables) > 0 {
 		list = append(list, catalog.UpsertReplicationSetTables(c.Tables)...)
+	}
+	if c.Calls != nil {
+		list = append(list, catalog.RecordReplicationSetCalls(*c.Calls))
 	}
 	return list
 }
