@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -79,10 +80,39 @@ func setCandidates(ctx context.Context, r *ipc.Request) ([]catalog.TableName, er
 	return catalog.TableNames(results[0])
 }
 
-// DropReplicationSet is bdr.drop_replication_set(set_name). A node that has chosen the
-// set gets nothing of it any more.
+// DropReplicationSet is bdr.drop_replication_set(set_name). Every node must say that it
+// has not chosen the set: it would get, and send, nothing of it any more.
 func (s *Service) DropReplicationSet(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
+	if _, known := s.ReplicationSets().Set(r.Arg(0)); known {
+		if err := s.requireUnchosen(ctx, r.Arg(0)); err != nil {
+			return ipc.Rows{}, err
+		}
+	}
 	return void(s.proposeSet(ctx, repset.Command{Kind: repset.Drop, Set: r.Arg(0)}))
+}
+
+// requireUnchosen refuses to drop a set that a node has chosen.
+func (s *Service) requireUnchosen(ctx context.Context, set string) error {
+	nodes := s.presentNodes()
+	answered := s.askVersions(ctx, nodes)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var away, users []string
+	for i, n := range nodes {
+		switch {
+		case slices.Contains(s.versions.of(n.UUID).sets, set):
+			users = append(users, strconv.Quote(n.Name))
+		case !answered[i]:
+			away = append(away, strconv.Quote(n.Name))
+		}
+	}
+	if len(users) > 0 {
+		return pgerr.New(pgerr.ObjectInUse, "cannot drop replication set %q", set).
+			WithDetail("Nodes that have chosen it: %s.", strings.Join(users, ", ")).
+			WithHint("Have them choose others with bdr.alter_node_replication_sets() first; part those that do not come back.")
+	}
+	return errAway(away)
 }
 
 // AddTableToSet is what bdr.replication_set_add_table() asks for: schema, table, set,

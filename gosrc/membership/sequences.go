@@ -106,12 +106,17 @@ func (s *Service) requireSequences(ctx context.Context, what string, all bool) e
 			WithDetail("Nodes with an older version of bdr than %s, or its SQL objects: %s.", release.Sequences, strings.Join(older, ", ")).
 			WithHint("Install a newer version on them, restart the servers and run ALTER EXTENSION bdr UPDATE; bdr.group_versions_details shows the versions.")
 	}
-	if len(away) > 0 {
-		return pgerr.New(pgerr.WrongState, "not all nodes answer").
-			WithDetail("Nodes that do not answer: %s.", strings.Join(away, ", ")).
-			WithHint("Try again when they run and this node reaches them, or part those that do not come back.")
+	return errAway(away)
+}
+
+// errAway is for what needs an answer of every node; nil if there is nobody away.
+func errAway(nodes []string) error {
+	if len(nodes) == 0 {
+		return nil
 	}
-	return nil
+	return pgerr.New(pgerr.WrongState, "not all nodes answer").
+		WithDetail("Nodes that do not answer: %s.", strings.Join(nodes, ", ")).
+		WithHint("Try again when they run and this node reaches them, or part those that do not come back.")
 }
 
 // mayRotate says whether a node that registers is given its number in turn: all nodes

@@ -3,6 +3,7 @@
 package subscription
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -20,6 +21,7 @@ import (
 	"bdr/gosrc/control"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/replicate"
 	"bdr/gosrc/stream"
@@ -144,29 +146,38 @@ func (p *Set) sets(ctx context.Context) (string, error) {
 }
 
 // Resubscribe returns when all that runs has the replication sets that this node
-// subscribes to by now.
+// subscribes to. Which ones these are, somebody else may change meanwhile, who wakes
+// those that wait.
 func (p *Set) Resubscribe(ctx context.Context) error {
-	sets, err := p.sets(ctx)
-	if err != nil {
-		return err
-	}
-	for {
-		p.mu.Lock()
-		changed, settled := p.changed, true
-		for _, peer := range p.running {
-			settled = settled && peer.Config().Sets == sets
-		}
-		p.mu.Unlock()
-		if settled {
-			return nil
-		}
+	p.mu.Lock()
+	p.notify()
+	p.mu.Unlock()
+	var failure error
+	err := pause.Until(ctx, p.changes, func() bool {
 		p.Recheck()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
+		sets, err := p.sets(ctx)
+		failure = err
+		return err != nil || p.runWith(sets)
+	})
+	return cmp.Or(failure, err)
+}
+
+func (p *Set) changes() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
+}
+
+// runWith says whether nothing runs that wants other replication sets.
+func (p *Set) runWith(sets string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, peer := range p.running {
+		if peer.Config().Sets != sets {
+			return false
 		}
 	}
+	return true
 }
 
 // stopAllBut stops the subscriptions that are not in keep, or that have to
