@@ -76,6 +76,7 @@ typedef struct BdrSentRelation
 	bool		is_sent;		/* false: its rows are of no interest to peers */
 	bool		is_truncated;	/* false: its TRUNCATE is not either */
 	char		tombstone;		/* BDR_TOMBSTONE_*: its rows say what no row shows */
+	bool		is_default;		/* both sides have the default set */
 	uint8		actions;		/* BDR_SENT_* that some row may have */
 	uint8		whole;			/* ... that all rows have */
 	List	   *rules;			/* of BdrSetRule, for the others */

@@ -709,6 +709,7 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	BdrOutput  *output = decoding->output_plugin_private;
 	BdrTruncated *tables = palloc(nrelations * sizeof(BdrTruncated));
 	int			ntables = 0;
+	bool		is_default = true;
 	uint8		flags = 0;
 
 	for (int i = 0; i < nrelations; i++)
@@ -718,6 +719,7 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 		if (!sent->is_truncated || !ready_to_write(output, txn) || output->rows_skipped)
 			continue;
 		bdr_sent_announce(output, sent);
+		is_default &= sent->is_default;
 		tables[ntables].relid = sent->relid;
 		tables[ntables].above = truncated_above(sent, nrelations, relations);
 		tables[ntables++].depth = list_length(sent->ancestors);
@@ -725,7 +727,7 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	if (ntables > 0)
 	{
 		/* who wants only some tables loses no rows of others */
-		if (change->data.truncate.cascade && output->subscribed == NIL)
+		if (change->data.truncate.cascade && is_default)
 			flags |= BDR_TRUNCATE_CASCADE;
 		if (change->data.truncate.restart_seqs)
 			flags |= BDR_TRUNCATE_RESTART;

@@ -107,6 +107,7 @@ bdr_sets_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	List	   *shared;
 	ListCell   *lc;
 
+	sent->is_default = false;
 	sent->whole = BDR_SENT_ALL;
 	sent->actions = BDR_SENT_ALL;
 	sent->rules = NIL;
@@ -121,7 +122,8 @@ bdr_sets_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 		sent->valid = false;
 		return;
 	}
-	if (read_default(output, table))
+	sent->is_default = read_default(output, table);
+	if (sent->is_default)
 		return;
 
 	sent->whole = sent->actions = 0;

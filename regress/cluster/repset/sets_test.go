@@ -37,7 +37,7 @@ func arrived(t *testing.T, c *pgtest.Cluster) {
 // agreed waits until all nodes have the same sets: each sends by what it knows.
 func agreed(c *pgtest.Cluster) {
 	const sets = `SELECT md5(concat((SELECT string_agg(s::text, ' ' ORDER BY s.set_id) FROM bdr.replication_set s),
- (SELECT string_agg(t::text, ' ' ORDER BY t::text) FROM bdr.replication_set_table t)))`
+ (SELECT string_agg(t::text, ' ' ORDER BY t::text) FROM bdr.replication_set_table t), (SELECT c::text FROM bdr.replication_set_call c)))`
 	want := c.Nodes[0].Value(sets)
 	for _, n := range c.Nodes[1:] {
 		n.Wait(limit, sets, want)
@@ -104,6 +104,27 @@ func TestReplicationSets(t *testing.T) {
 	choose(d)
 	a.Exec("INSERT INTO other VALUES (13, 'all')")
 	d.Wait(limit, "SELECT count(*) FROM other WHERE id = 13", "1")
+}
+
+// TestTruncateCascade exists because a node that gets everything must truncate what refers
+// to a truncated table, whatever other sets it has.
+func TestTruncateCascade(t *testing.T) {
+	c := pgtest.NewCluster(t, 2)
+	a, b := c.Nodes[0], c.Nodes[1]
+	c.ExecAll("CREATE TABLE referenced (id int PRIMARY KEY)")
+	b.Exec("CREATE TABLE own (id int PRIMARY KEY REFERENCES referenced)")
+	a.Exec("SELECT bdr.create_replication_set('part')", "SELECT bdr.replication_set_add_table('referenced', 'part')")
+	withMark(c, "part")
+	for _, n := range c.Nodes {
+		choose(n, "app_group", "part")
+	}
+	a.Exec("INSERT INTO referenced VALUES (1)")
+	arrived(t, c)
+	b.Exec("BEGIN; SET LOCAL bdr.xact_replication = off; INSERT INTO own VALUES (1); COMMIT") // no other node has the table
+	a.Exec("TRUNCATE referenced CASCADE")
+	arrived(t, c)
+	requireRows(t, b, "referenced", "")
+	requireRows(t, b, "own", "")
 }
 
 // TestActionsOfSets exists because a node that keeps what others delete must not lose it.
