@@ -55,6 +55,7 @@ typedef struct BdrSetRule
 {
 	uint8		actions;		/* BDR_SENT_* */
 	bool		old_is_known;	/* the replica identity has all columns of the filter */
+	bool		may_fail;		/* for some row */
 	Bitmapset  *columns;		/* of the filter */
 	ExprState  *filter;
 } BdrSetRule;
@@ -71,6 +72,7 @@ typedef struct BdrSentRelation
 	uint64		used;			/* when it was looked up last, in looks */
 	bool		announced;		/* the subscriber has what described says */
 	bool		complained;		/* about a missing replica identity */
+	bool		filter_complained;	/* about a filter that failed for a row */
 	StringInfo	described;		/* body of the last RELATION message */
 	MemoryContext context;
 	bool		is_sent;		/* false: its rows are of no interest to peers */

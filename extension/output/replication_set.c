@@ -19,7 +19,9 @@
  *		an update, one that brings a row in is an insertion, and one that takes
  *		it out a deletion.  Of an old row only the replica identity is known:
  *		where a filter needs more, the old row counts as one that had passed,
- *		so that nothing stays that should have gone.
+ *		so that nothing stays that should have gone.  So does a row for which
+ *		a filter fails, as by a division by zero: who may write a row must not
+ *		be able to stop what others have written.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -27,15 +29,18 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/xact.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "optimizer/clauses.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/varlena.h"
 
 #include "base/row_filter.h"
@@ -77,6 +82,9 @@ static void describe_filter(void *arg);
 static bool identity_has(Relation relation, const Bitmapset *columns);
 static bool passes(BdrSentRelation *sent, uint8 action, bool is_old);
 static bool row_passes(BdrSentRelation *sent, const BdrSetRule *rule);
+static bool is_true(BdrSentRelation *sent, const BdrSetRule *rule);
+static bool is_true_or_fails(BdrSentRelation *sent, const BdrSetRule *rule);
+static void complain(BdrSentRelation *sent, const ErrorData *error);
 static void fill_row(BdrSentRelation *sent, TupleDesc desc, HeapTuple tuple, HeapTuple old);
 static HeapTuple key_of(BdrSentRelation *sent, TupleDesc desc, HeapTuple tuple);
 static bool has_unsent(TupleDesc desc, HeapTuple tuple);
@@ -388,6 +396,7 @@ add_rule(BdrSentRelation *sent, Relation relation, uint8 actions, const char *fi
 	BdrSetRule *rule = palloc0(sizeof(BdrSetRule));
 	ErrorContextCallback callback = {error_context_stack, describe_filter, sent};
 	Bitmapset  *columns;
+	Node	   *parsed;
 	EState	   *estate;
 
 	error_context_stack = &callback;
@@ -400,8 +409,10 @@ add_rule(BdrSentRelation *sent, Relation relation, uint8 actions, const char *fi
 		sent->econtext->ecxt_scantuple = sent->row;
 	}
 	rule->actions = actions;
-	rule->filter = ExecPrepareExpr((Expr *) bdr_row_filter_parse(relation, filter, &columns), sent->econtext->ecxt_estate);
+	parsed = bdr_row_filter_parse(relation, filter, &columns);
+	rule->filter = ExecPrepareExpr((Expr *) parsed, sent->econtext->ecxt_estate);
 	rule->columns = columns;
+	rule->may_fail = contain_leaked_vars(parsed);
 	rule->old_is_known = identity_has(relation, columns);
 	sent->rules = lappend(sent->rules, rule);
 	error_context_stack = callback.previous;
@@ -498,8 +509,6 @@ static bool
 row_passes(BdrSentRelation *sent, const BdrSetRule *rule)
 {
 	int			attnum = -1;
-	bool		isnull;
-	Datum		result;
 
 	while ((attnum = bms_next_member(rule->columns, attnum)) >= 0)
 	{
@@ -509,9 +518,64 @@ row_passes(BdrSentRelation *sent, const BdrSetRule *rule)
 			VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(sent->row->tts_values[attnum - 1])))
 			return true;		/* it is not known */
 	}
+	return rule->may_fail ? is_true_or_fails(sent, rule) : is_true(sent, rule);
+}
+
+/* NULL is, too. */
+static bool
+is_true(BdrSentRelation *sent, const BdrSetRule *rule)
+{
+	bool		isnull;
+	Datum		result;
+
 	ResetExprContext(sent->econtext);
 	result = ExecEvalExprSwitchContext(rule->filter, sent->econtext, &isnull);
 	return isnull || DatumGetBool(result);
+}
+
+static bool
+is_true_or_fails(BdrSentRelation *sent, const BdrSetRule *rule)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool passed = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		passed = is_true(sent, rule);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		complain(sent, error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return passed;
+}
+
+/* Once per stream and table. */
+static void
+complain(BdrSentRelation *sent, const ErrorData *error)
+{
+	if (sent->filter_complained)
+		return;
+	sent->filter_complained = true;
+	ereport(LOG,
+			(errmsg("a row filter of table \"%s.%s\" fails for a row, which is sent", sent->schema, sent->name),
+			 errdetail_internal("%s", error->message)));
 }
 
 /* A value that is left in its TOAST table is in the old row if it is part of the identity. */

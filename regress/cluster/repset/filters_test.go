@@ -95,6 +95,21 @@ func TestFiltersOfPartitionsAndUnions(t *testing.T) {
 	requireRows(t, b, "parted", "(104,a,b) (105,a,b) (106,a,b)")
 }
 
+// TestFilterThatFails exists because who may write a row must not be able to stop what
+// the node has to send.
+func TestFilterThatFails(t *testing.T) {
+	c, a, b := part(t, "CREATE TABLE texts (id text PRIMARY KEY, v int)")
+	a.Exec("SELECT bdr.replication_set_add_table('texts', 'part', row_filter := 'id::int % 2 = 0')",
+		"INSERT INTO texts VALUES ('1', 0), ('2', 0), ('none', 0), ('also none', 0), ('4', 0)", "UPDATE texts SET v = 1", "DELETE FROM texts WHERE id = 'also none'",
+		"BEGIN; SAVEPOINT s; INSERT INTO texts VALUES ('x', 2), ('6', 2); RELEASE s; INSERT INTO texts VALUES ('y', 2); COMMIT",
+		"UPDATE texts SET id = '7' WHERE id = 'y'", "UPDATE texts SET id = 'z' WHERE id = '1'")
+	arrived(t, c)
+	requireRows(t, b, "texts", "(2,1) (4,1) (6,2) (none,1) (x,2) (z,1)")
+	if !a.LogContains("a row filter of table \"public.texts\" fails for a row") {
+		t.Error("the log does not say that a filter fails")
+	}
+}
+
 func filtered(table, filter string) string {
 	return fmt.Sprintf("SELECT bdr.replication_set_add_table('%s', 'once', row_filter := $f$%s$f$)", table, filter)
 }
