@@ -40,6 +40,7 @@ static Relation open_table(FunctionCallInfo fcinfo, const char *function);
 static void require_superuser(const char *function);
 static void check_table(Relation rel);
 static const char *check_columns(Relation rel, ArrayType *columns);
+static void warn_of_missing(Relation rel, Bitmapset *listed);
 static const char *check_filter(Relation rel, const char *text, const char **outside);
 static const char *deparse(Relation rel, Node *filter);
 static Bitmapset *identity_of(Relation rel);
@@ -186,7 +187,25 @@ check_columns(Relation rel, ArrayType *columns)
 				 errmsg("the column list of table \"%s\" lacks column \"%s\"", RelationGetRelationName(rel),
 						get_attname(RelationGetRelid(rel), bms_next_member(missing, -1), false)),
 				 errdetail("It is part of the replica identity.")));
+	warn_of_missing(rel, listed);
 	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(array_to_json, PointerGetDatum(columns))));
+}
+
+static void
+warn_of_missing(Relation rel, Bitmapset *listed)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && att->attnotnull && !att->atthasdef && att->attidentity == '\0' &&
+			!bms_is_member(att->attnum, listed))
+			ereport(WARNING,
+					(errmsg("the column list of table \"%s\" lacks column \"%s\"", RelationGetRelationName(rel), NameStr(att->attname)),
+					 errdetail("It is NOT NULL and has no default: insertions fail on nodes whose table is the same.")));
+	}
 }
 
 /*

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pause"
@@ -177,6 +178,11 @@ func (s *Service) AlterNodeReplicationSets(ctx context.Context, r *ipc.Request) 
 	if r.Arg(0) != local.Name {
 		return ipc.Rows{}, pgerr.New(pgerr.WrongState, "node %q is not the local node", r.Arg(0)).
 			WithDetail("bdr.alter_node_replication_sets() changes the node that it is called on, which is %q.", local.Name)
+	}
+	if cluster.IsJoining(local.State) {
+		return ipc.Rows{}, pgerr.New(pgerr.WrongState, "cannot choose replication sets now").
+			WithDetail("The node %s, and copies what it has chosen.", cluster.Phrase(local.State)).
+			WithHint("Wait for the join to complete; bdr.join_progress shows how far it is.")
 	}
 	names, err := s.chosenSets(ctx, r)
 	if err != nil {

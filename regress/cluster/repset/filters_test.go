@@ -182,6 +182,13 @@ func TestWhatSetsRefuse(t *testing.T) {
 	if got := n.Value("SELECT row_filter FROM bdr.tables WHERE set_name = 'once' AND relname = 't'"); !strings.Contains(got, `'2020-01-02'::date`) || !strings.Contains(got, `COLLATE "C"`) {
 		t.Errorf("the filter is kept as %s", got)
 	}
+	n.Exec("CREATE TABLE strict (id int PRIMARY KEY, v text NOT NULL, d int NOT NULL DEFAULT 0, i int GENERATED ALWAYS AS IDENTITY, n int)",
+		"SELECT bdr.replication_set_add_table('strict', 's', columns := '{id}')")
+	for column, warned := range map[string]bool{"v": true, "d": false, "i": false, "n": false} {
+		if n.LogContains(`the column list of table "strict" lacks column "`+column+`"`) != warned {
+			t.Errorf("column %s without a value elsewhere: a warning is expected: %v", column, warned)
+		}
+	}
 }
 
 // TestFilterThatIsNotTakenHere exists because a column may have a type of a user where the
@@ -233,7 +240,18 @@ func TestJoinWithSets(t *testing.T) {
 	}
 	choose(a, "app_group", "part")
 	choose(b, "app_group", "part")
+	held := a.Session()
+	hold := func(sql string) {
+		_, err := pgtest.RunOn(held, sql, limit)
+		a.Must(err)
+	}
+	hold("BEGIN; LOCK TABLE wanted")
 	d.StartJoin(a)
+	d.Wait(limit, "SELECT count(*) FROM bdr.node_summary WHERE node_name = 'node3' AND peer_state_name LIKE 'JOIN%'", "1")
+	if err := pgtest.PgError(d.Try("SELECT bdr.alter_node_replication_sets('node3', '{}')")); err == nil || err.Code != "55000" || !strings.Contains(err.Detail, "is joining") {
+		t.Errorf("a choice during the join: %+v", err)
+	}
+	hold("COMMIT")
 	for i := 20; i < 40; i++ {
 		for k, n := range []*pgtest.Node{a, b} {
 			n.Exec(fmt.Sprintf("INSERT INTO wanted VALUES (%[1]d, 'w', 's'); INSERT INTO filtered VALUES (%[1]d), (-%[1]d); INSERT INTO unwanted VALUES (%[1]d)", 2*i+k))
