@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 
 	"bdr/gosrc/ipc"
 )
@@ -241,12 +240,4 @@ func (t Table) CheckFilters() []ipc.Stmt {
 		list = append(list, ipc.Stmt{SQL: `SELECT bdr.internal_check_row_filter($1::oid, $2)`, Args: []any{t.OID, filter}})
 	}
 	return list
-}
-
-// passing is the condition that CopyOut reads the rows with.
-func (t Table) passing() string {
-	if len(t.Filters) == 0 {
-		return t.Condition
-	}
-	return "WHERE (" + strings.Join(t.Filters, ") IS NOT FALSE OR (") + ") IS NOT FALSE"
 }

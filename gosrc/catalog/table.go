@@ -83,10 +83,22 @@ func Tables(r ipc.Result) ([]Table, error) {
 
 // CopyOut and CopyIn are the two ends of copying a table.
 func (t Table) CopyOut() string {
-	if rows := t.passing(); rows != "" || t.Read != "" {
-		return "COPY (SELECT " + cmp.Or(t.Read, t.Columns) + " FROM ONLY " + t.Name + " " + rows + ") TO STDOUT" + t.options()
+	if t.Condition != "" || t.Filters != nil || t.Read != "" {
+		return "COPY (SELECT " + cmp.Or(t.Read, t.Columns) + " FROM " + t.rows() + ") TO STDOUT" + t.options()
 	}
 	return "COPY " + t.target() + " TO STDOUT" + t.options()
+}
+
+// rows are those to copy. What an extension says may be more than a condition.
+func (t Table) rows() string {
+	rows := strings.TrimSpace("ONLY " + t.Name + " " + t.Condition)
+	if t.Filters == nil {
+		return rows
+	}
+	if t.Condition != "" {
+		rows = "(SELECT * FROM " + rows + ") named"
+	}
+	return rows + " WHERE (" + strings.Join(t.Filters, ") IS NOT FALSE OR (") + ") IS NOT FALSE"
 }
 
 // CopyIn takes what CopyOut gives.
