@@ -69,7 +69,7 @@ var arrows = map[string][]string{
 	"regress/cluster/major":       {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/operate":     {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "gosrc/wire", "regress/cluster/clustertest"},
-	"regress/cluster/repset":      {"gosrc/pgtest"},
+	"regress/cluster/repset":      {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/sequence":    {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/update":      {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/security":            {"gosrc/pgtest"},

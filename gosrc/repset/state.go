@@ -26,7 +26,7 @@ type State struct {
 }
 
 // callsMax is how many calls are kept in mind, for those that the log brings twice.
-const callsMax = 16
+const callsMax = 100
 
 // Empty says whether nothing was ever agreed on.
 func (s State) Empty() bool { return len(s.Calls) == 0 }
