@@ -18,7 +18,7 @@ MODULE_big = bdr
 # One folder is one layer; house_test.go has the arrows between them.
 LAYERS = base version row conflict ddl apply rebuild session session/sequence session/ddl session/lock manager
 objects = $(patsubst %.c,%.o,$(sort $(wildcard $(1))))
-SHARED_OBJS = extension/base/tables.o extension/base/form.o
+SHARED_OBJS = extension/base/tables.o extension/base/form.o extension/base/row_filter.o
 OUTPUT_OBJS = $(call objects,extension/output/*.c)
 TEST_OBJS = $(call objects,extension/test/*.c)
 OBJS = $(call objects,extension/*.c $(patsubst %,extension/%/*.c,$(LAYERS)))

@@ -25,6 +25,7 @@
 #include "session/ddl/capture.h"
 #include "session/ddl/identity.h"
 #include "session/dropped.h"
+#include "session/filter_guard.h"
 #include "session/local_only.h"
 #include "session/lock/global_lock.h"
 #include "session/pg_upgrade.h"
@@ -50,6 +51,7 @@ _PG_init(void)
 	bdr_clock_init();
 	bdr_drop_guard_init();
 	bdr_dropped_init();
+	bdr_filter_guard_init();
 	bdr_local_only_init();
 	bdr_pg_upgrade_init();
 	bdr_replica_identity_init();

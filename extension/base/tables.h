@@ -130,4 +130,35 @@ enum
 #define BDR_QUEUE_DDL			'D'	/* a statement, which has run */
 #define BDR_QUEUE_PART			'P'	/* what is written from here to the next row is part of that */
 
+/* ... of what says which tables are sent, sql/43_replication_set.sql. */
+enum
+{
+	BDR_SET_ID = 1,
+	BDR_SET_NAME,
+	BDR_SET_INSERT,
+	BDR_SET_UPDATE,
+	BDR_SET_DELETE,
+	BDR_SET_TRUNCATE,
+	BDR_SET_INTERNAL,
+	BDR_SET_ADDS_TABLES,
+	BDR_SET_ADDS_SEQUENCES
+};
+#define BDR_SET_COLUMNS BDR_SET_ADDS_SEQUENCES
+
+enum
+{
+	BDR_SET_TABLE_SET = 1,
+	BDR_SET_TABLE_NSPNAME,
+	BDR_SET_TABLE_RELNAME,
+	BDR_SET_TABLE_MEMBER,
+	BDR_SET_TABLE_ATTS,
+	BDR_SET_TABLE_FILTER,
+	BDR_SET_TABLE_OUTSIDE
+};
+#define BDR_SET_TABLE_COLUMNS BDR_SET_TABLE_OUTSIDE
+
+/* ... of bdr.node_group and bdr.local_node */
+#define BDR_GROUP_NAME			2
+#define BDR_LOCAL_PUBLISHED		4
+
 #endif							/* BDR_BASE_TABLES_H */

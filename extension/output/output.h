@@ -3,7 +3,8 @@
  *		What the files of the output plugin share.
  *
  * NOTES
- *		output/plugin.c decides what is sent, output/relation.c in which form, output/frame.c
+ *		output/plugin.c decides what is sent, output/replication_set.c to whom of
+ *		those who want only a part, output/relation.c in which form, output/frame.c
  *		turns it into bytes, output/walsender.c decides when they leave.
  *		output/stopping.c ends the walsender when the server stops.
  *		output/origin_progress.c follows what the sender has of its peers.
@@ -14,6 +15,7 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "nodes/execnodes.h"
 #include "replication/logical.h"
 #include "replication/reorderbuffer.h"
 #include "utils/array.h"
@@ -41,6 +43,24 @@ typedef struct BdrSentOwner
 	bool		is_superuser;
 } BdrSentOwner;
 
+/* What is sent of a relation. */
+#define BDR_SENT_INSERT		1
+#define BDR_SENT_UPDATE		2
+#define BDR_SENT_DELETE		4
+#define BDR_SENT_TRUNCATE	8
+#define BDR_SENT_ROWS		(BDR_SENT_INSERT | BDR_SENT_UPDATE | BDR_SENT_DELETE)
+#define BDR_SENT_ALL		(BDR_SENT_ROWS | BDR_SENT_TRUNCATE)
+
+/* What a set sends of the rows that pass its filter. */
+typedef struct BdrSetRule
+{
+	uint8		actions;		/* BDR_SENT_* */
+	bool		old_is_known;	/* the replica identity has all columns of the filter */
+	bool		may_fail;		/* for some row */
+	Bitmapset  *columns;		/* of the filter */
+	ExprState  *filter;
+} BdrSetRule;
+
 /*
  * One relation as it is sent.  The fields below context live in it and are
  * rebuilt after an invalidation; described survives, so that the subscriber
@@ -53,12 +73,21 @@ typedef struct BdrSentRelation
 	uint64		used;			/* when it was looked up last, in looks */
 	bool		announced;		/* the subscriber has what described says */
 	bool		complained;		/* about a missing replica identity */
+	bool		filter_complained;	/* about a filter that failed for a row */
 	StringInfo	described;		/* body of the last RELATION message */
 	MemoryContext context;
 	bool		is_sent;		/* false: its rows are of no interest to peers */
 	bool		is_truncated;	/* false: its TRUNCATE is not either */
 	char		tombstone;		/* BDR_TOMBSTONE_*: its rows say what no row shows */
 	bool		is_queue;		/* its rows are statements */
+	bool		is_default;		/* both sides have the default set */
+	uint8		actions;		/* BDR_SENT_* that some row may have */
+	uint8		whole;			/* ... that all rows have */
+	List	   *rules;			/* of BdrSetRule, for the others */
+	TupleTableSlot *row;		/* the one that filters look at */
+	ExprContext *econtext;
+	bool		all_columns;	/* false: those listed, by number */
+	Bitmapset  *listed;
 	bool		has_identity;
 	char		identity;		/* pg_class.relreplident */
 	char	   *schema;
@@ -139,6 +168,7 @@ typedef struct BdrOutput
 	bool		all_origins;
 	uint32		node_id;		/* the subscriber */
 	char		best_format;	/* BDR_FORMAT_INTERNAL or _BINARY */
+	List	   *subscribed;		/* names of replication sets; NIL: the default one */
 	XLogRecPtr	skip_upto;		/* of transactions that end by then, no row is sent */
 
 	HTAB	   *relations;		/* of BdrSentRelation */
@@ -147,6 +177,7 @@ typedef struct BdrOutput
 	uint64		relation_looks; /* that found another relation than the one before */
 	int			new_relations;	/* since the last clean-up */
 	bool		has_partitions; /* ever met one */
+	Oid			set_tables[3];	/* output/replication_set.c: which say what is sent */
 
 	/* transaction in progress */
 	bool		origin_checked; /* filter decision is final */

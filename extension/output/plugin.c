@@ -35,6 +35,7 @@
 #include "output/frame.h"
 #include "output/origin_progress.h"
 #include "output/relation.h"
+#include "output/replication_set.h"
 #include "output/statement.h"
 #include "output/tombstone.h"
 #include "output/walsender.h"
@@ -103,6 +104,7 @@ static void parse_number(BdrOutput *output, const char *name, const char *value)
 static void parse_architecture(BdrOutput *output, const char *name, const char *value);
 static void parse_encoding(BdrOutput *output, const char *name, const char *value);
 static void parse_origins(BdrOutput *output, const char *name, const char *value);
+static void parse_sets(BdrOutput *output, const char *name, const char *value);
 static void parse_skip(BdrOutput *output, const char *name, const char *value);
 static void negotiate(BdrOutput *output);
 static void pin_settings(BdrOutput *output);
@@ -115,6 +117,8 @@ static bool ready_to_write(BdrOutput *output, ReorderBufferTXN *txn);
 static void report_progress(BdrOutput *output);
 static void write_change(BdrOutput *output, BdrSentRelation *sent,
 						 TupleDesc desc, ReorderBufferChange *change);
+static void write_if_in_set(BdrOutput *output, BdrSentRelation *sent, TupleDesc desc,
+							ReorderBufferChange *change, ReorderBufferTXN *txn);
 static Oid	truncated_above(const BdrSentRelation *sent, int nrelations, Relation relations[]);
 static int	compare_depth(const void *a, const void *b);
 static const char *action_name(ReorderBufferChangeType action);
@@ -139,6 +143,7 @@ static const StreamOption stream_options[] = {
 	{"origins", parse_origins, true},
 	{"proto_max", parse_number, true},
 	{"proto_min", parse_number, true},
+	{"replication_sets", parse_sets, false},
 	{"server_version", parse_number, true},
 	{"skip_upto", parse_skip, false},
 };
@@ -414,6 +419,12 @@ parse_origins(BdrOutput *output, const char *name, const char *value)
 }
 
 static void
+parse_sets(BdrOutput *output, const char *name, const char *value)
+{
+	bdr_sets_subscribe(output, value);
+}
+
+static void
 parse_skip(BdrOutput *output, const char *name, const char *value)
 {
 	uint32		high;
@@ -563,10 +574,12 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	previous = MemoryContextSwitchTo(output->change_context);
 	if (unlikely(sent->is_queue))
 	{
-		if (change->action == REORDER_BUFFER_CHANGE_INSERT && ready_to_write(output, txn) && !output->rows_skipped)
+		if (change->action == REORDER_BUFFER_CHANGE_INSERT && !output->rows_skipped &&
+			bdr_statement_is_sent(output, sent, RelationGetDescr(relation), BDR_DECODED_TUPLE(change->data.tp.newtuple)) &&
+			ready_to_write(output, txn))
 		{
-			if (bdr_statement_write(output, RelationGetDescr(relation), BDR_DECODED_TUPLE(change->data.tp.newtuple)))
-				output->nchanges++;
+			bdr_statement_write(output, RelationGetDescr(relation), BDR_DECODED_TUPLE(change->data.tp.newtuple));
+			output->nchanges++;
 		}
 	}
 	else if (unlikely(sent->tombstone != '\0'))
@@ -576,13 +589,17 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 							 BDR_DECODED_TUPLE(change->data.tp.newtuple)))
 			output->nchanges++;
 	}
-	else if ((change->action == REORDER_BUFFER_CHANGE_INSERT ||
-		 is_identifiable(sent, arg.action)) &&
-		ready_to_write(output, txn) && likely(!output->rows_skipped))
+	else if (likely(sent->whole == BDR_SENT_ALL))
 	{
-		bdr_sent_announce(output, sent);
-		write_change(output, sent, RelationGetDescr(relation), change);
+		if ((change->action == REORDER_BUFFER_CHANGE_INSERT || is_identifiable(sent, arg.action)) &&
+			ready_to_write(output, txn) && likely(!output->rows_skipped))
+		{
+			bdr_sent_announce(output, sent);
+			write_change(output, sent, RelationGetDescr(relation), change);
+		}
 	}
+	else if (!output->rows_skipped)
+		write_if_in_set(output, sent, RelationGetDescr(relation), change, txn);
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(output->change_context);
 	error_context_stack = callback.previous;
@@ -624,6 +641,29 @@ write_change(BdrOutput *output, BdrSentRelation *sent, TupleDesc desc,
 			bdr_wire_write_delete(output, sent, desc, old_tuple);
 			break;
 	}
+	output->nchanges++;
+}
+
+/*
+ * Of a table of which not everything is sent.  What is not begins no transaction.
+ */
+static void
+write_if_in_set(BdrOutput *output, BdrSentRelation *sent, TupleDesc desc,
+				ReorderBufferChange *change, ReorderBufferTXN *txn)
+{
+	HeapTuple	old;
+	int			as = bdr_sets_send_as(output, sent, desc, change, &old);
+
+	if (as == 0 || (as != BDR_SENT_INSERT && !is_identifiable(sent, action_name(change->action))) ||
+		!ready_to_write(output, txn))
+		return;
+	bdr_sent_announce(output, sent);
+	if (as == BDR_SENT_INSERT)
+		bdr_wire_write_insert(output, sent, desc, BDR_DECODED_TUPLE(change->data.tp.newtuple));
+	else if (as == BDR_SENT_UPDATE)
+		bdr_wire_write_update(output, sent, desc, old, BDR_DECODED_TUPLE(change->data.tp.newtuple));
+	else
+		bdr_wire_write_delete(output, sent, desc, old);
 	output->nchanges++;
 }
 
@@ -681,6 +721,7 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	BdrOutput  *output = decoding->output_plugin_private;
 	BdrTruncated *tables = palloc(nrelations * sizeof(BdrTruncated));
 	int			ntables = 0;
+	bool		is_default = true;
 	uint8		flags = 0;
 
 	for (int i = 0; i < nrelations; i++)
@@ -690,13 +731,15 @@ output_truncate(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 		if (!sent->is_truncated || output->in_statement || !ready_to_write(output, txn) || output->rows_skipped)
 			continue;
 		bdr_sent_announce(output, sent);
+		is_default &= sent->is_default;
 		tables[ntables].relid = sent->relid;
 		tables[ntables].above = truncated_above(sent, nrelations, relations);
 		tables[ntables++].depth = list_length(sent->ancestors);
 	}
 	if (ntables > 0)
 	{
-		if (change->data.truncate.cascade)
+		/* who wants only some tables loses no rows of others */
+		if (change->data.truncate.cascade && is_default)
 			flags |= BDR_TRUNCATE_CASCADE;
 		if (change->data.truncate.restart_seqs)
 			flags |= BDR_TRUNCATE_RESTART;

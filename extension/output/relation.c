@@ -34,6 +34,7 @@
 #include "output/frame.h"
 #include "output/owner.h"
 #include "output/relation.h"
+#include "output/replication_set.h"
 #include "output/tombstone.h"
 #include "bdr_compat.h"
 
@@ -163,8 +164,14 @@ relation_build(BdrOutput *output, BdrSentRelation *sent, Relation relation)
 	sent->ncolumns = 0;
 	sent->ntypes = 0;
 	relation_build_root(output, sent, relation);
+	if (sent->is_truncated || sent->is_queue)
+		bdr_sets_build(output, sent, relation);
 	if (sent->is_truncated)
+	{
 		relation_build_columns(output, sent, relation);
+		sent->is_sent &= (sent->actions & BDR_SENT_ROWS) != 0;
+		sent->is_truncated = (sent->actions & BDR_SENT_TRUNCATE) != 0;
+	}
 	MemoryContextSwitchTo(previous);
 }
 
@@ -267,6 +274,8 @@ relation_build_columns(BdrOutput *output, BdrSentRelation *sent, Relation relati
 
 		/* a generated column is sent only where rows are found by it */
 		if (att->attisdropped || (att->attgenerated != '\0' && (is_full || !in_key)))
+			continue;
+		if (!sent->all_columns && !bms_is_member(att->attnum, sent->listed))
 			continue;
 		relation_build_column(output, sent, att);
 		column->is_key = is_full || in_key;
@@ -462,8 +471,9 @@ relation_forget(BdrOutput *output, BdrSentRelation *sent)
  */
 
 /*
- * relid may be InvalidOid: every relation.  A partition carries the name of
- * its root, which may be what has changed.
+ * relid may be InvalidOid: every relation.  So may be what one of the tables about
+ * replication sets says.  A partition carries the name of its root, which may be what
+ * has changed.
  */
 static void
 relation_changed(Datum arg, Oid relid)
@@ -472,6 +482,8 @@ relation_changed(Datum arg, Oid relid)
 
 	if (current_session == NULL)
 		return;
+	if (unlikely(bdr_sets_are_in(current_session, relid)))
+		relid = InvalidOid;
 	if (OidIsValid(relid))
 	{
 		sent = hash_search(current_session->relations, &relid, HASH_FIND, NULL);

@@ -12,19 +12,28 @@
 #include "output/statement.h"
 
 /*
- * A subscriber that does not know the message would lack what the rows behind it
- * need: that stops the stream.  Returns whether anything was written.
+ * Who gets only a part of the rows gets no statements.
  */
 bool
+bdr_statement_is_sent(BdrOutput *output, const BdrSentRelation *sent, TupleDesc desc, HeapTuple tuple)
+{
+	bool		isnull;
+
+	output->in_statement = DatumGetChar(heap_getattr(tuple, BDR_QUEUE_MESSAGE_TYPE, desc, &isnull)) == BDR_QUEUE_PART;
+	return !output->in_statement && sent->is_default;
+}
+
+/*
+ * A subscriber that does not know the message would lack what the rows behind it
+ * need: that stops the stream.
+ */
+void
 bdr_statement_write(BdrOutput *output, TupleDesc desc, HeapTuple tuple)
 {
 	Datum		values[BDR_QUEUE_COLUMNS];
 	bool		nulls[BDR_QUEUE_COLUMNS];
 
 	heap_deform_tuple(tuple, desc, values, nulls);
-	output->in_statement = DatumGetChar(values[BDR_QUEUE_MESSAGE_TYPE - 1]) == BDR_QUEUE_PART;
-	if (output->in_statement)
-		return false;
 	if (output->protocol < BDR_WIRE_VERSION_STATEMENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -35,5 +44,4 @@ bdr_statement_write(BdrOutput *output, TupleDesc desc, HeapTuple tuple)
 							 DatumGetBool(values[BDR_QUEUE_ROLE_SUPERUSER - 1]),
 							 DatumGetArrayTypeP(values[BDR_QUEUE_SETTINGS - 1]),
 							 DatumGetTextPP(values[BDR_QUEUE_MESSAGE - 1]));
-	return true;
 }

@@ -29,18 +29,21 @@ func Groups(r ipc.Result) ([]Group, error) {
 	})
 }
 
-// UpsertGroup writes a group's row.
+// UpsertGroup writes a group's row. The server has no ON CONFLICT for a table that
+// output plugins read; nobody else writes it.
 func UpsertGroup(g Group) []ipc.Stmt {
-	row := ipc.Stmt{SQL: `INSERT INTO bdr.node_group (node_group_id, node_group_name, node_group_uuid, node_group_parent_id)
- VALUES ($1::oid, $2, $3::uuid, $4::oid)
- ON CONFLICT (node_group_id) DO UPDATE SET node_group_name = excluded.node_group_name,
- node_group_uuid = excluded.node_group_uuid, node_group_parent_id = excluded.node_group_parent_id`,
-		Args: []any{g.ID, g.Name, g.UUID, g.ParentID}}
-	if g.LastSeqID == 0 {
-		return []ipc.Stmt{row}
+	args := []any{g.ID, g.Name, g.UUID, g.ParentID}
+	list := []ipc.Stmt{
+		{SQL: `UPDATE bdr.node_group SET node_group_name = $2, node_group_uuid = $3::uuid, node_group_parent_id = $4::oid
+ WHERE node_group_id = $1::oid`, Args: args},
+		{SQL: `INSERT INTO bdr.node_group (node_group_id, node_group_name, node_group_uuid, node_group_parent_id)
+ SELECT $1::oid, $2, $3::uuid, $4::oid WHERE NOT EXISTS (SELECT FROM bdr.node_group WHERE node_group_id = $1::oid)`, Args: args},
 	}
-	return []ipc.Stmt{row, {SQL: `UPDATE bdr.node_group SET last_node_seq_id = $2::integer WHERE node_group_id = $1::oid`,
-		Args: []any{g.ID, g.LastSeqID}}}
+	if g.LastSeqID == 0 {
+		return list
+	}
+	return append(list, ipc.Stmt{SQL: `UPDATE bdr.node_group SET last_node_seq_id = $2::integer WHERE node_group_id = $1::oid`,
+		Args: []any{g.ID, g.LastSeqID}})
 }
 
 // DeleteGroups removes every group.

@@ -143,6 +143,7 @@ func ForgetNode() []ipc.Stmt {
 		UninstallSequences(),
 		ForgetSequenceState(),
 		ForgetGlobalLocks(),
+		ForgetReplicationSets(),
 		{SQL: `DELETE FROM bdr.subscription`},
 		{SQL: `DELETE FROM bdr.node_log_config`},
 		{SQL: `DELETE FROM bdr.local_join`},

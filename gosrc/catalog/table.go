@@ -18,6 +18,8 @@ type Table struct {
 	Binary    bool   // every column's binary form means the same on every node
 	Extension string // whose configuration it is, or empty
 	Condition string // WHERE ..., as that extension says; empty for all rows
+
+	Filters []string // conditions one of which lets a row pass; nil: every row
 }
 
 // configurations are the tables that extensions have named as theirs with rows
@@ -33,17 +35,22 @@ const refuseNewInfinity = `CASE WHEN pg_catalog.strpos(%1$I::pg_catalog.text, '1
  OR pg_catalog.strpos(%1$I::pg_catalog.text, '-178956970 years -8 mons -2147483648 days -2562047788:00:54.775808') > 0
  THEN ('interval out of range: ' || %1$I::pg_catalog.text)::%2$s ELSE %1$I END`
 
-// SelectTables reads the tables to copy to a server of a version, biggest first.
+// copied are the columns of a table that are copied; $3 lists some of some tables.
+const copied = `a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  AND ($3::json -> c.oid::text IS NULL OR EXISTS (SELECT FROM pg_catalog.json_array_elements_text($3::json -> c.oid::text) l WHERE l.value = a.attname))`
+
+// SelectTables reads the tables to copy to a server of a version, biggest first, and
+// of those that listed has the columns that are in the list.
 // Binary form is used for built-in types that can be sent and received and whose
 // bytes hold no OID of this database; the two vectors refuse to receive an empty
 // one. Between servers of which one knows infinite intervals, which are some large
 // interval to the other, intervals go as text. XML is read as the text that it is
 // stored as: its own functions leave out the XML declaration.
-func SelectTables(joiner int) ipc.Stmt {
+func SelectTables(joiner int, listed map[uint32][]string) ipc.Stmt {
 	const refused = `CASE WHEN $1::integer >= 170000 AND current_setting('server_version_num')::integer < 170000 THEN $2 END`
 	return ipc.Stmt{SQL: `SELECT c.oid, pg_catalog.format('%I.%I', s.nspname, c.relname), pg_catalog.pg_get_userbyid(c.relowner),
  (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
-  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
+  WHERE ` + copied + `),
  (SELECT pg_catalog.string_agg(COALESCE(r.text, pg_catalog.quote_ident(a.attname)), ', ' ORDER BY a.attnum)
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid,
   LATERAL (SELECT CASE pg_catalog.format_type(COALESCE(NULLIF(d.typbasetype, 0), d.oid), NULL)
@@ -51,19 +58,19 @@ func SelectTables(joiner int) ipc.Stmt {
    WHEN 'xml[]' THEN pg_catalog.format('%I::pg_catalog.text[]', a.attname)
    WHEN 'interval' THEN pg_catalog.format(` + refused + `, a.attname, 'pg_catalog.interval')
    WHEN 'interval[]' THEN pg_catalog.format(` + refused + `, a.attname, 'pg_catalog.interval[]') END) r(text)
-  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  WHERE ` + copied + `
   HAVING pg_catalog.bool_or(r.text IS NOT NULL)),
  pg_catalog.pg_table_size(c.oid),
  NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
   JOIN pg_catalog.pg_type t ON t.oid = COALESCE(NULLIF(d.typbasetype, 0), d.oid)
   LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
-  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  WHERE ` + copied + `
   AND (t.typtype <> 'e' OR d.oid <> t.oid) AND (t.oid >= 10000 OR t.typsend = 0 OR t.typreceive = 0
    OR e.typsend = 0 OR e.typreceive = 0 OR COALESCE(e.typname, t.typname) LIKE 'reg%' OR COALESCE(e.typname, t.typname) IN ('int2vector', 'oidvector', 'xml')
    OR COALESCE(e.typname, t.typname) = 'interval' AND ($1::integer >= 170000) <> (current_setting('server_version_num')::integer >= 170000))),
  x.extname, x.condition
 FROM ` + relations + ` LEFT JOIN ` + configurations + ` x ON x.oid = c.oid
-WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 6 DESC, 2`, Args: []any{joiner, refuseNewInfinity}}
+WHERE (x.oid IS NOT NULL OR ` + isUsers + `) AND c.relkind = 'r' AND c.relpersistence = 'p' ORDER BY 6 DESC, 2`, Args: []any{joiner, refuseNewInfinity, jsonOf(listed)}}
 }
 
 // Tables decodes what SelectTables returned.
@@ -76,10 +83,22 @@ func Tables(r ipc.Result) ([]Table, error) {
 
 // CopyOut and CopyIn are the two ends of copying a table.
 func (t Table) CopyOut() string {
-	if t.Condition != "" || t.Read != "" {
-		return "COPY (SELECT " + cmp.Or(t.Read, t.Columns) + " FROM ONLY " + t.Name + " " + t.Condition + ") TO STDOUT" + t.options()
+	if t.Condition != "" || t.Filters != nil || t.Read != "" {
+		return "COPY (SELECT " + cmp.Or(t.Read, t.Columns) + " FROM " + t.rows() + ") TO STDOUT" + t.options()
 	}
 	return "COPY " + t.target() + " TO STDOUT" + t.options()
+}
+
+// rows are those to copy. What an extension says may be more than a condition.
+func (t Table) rows() string {
+	rows := strings.TrimSpace("ONLY " + t.Name + " " + t.Condition)
+	if t.Filters == nil {
+		return rows
+	}
+	if t.Condition != "" {
+		rows = "(SELECT * FROM " + rows + ") named"
+	}
+	return rows + " WHERE (" + strings.Join(t.Filters, ") IS NOT FALSE OR (") + ") IS NOT FALSE"
 }
 
 // CopyIn takes what CopyOut gives.

@@ -4,6 +4,7 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,7 @@ type Copy struct {
 	Joining  catalog.State // in which the group has this node by now
 	Prepared bool          // the user made the schema
 	Again    bool          // an attempt before may have left something here
+	Sets     []string      // replication sets of which rows are copied; none: everything
 
 	holder   *pgconn.PgConn // exports the snapshot
 	snapshot string
@@ -173,17 +175,64 @@ func (c *Copy) listTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	results, err := catalog.Over(conn).Run(ctx, catalog.SelectTables(here.VersionNum))
-	if err != nil {
+	if c.tables, err = c.readTables(ctx, catalog.Over(conn), here.VersionNum); err != nil {
 		return err
 	}
-	c.tables, err = catalog.Tables(results[0])
 	var bytes int64
 	for _, t := range c.tables {
 		bytes += t.Bytes
 	}
 	c.Progress.Found(len(c.tables), bytes)
-	return err
+	return nil
+}
+
+// readTables lists what there is to copy.
+func (c *Copy) readTables(ctx context.Context, source catalog.Runner, version int) ([]catalog.Table, error) {
+	if len(c.Sets) == 0 {
+		results, err := source.Run(ctx, catalog.SelectTables(version, nil))
+		if err != nil {
+			return nil, err
+		}
+		return catalog.Tables(results[0])
+	}
+	if _, err := source.Run(ctx, catalog.HoldReplicationSets()); err != nil {
+		return nil, err
+	}
+	if has, err := catalog.HasSequences(ctx, source); err != nil || !has {
+		return nil, cmp.Or[error](err, pgerr.New(pgerr.WrongState, "the source of the join has no replication sets"))
+	}
+	results, err := source.Run(ctx, catalog.SelectShares(c.Sets))
+	if err != nil {
+		return nil, err
+	}
+	shares, err := catalog.Shares(results[0])
+	if err != nil {
+		return nil, err
+	}
+	return c.readShares(ctx, source, version, shares)
+}
+
+// readShares lists the tables of which something is copied.
+func (c *Copy) readShares(ctx context.Context, source catalog.Runner, version int, shares map[uint32]catalog.Share) ([]catalog.Table, error) {
+	listed := map[uint32][]string{}
+	for oid, share := range shares {
+		if share.Columns != nil {
+			listed[oid] = share.Columns
+		}
+	}
+	results, err := source.Run(ctx, catalog.SelectTables(version, listed))
+	if err != nil {
+		return nil, err
+	}
+	all, err := catalog.Tables(results[0])
+	var tables []catalog.Table
+	for _, t := range all {
+		if share, wanted := shares[t.OID]; wanted {
+			t.Filters = share.Filters
+			tables = append(tables, t)
+		}
+	}
+	return tables, err
 }
 
 // restoreSchema brings the tables here, without indexes and constraints. A
@@ -343,6 +392,9 @@ func (c *Copy) copyTable(ctx context.Context, from, to *pgconn.PgConn, t catalog
 		return err
 	}
 	if err := checkBothEnds(ctx, catalog.Over(from), local, t); err != nil {
+		return err
+	}
+	if _, err := catalog.Over(from).Run(ctx, t.CheckFilters()...); err != nil {
 		return err
 	}
 	if t.Extension != "" {

@@ -150,10 +150,13 @@ func (s *Service) preflight(ctx context.Context, local catalog.Node, dsn, groupN
 	if err != nil {
 		return 0, err
 	}
-	if err := s.checkBuild(here, hello, "the join target"); err != nil {
+	if err := s.checkBuild(ctx, here, hello, "the join target"); err != nil {
 		return 0, err
 	}
 	if err := checkTarget(hello, groupName, local); err != nil {
+		return 0, err
+	}
+	if err := s.checkOffer(ctx, source, hello); err != nil {
 		return 0, err
 	}
 	if err := s.checkContent(ctx, source, structure); err != nil {
@@ -232,7 +235,7 @@ func (s *Service) checkTools() error {
 // checkPrepared is for a schema that is there already: every table of the
 // source must exist here, without rows.
 func (s *Service) checkPrepared(ctx context.Context, source catalog.Runner) error {
-	results, err := source.Run(ctx, catalog.SelectTables(0)) // in which form they are copied, is asked later
+	results, err := source.Run(ctx, catalog.SelectTables(0, nil)) // in which form they are copied, is asked later
 	if err != nil {
 		return err
 	}
@@ -311,7 +314,7 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 		if err != nil {
 			return fmt.Errorf("node %q: %w", m.Name, err)
 		}
-		if err := s.checkBuild(here, theirs, fmt.Sprintf("node %q", m.Name)); err != nil {
+		if err := s.checkBuild(ctx, here, theirs, fmt.Sprintf("node %q", m.Name)); err != nil {
 			return err
 		}
 		if err := s.checkReach(ctx, local, m, hello); err != nil {
@@ -322,13 +325,17 @@ func (s *Service) checkMesh(ctx context.Context, local catalog.Node, here catalo
 }
 
 // checkBuild refuses a node that we could not work with.
-func (s *Service) checkBuild(here catalog.Facts, theirs helloReply, who string) error {
+func (s *Service) checkBuild(ctx context.Context, here catalog.Facts, theirs helloReply, who string) error {
 	ours := s.ours()
 	ours.Extension = here.Extension
 	if err := join.CheckBuild(ours, theirs.build(), who); err != nil {
 		return err
 	}
-	return nil
+	sets, err := s.localSets(ctx)
+	if err != nil {
+		return err
+	}
+	return checkSets(sets, theirs.build(), who)
 }
 
 // checkReach has a member connect to us.

@@ -161,9 +161,13 @@ func (j *joinRun) copyAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sets, err := j.s.localSets(ctx)
+	if err != nil {
+		return err
+	}
 	view, _ := j.look()
 	c := &join.Copy{Deps: j.deps(), Progress: j, Source: source, Local: local, Joining: cluster.Joining,
-		Prepared: view.SyncStructure == "none", Again: view.Step != join.StepCopySchema}
+		Prepared: view.SyncStructure == "none", Again: view.Step != join.StepCopySchema, Sets: sets}
 	return c.Run(ctx)
 }
 

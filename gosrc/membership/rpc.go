@@ -58,6 +58,7 @@ type helloReply struct {
 	Version, Extension   string
 	Postgres             string
 	FramesMin, FramesMax int
+	Sets                 []string // replication sets that the node has chosen
 }
 
 // build completes what 0.1.0 leaves out.

@@ -52,21 +52,19 @@ func (s *Service) AskStopSequence(ctx context.Context, node uint32, body []byte)
 }
 
 // AdmitSequences refuses a command about sequences while a node would not carry it
-// out. What has been agreed on once can be agreed on again, whoever is away: an older
-// node does not come in any more.
-func (s *Service) AdmitSequences(ctx context.Context) error {
-	if s.usesSequences() {
-		return nil
-	}
-	return s.requireSequences(ctx, globalSequences, false)
-}
+// out.
+func (s *Service) AdmitSequences(ctx context.Context) error { return s.admit(ctx, globalSequences) }
 
 // AdmitLocks does the same for one about global locks.
-func (s *Service) AdmitLocks(ctx context.Context) error {
+func (s *Service) AdmitLocks(ctx context.Context) error { return s.admit(ctx, "global locks") }
+
+// admit does so for whatever came with sequences. What has been agreed on once can be
+// agreed on again, whoever is away: an older node does not come in any more.
+func (s *Service) admit(ctx context.Context, what string) error {
 	if s.usesSequences() {
 		return nil
 	}
-	return s.requireSequences(ctx, "global locks", false)
+	return s.requireSequences(ctx, what, false)
 }
 
 // RequireAll refuses what needs every node: each must answer.
@@ -77,7 +75,7 @@ func (s *Service) RequireAll(ctx context.Context) error {
 // usesSequences says whether the log has what older nodes do not know.
 func (s *Service) usesSequences() bool {
 	g, _ := s.Cluster().Group()
-	return g.LastSeqID != 0 || !s.Sequences().Empty() || !s.GlobalLocks().Empty()
+	return g.LastSeqID != 0 || !s.Sequences().Empty() || !s.GlobalLocks().Empty() || !s.ReplicationSets().Empty()
 }
 
 const globalSequences = "global sequences"
@@ -108,12 +106,17 @@ func (s *Service) requireSequences(ctx context.Context, what string, all bool) e
 			WithDetail("Nodes with an older version of bdr than %s, or its SQL objects: %s.", release.Sequences, strings.Join(older, ", ")).
 			WithHint("Install a newer version on them, restart the servers and run ALTER EXTENSION bdr UPDATE; bdr.group_versions_details shows the versions.")
 	}
-	if len(away) > 0 {
-		return pgerr.New(pgerr.WrongState, "not all nodes answer").
-			WithDetail("Nodes that do not answer: %s.", strings.Join(away, ", ")).
-			WithHint("Try again when they run and this node reaches them, or part those that do not come back.")
+	return errAway(away)
+}
+
+// errAway is for what needs an answer of every node; nil if there is nobody away.
+func errAway(nodes []string) error {
+	if len(nodes) == 0 {
+		return nil
 	}
-	return nil
+	return pgerr.New(pgerr.WrongState, "not all nodes answer").
+		WithDetail("Nodes that do not answer: %s.", strings.Join(nodes, ", ")).
+		WithHint("Try again when they run and this node reaches them, or part those that do not come back.")
 }
 
 // mayRotate says whether a node that registers is given its number in turn: all nodes

@@ -50,6 +50,8 @@ type Subscriptions interface {
 	CatchUp(ctx context.Context, source catalog.Node, nonce string, report func(error)) (control.CatchUpPoint, error)
 	// Recheck has the subscriptions compared with the cluster again.
 	Recheck()
+	// Resubscribe returns when they bring what this node has chosen.
+	Resubscribe(ctx context.Context) error
 }
 
 // Deps is what the manager hands down.

@@ -23,6 +23,7 @@ const (
 type nodeVersions struct {
 	release.Build
 	postgres string
+	sets     []string
 	seen     time.Time
 }
 
@@ -60,9 +61,13 @@ func (s *Service) introduction(ctx context.Context) (helloReply, error) {
 		return helloReply{}, err
 	}
 	postgres, extension, err := catalog.VersionsOf(results[0])
+	if err != nil {
+		return helloReply{}, err
+	}
+	sets, err := s.localSets(ctx)
 	ours := s.ours()
 	return helloReply{WireVersion: ours.Managers.Min, WireVersionMax: ours.Managers.Max, Version: ours.Version, Extension: extension,
-		Postgres: postgres, FramesMin: ours.Frames.Min, FramesMax: ours.Frames.Max}, err
+		Postgres: postgres, FramesMin: ours.Frames.Min, FramesMax: ours.Frames.Max, Sets: sets}, err
 }
 
 // keepVersions asks now and then.
@@ -115,7 +120,7 @@ func (s *Service) askVersion(ctx context.Context, n catalog.Node) error {
 	if err != nil {
 		return err
 	}
-	now := nodeVersions{Build: reply.build(), postgres: reply.Postgres, seen: time.Now()}
+	now := nodeVersions{Build: reply.build(), postgres: reply.Postgres, sets: reply.Sets, seen: time.Now()}
 	if reply.Version == "" { // 0.1.0 does not say more
 		facts, err := s.remoteFacts(ctx, n.DSN)
 		if err != nil {

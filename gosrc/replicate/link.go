@@ -100,6 +100,9 @@ func (d Deps) openStream(ctx context.Context, c Config, mode Mode, start lsn.LSN
 	options["origins"] = mode.origins
 	maps.Copy(options, more)
 	options["node_id"] = strconv.FormatUint(uint64(c.Subscription.TargetID), 10)
+	if c.Sets != "" {
+		options["replication_sets"] = c.Sets
+	}
 	s, err := d.Open(ctx, stream.Config{DSN: c.DSN, Slot: c.Subscription.SlotName, Start: start, Timeline: c.Subscription.Timeline, Options: options,
 		ConnectTimeout: connectTimeout, ApplicationName: c.Subscription.Name})
 	if err != nil {

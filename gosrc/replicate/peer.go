@@ -50,6 +50,7 @@ type Config struct {
 	PeerName     string
 	LocalName    string
 	DSN          string // of the peer
+	Sets         string // replication sets that this node wants, as SQL names; empty: the default one
 }
 
 // A Peer runs one subscription for ever: connect, apply, and after a failure

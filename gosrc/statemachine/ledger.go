@@ -17,6 +17,7 @@ import (
 	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
+	"bdr/gosrc/repset"
 	"bdr/gosrc/sequence"
 )
 
@@ -56,6 +57,7 @@ type Ledger struct {
 	cluster  *clusterMachine
 	sequence *sequenceMachine
 	lock     *lockMachine
+	repset   *repsetMachine
 	machines map[string]Machine // by the prefix of kinds
 
 	mu      sync.Mutex
@@ -86,7 +88,8 @@ func Load(ctx context.Context, runner catalog.Runner, nodeID uint32) (*Ledger, e
 	l := &Ledger{runner: runner, nodeID: nodeID, cluster: &clusterMachine{local: nodeID}}
 	l.sequence = &sequenceMachine{cluster: l.cluster}
 	l.lock = &lockMachine{cluster: l.cluster}
-	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence, globallock.Prefix: l.lock}
+	l.repset = &repsetMachine{cluster: l.cluster}
+	l.machines = map[string]Machine{clusterPrefix: l.cluster, sequence.Prefix: l.sequence, globallock.Prefix: l.lock, repset.Prefix: l.repset}
 	members, err := clusterOf(results[0], results[1])
 	if err != nil {
 		return nil, err
@@ -96,6 +99,9 @@ func Load(ctx context.Context, runner catalog.Runner, nodeID uint32) (*Ledger, e
 		return nil, err
 	}
 	if err := l.lock.load(ctx, runner); err != nil {
+		return nil, err
+	}
+	if err := l.repset.load(ctx, runner); err != nil {
 		return nil, err
 	}
 	l.applied, err = catalog.AppliedOf(results[2])
@@ -110,6 +116,9 @@ func (l *Ledger) Sequences() sequence.State { return l.sequence.get() }
 
 // GlobalLocks returns what is agreed about global locks.
 func (l *Ledger) GlobalLocks() globallock.State { return l.lock.get() }
+
+// ReplicationSets returns what is agreed about replication sets.
+func (l *Ledger) ReplicationSets() repset.State { return l.repset.get() }
 
 // Applied is part of consensus.Machine.
 func (l *Ledger) Applied() uint64 { return l.position().Index }

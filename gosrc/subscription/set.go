@@ -3,6 +3,7 @@
 package subscription
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"bdr/gosrc/control"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/replicate"
 	"bdr/gosrc/stream"
@@ -105,7 +108,11 @@ func (p *Set) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wanted := planSubscriptions(local.ID, p.deps.Cluster(), rows)
+	sets, err := p.sets(ctx)
+	if err != nil {
+		return err
+	}
+	wanted := planSubscriptions(local.ID, p.deps.Cluster(), rows, sets)
 	errs := []error{p.stopAllBut(ctx, wanted.run)}
 	for _, s := range wanted.remove {
 		errs = append(errs, p.remove(ctx, s))
@@ -125,8 +132,56 @@ func (p *Set) Rows(ctx context.Context) ([]catalog.Subscription, error) {
 	return catalog.Subscriptions(results[1])
 }
 
+// sets are the replication sets that this node subscribes to.
+func (p *Set) sets(ctx context.Context) (string, error) {
+	results, err := p.deps.Main.Run(ctx, catalog.SelectLocalSets())
+	if err != nil {
+		return "", fmt.Errorf("read replication sets: %w", err)
+	}
+	names, err := catalog.TextArray(results[0])
+	for i, name := range names {
+		names[i] = catalog.QuoteIdentifier(name)
+	}
+	return strings.Join(names, ","), err
+}
+
+// Resubscribe returns when all that runs has the replication sets that this node
+// subscribes to. Which ones these are, somebody else may change meanwhile, who wakes
+// those that wait.
+func (p *Set) Resubscribe(ctx context.Context) error {
+	p.mu.Lock()
+	p.notify()
+	p.mu.Unlock()
+	var failure error
+	err := pause.Until(ctx, p.changes, func() bool {
+		p.Recheck()
+		sets, err := p.sets(ctx)
+		failure = err
+		return err != nil || p.runWith(sets)
+	})
+	return cmp.Or(failure, err)
+}
+
+func (p *Set) changes() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
+}
+
+// runWith says whether nothing runs that wants other replication sets.
+func (p *Set) runWith(sets string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, peer := range p.running {
+		if peer.Config().Sets != sets {
+			return false
+		}
+	}
+	return true
+}
+
 // stopAllBut stops the subscriptions that are not in keep, or that have to
-// start anew because the peer's name or address has changed.
+// start anew because the peer's name or address, or what this node wants, has changed.
 func (p *Set) stopAllBut(ctx context.Context, keep []replicate.Config) error {
 	p.mu.Lock()
 	stale := maps.Clone(p.running)
@@ -411,6 +466,10 @@ func (p *Set) CatchUp(ctx context.Context, source catalog.Node, nonce string, re
 	if !found {
 		return control.CatchUpPoint{}, pgerr.New(pgerr.WrongState, "the local node is not a member of a group")
 	}
+	var err error
+	if c.Sets, err = p.sets(ctx); err != nil {
+		return control.CatchUpPoint{}, err
+	}
 	return replicate.CatchUp(ctx, c, p.dependencies(), nonce, report)
 }
 
@@ -456,7 +515,7 @@ type plan struct {
 
 // planSubscriptions says which subscriptions run and which are removed. It is
 // pure.
-func planSubscriptions(local uint32, c cluster.Cluster, rows []catalog.Subscription) plan {
+func planSubscriptions(local uint32, c cluster.Cluster, rows []catalog.Subscription, sets string) plan {
 	var result plan
 	self, member := c.Node(local)
 	recorded := map[uint32]catalog.Subscription{}
@@ -475,6 +534,7 @@ func planSubscriptions(local uint32, c cluster.Cluster, rows []catalog.Subscript
 		if has {
 			config.Subscription = row
 		}
+		config.Sets = sets
 		result.run = append(result.run, config)
 	}
 	return result

@@ -45,7 +45,7 @@ func TestPlanSubscriptions(t *testing.T) {
 			if test.recorded {
 				rows = append(rows, catalog.Subscription{ID: 5, OriginID: 2, TargetID: 1})
 			}
-			got := planSubscriptions(1, c, rows)
+			got := planSubscriptions(1, c, rows, "")
 			if len(got.run) == 1 != test.run || len(got.remove) == 1 != test.remove {
 				t.Fatalf("got %+v", got)
 			}
@@ -57,7 +57,7 @@ func TestPlanSubscriptions(t *testing.T) {
 func TestPlanKeepsTheRow(t *testing.T) {
 	c := cluster.Cluster{Nodes: []catalog.Node{{ID: 1, State: cluster.Active}, {ID: 2, State: cluster.Active, DSN: "host=b"}}}
 	row := catalog.Subscription{ID: 5, Name: "kept", OriginID: 2, TargetID: 1}
-	got := planSubscriptions(1, c, []catalog.Subscription{row})
+	got := planSubscriptions(1, c, []catalog.Subscription{row}, "")
 	if len(got.run) != 1 || got.run[0].Subscription != row || got.run[0].DSN != "host=b" {
 		t.Fatalf("got %+v", got)
 	}

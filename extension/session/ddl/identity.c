@@ -111,7 +111,7 @@ changes_primary_key(Node *node)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
 
-		if (cmd->subtype == AT_DropConstraint || cmd->subtype == AT_DropColumn)
+		if (cmd->subtype == AT_DropConstraint || cmd->subtype == AT_DropColumn || cmd->subtype == AT_AttachPartition)
 			return true;
 		if (cmd->subtype == AT_AddConstraint && ((Constraint *) cmd->def)->contype == CONSTR_PRIMARY)
 			return true;

@@ -24,6 +24,7 @@ func TestReplicaIdentityOfNewTables(t *testing.T) {
 		{"a_key_that_is_none", "CREATE TABLE t1 (a int PRIMARY KEY DEFERRABLE); CREATE TABLE t2 (a int); ALTER TABLE t2 ADD PRIMARY KEY (a) DEFERRABLE", "t1 f, t2 f"},
 		{"partitions", "CREATE TABLE t1 (a int) PARTITION BY LIST (a); CREATE TABLE t2 PARTITION OF t1 DEFAULT", "t1 f, t2 f"},
 		{"key_of_partitions", "CREATE TABLE t1 (a int) PARTITION BY LIST (a); CREATE TABLE t2 PARTITION OF t1 DEFAULT; ALTER TABLE t1 ADD PRIMARY KEY (a)", "t1 d, t2 d"},
+		{"key_of_a_table_above", "CREATE TABLE t1 (a int PRIMARY KEY) PARTITION BY LIST (a); CREATE TABLE t2 (a int NOT NULL); ALTER TABLE t1 ATTACH PARTITION t2 DEFAULT", "t1 d, t2 d"},
 		{"query", "CREATE TABLE t1 AS SELECT 1 AS a; SELECT 2 AS a INTO t2", "t1 f, t2 f"},
 		{"schema", "CREATE SCHEMA AUTHORIZATION app CREATE TABLE t1 (a int) CREATE TABLE t2 (a int PRIMARY KEY)", "t1 f, t2 d"},
 		{"function", "DO $$BEGIN CREATE TABLE t1 (a int); INSERT INTO t1 VALUES (1); UPDATE t1 SET a = 2; END$$", "t1 f"},

@@ -48,8 +48,10 @@ func TestRollingUpdate(t *testing.T) {
 	u.updateObjects(b)
 	u.requireOneBehind(b, c)
 	u.requireNoGlobalSequences(a, c)
+	u.requireNoReplicationSets(a, c)
 	u.updateObjects(c)
 	u.requireGlobalSequences()
+	u.requireReplicationSets()
 	u.awaitWrites(200)
 	u.backAndForth(c)
 
@@ -322,5 +324,23 @@ func (u *update) requireGlobalSequences() {
 	}
 	if len(made) != len(u.c.Nodes) {
 		u.t.Errorf("%d nodes made %v", len(u.c.Nodes), made)
+	}
+}
+
+// requireNoReplicationSets: nobody agrees on what the last node would not carry out.
+func (u *update) requireNoReplicationSets(n, behind *pgtest.Node) {
+	u.t.Helper()
+	err := pgtest.PgError(n.Try("SELECT bdr.create_replication_set('part')"))
+	if err == nil || err.Code != "0A000" || !strings.Contains(err.Detail, behind.Name) || !strings.Contains(err.Message, "replication sets") {
+		u.t.Errorf("a replication set is made while %s has older SQL objects: %+v", behind.Name, err)
+	}
+}
+
+// requireReplicationSets: they come with the update of the last node.
+func (u *update) requireReplicationSets() {
+	u.t.Helper()
+	u.c.Nodes[0].Exec("SELECT bdr.create_replication_set('part')", "SELECT bdr.replication_set_add_table('own', 'part')")
+	for _, n := range u.c.Nodes {
+		n.Wait(clustertest.ResumeLimit, "SELECT string_agg(relname, ' ') FROM bdr.tables WHERE set_name = 'part'", "own")
 	}
 }

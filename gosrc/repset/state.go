@@ -1,0 +1,146 @@
+// Package repset is what all nodes agree on about replication sets: what each set
+// replicates, and which tables are in it. Which sets a node publishes and subscribes
+// to is that node's own. It is pure, so that every node reaches the same answer.
+package repset
+
+import (
+	"cmp"
+	"slices"
+
+	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
+)
+
+// A Set is a replication set and what is said of tables: those that have no row are
+// members if the set adds tables by itself.
+type Set struct {
+	catalog.ReplicationSet
+	Tables []catalog.ReplicationSetTable `json:",omitempty"` // by name
+}
+
+// State is all that is agreed. It is a value: Apply never changes the one that it was
+// given.
+type State struct {
+	catalog.ReplicationSetCalls
+	Sets []Set `json:",omitempty"` // by name
+}
+
+// callsMax is how many calls are kept in mind, for those that the log brings twice.
+const callsMax = 100
+
+// Empty says whether nothing was ever agreed on.
+func (s State) Empty() bool { return len(s.Calls) == 0 }
+
+// Default is the name of the set that every table is in.
+func Default(members cluster.Cluster) string {
+	group, _ := members.Group()
+	return group.Name
+}
+
+// Set returns a set by its name.
+func (s State) Set(name string) (Set, bool) {
+	i, found := s.find(name)
+	if !found {
+		return Set{}, false
+	}
+	return s.Sets[i], true
+}
+
+// Table returns what a set says of a table.
+func (t Set) Table(name catalog.TableName) (catalog.ReplicationSetTable, bool) {
+	i, found := t.find(name)
+	if !found {
+		return catalog.ReplicationSetTable{}, false
+	}
+	return t.Tables[i], true
+}
+
+// Has says whether a table, which is no partition, is a member.
+func (t Set) Has(name catalog.TableName) bool {
+	row, known := t.Table(name)
+	if !known {
+		return t.AutoAdd
+	}
+	return row.Member
+}
+
+func (s State) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(s.Sets, name, func(t Set, name string) int { return cmp.Compare(t.Name, name) })
+}
+
+func (t Set) find(name catalog.TableName) (int, bool) {
+	return slices.BinarySearchFunc(t.Tables, name, func(r catalog.ReplicationSetTable, n catalog.TableName) int { return compareNames(r.TableName, n) })
+}
+
+func compareNames(a, b catalog.TableName) int {
+	return cmp.Or(cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.Name, b.Name))
+}
+
+// Carried says whether a call was among the last ones that were carried out.
+func (s State) Carried(id string) bool { return slices.Contains(s.Calls, id) }
+
+// with returns a copy with a set added or replaced.
+func (s State) with(t Set) State {
+	i, found := s.find(t.Name)
+	s.Sets = slices.Clone(s.Sets)
+	if found {
+		s.Sets[i] = t
+	} else {
+		s.Sets = slices.Insert(s.Sets, i, t)
+	}
+	return s
+}
+
+// without returns a copy without one.
+func (s State) without(name string) State {
+	s.Sets = slices.DeleteFunc(slices.Clone(s.Sets), func(t Set) bool { return t.Name == name })
+	if len(s.Sets) == 0 {
+		s.Sets = nil
+	}
+	return s
+}
+
+// with returns a copy in which a row of a table is added or replaced.
+func (t Set) with(row catalog.ReplicationSetTable) Set {
+	i, found := t.find(row.TableName)
+	t.Tables = slices.Clone(t.Tables)
+	if found {
+		t.Tables[i] = row
+	} else {
+		t.Tables = slices.Insert(t.Tables, i, row)
+	}
+	return t
+}
+
+// without returns a copy that says nothing of a table.
+func (t Set) without(name catalog.TableName) Set {
+	t.Tables = slices.DeleteFunc(slices.Clone(t.Tables), func(r catalog.ReplicationSetTable) bool { return r.TableName == name })
+	if len(t.Tables) == 0 {
+		t.Tables = nil
+	}
+	return t
+}
+
+// noted returns a copy that knows a call as carried out.
+func (s State) noted(id string) State {
+	s.Calls = append(slices.Clone(s.Calls), id)
+	s.Calls = s.Calls[max(0, len(s.Calls)-callsMax):]
+	return s
+}
+
+// StateOf puts together what the tables have, in whatever order.
+func StateOf(calls catalog.ReplicationSetCalls, sets []catalog.ReplicationSet, tables []catalog.ReplicationSetTable) State {
+	s := State{ReplicationSetCalls: calls}
+	for _, set := range sets {
+		t := Set{ReplicationSet: set}
+		for _, row := range tables {
+			if row.SetID == set.ID {
+				t.Tables = append(t.Tables, row)
+			}
+		}
+		slices.SortFunc(t.Tables, func(a, b catalog.ReplicationSetTable) int { return compareNames(a.TableName, b.TableName) })
+		s.Sets = append(s.Sets, t)
+	}
+	slices.SortFunc(s.Sets, func(a, b Set) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}

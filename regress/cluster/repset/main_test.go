@@ -1,0 +1,9 @@
+package repset
+
+import (
+	"testing"
+
+	"bdr/gosrc/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
