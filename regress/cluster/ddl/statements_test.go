@@ -44,6 +44,9 @@ var groups = []struct {
 		"CREATE TABLE p2 (a int PRIMARY KEY, b text)", "INSERT INTO p2 VALUES (11, 'x')", "ALTER TABLE parts ATTACH PARTITION p2 FOR VALUES FROM (10) TO (20)",
 		"INSERT INTO parts VALUES (1, 'x'), (12, 'y')", "ALTER TABLE parts DETACH PARTITION p1", "INSERT INTO p1 VALUES (100, 'free')",
 		"ALTER TABLE parts DETACH PARTITION p2 CONCURRENTLY", "INSERT INTO p2 VALUES (19, 'free')", "DROP TABLE p1"}},
+	{"partition with a column of less", []string{
+		"CREATE TABLE whole (a int, b int NOT NULL DEFAULT 1) PARTITION BY RANGE (a)", "CREATE TABLE less (a int)", "ALTER TABLE less REPLICA IDENTITY FULL", "INSERT INTO less VALUES (1)",
+		"ALTER TABLE less ADD COLUMN b int NOT NULL DEFAULT 1", "ALTER TABLE whole ATTACH PARTITION less DEFAULT", "UPDATE whole SET a = a + 1"}},
 	{"types", []string{
 		"CREATE TYPE mood AS ENUM ('sad', 'ok')", "CREATE TABLE person (a int PRIMARY KEY, m mood)", "INSERT INTO person VALUES (1, 'ok')",
 		"ALTER TYPE mood ADD VALUE 'happy' AFTER 'ok'", "INSERT INTO person VALUES (2, 'happy')", "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",
