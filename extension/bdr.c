@@ -21,6 +21,7 @@
 #include "row/statistics.h"
 #include "session/attribute_version.h"
 #include "session/commit_prepared.h"
+#include "session/default_identity.h"
 #include "session/drop_guard.h"
 #include "session/ddl/capture.h"
 #include "session/dropped.h"
@@ -47,6 +48,7 @@ _PG_init(void)
 	bdr_activity_init();
 	bdr_stats_init();
 	bdr_clock_init();
+	bdr_default_identity_init();
 	bdr_drop_guard_init();
 	bdr_dropped_init();
 	bdr_local_only_init();

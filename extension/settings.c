@@ -26,6 +26,13 @@ static const struct config_enum_entry skew_actions[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry identities[] = {
+	{"default", BDR_IDENTITY_DEFAULT, false},
+	{"auto", BDR_IDENTITY_AUTO, false},
+	{"full", BDR_IDENTITY_FULL, false},
+	{NULL, 0, false}
+};
+
 static const struct config_enum_entry sequence_kinds[] = {
 	{"local", 'l', false},
 	{"distributed", BDR_SEQUENCE_DISTRIBUTED, false},
@@ -39,6 +46,7 @@ static void define_ddl_settings(void);
 static void define_debug_settings(void);
 static void define_internal_settings(void);
 static void define_retention_settings(void);
+static void define_default_replica_identity(void);
 static void define_default_sequence_kind(void);
 static void define_global_lock_timeout(void);
 static void define_match_table_owner(void);
@@ -50,6 +58,7 @@ bdr_settings_define(void)
 	define_ddl_settings();
 	define_debug_settings();
 	define_internal_settings();
+	define_default_replica_identity();
 	define_default_sequence_kind();
 	define_global_lock_timeout();
 	DefineCustomIntVariable("bdr.logical_decoding_work_mem",
@@ -103,6 +112,19 @@ bdr_settings_define(void)
 							 bdr_local_only_check_setting, bdr_local_only_assign_setting, NULL);
 	define_retention_settings();
 	MarkGUCPrefixReserved("bdr");
+}
+
+static void
+define_default_replica_identity(void)
+{
+	DefineCustomEnumVariable("bdr.default_replica_identity",
+							 "REPLICA IDENTITY of new tables.",
+							 "auto is FULL for a table that is made without a primary key.",
+							 &bdr_default_replica_identity,
+							 BDR_IDENTITY_DEFAULT, identities,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
 }
 
 static void

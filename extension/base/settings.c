@@ -17,6 +17,7 @@ char	   *bdr_debug_go_library = "";
 int			bdr_debug_id_clock = 0;
 bool		bdr_debug_trust_peers = false;
 bool		bdr_ddl_replication = false;
+int			bdr_default_replica_identity = BDR_IDENTITY_DEFAULT;
 int			bdr_default_sequence_kind = BDR_SEQUENCE_DISTRIBUTED;
 int			bdr_global_lock_timeout = 60000;
 bool		bdr_match_table_owner = true;

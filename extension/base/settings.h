@@ -16,6 +16,14 @@ typedef enum BdrSkewAction
 	BDR_SKEW_WAIT
 } BdrSkewAction;
 
+/* Of new tables. */
+typedef enum BdrIdentity
+{
+	BDR_IDENTITY_DEFAULT,
+	BDR_IDENTITY_AUTO,			/* full without a primary key */
+	BDR_IDENTITY_FULL
+} BdrIdentity;
+
 /* The defaults of both settings: what makes nodes equal. */
 #define BDR_MAXIMUM_CLOCK_SKEW			0
 #define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WAIT
@@ -26,6 +34,7 @@ extern char *bdr_debug_go_library;
 extern int	bdr_debug_id_clock;	/* s */
 extern bool bdr_debug_trust_peers;
 extern bool bdr_ddl_replication;
+extern int	bdr_default_replica_identity;	/* BdrIdentity */
 extern int	bdr_global_lock_timeout;	/* ms; 0: none */
 extern bool bdr_match_table_owner;
 extern int	bdr_default_sequence_kind;	/* its letter, or this: */

@@ -25,6 +25,7 @@ static const char *const known_settings[] = {
 	"TimeZone",
 	"array_nulls",
 	"backslash_quote",
+	"bdr.default_replica_identity",
 	"bdr.default_sequence_kind",
 	"bytea_output",
 	"check_function_bodies",

@@ -126,3 +126,21 @@ func TestNested(t *testing.T) {
 		"CREATE TABLE n8 AS SELECT makes() AS one")
 	c.RequireSameSchemas()
 }
+
+// TestDefaultIdentity exists because rows of a table without an identity cannot be
+// changed, and the identity must be the same on all nodes.
+func TestDefaultIdentity(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a, b := c.Nodes[0], c.Nodes[1]
+	a.Exec("SET bdr.default_replica_identity = auto", "CREATE TABLE t (a int)", "INSERT INTO t VALUES (1)", "UPDATE t SET a = 2", "CREATE TABLE keyed (a int PRIMARY KEY)",
+		"CREATE TABLE made AS SELECT 1 AS one", "UPDATE made SET one = 2", "CREATE TABLE parts (a int) PARTITION BY LIST (a)", "CREATE TABLE part1 PARTITION OF parts DEFAULT", "INSERT INTO parts VALUES (1)", "DELETE FROM parts",
+		"CREATE SCHEMA s CREATE TABLE within (a int)", "CREATE MATERIALIZED VIEW view AS SELECT 1 AS one", "CREATE UNLOGGED TABLE unlogged (a int)", "CREATE TEMP TABLE temporary (a int)",
+		"SET bdr.default_replica_identity = 'full'", "CREATE TABLE keyed2 (a int PRIMARY KEY)", "RESET bdr.default_replica_identity", "CREATE TABLE plain (a int)", "ALTER TABLE keyed ADD b int")
+	c.RequireSameSchemas()
+	const full = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relreplident = 'f' AND relnamespace::regnamespace::text <> 'bdr'"
+	for _, n := range []*pgtest.Node{a, b} {
+		if got := n.Value(full); got != "keyed2 made part1 parts t within" {
+			t.Errorf("%s: identity FULL of %s", n.Name, got)
+		}
+	}
+}
