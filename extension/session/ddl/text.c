@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_collation.h"
 #include "commands/defrem.h"
@@ -13,6 +14,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/scanner.h"
 #include "parser/scansup.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -32,7 +34,6 @@ static Span span_of(const PlannedStmt *pstmt, const char *query);
 static DefElem *password_of(Node *statement);
 static char *stored_password(Node *statement);
 static Span literal_after(const char *query, int location);
-static void append_column(StringInfo text, Form_pg_attribute att);
 static void append_options(StringInfo text, List *options);
 
 char *
@@ -150,6 +151,26 @@ literal_after(const char *query, int location)
 	return literal;
 }
 
+char *
+bdr_text_of_drop(const DropStmt *drop, const List *names, bool is_lenient)
+{
+	StringInfoData text;
+	ListCell   *lc;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s %s", GetCommandTagName(CreateCommandTag((Node *) drop)),
+					 drop->missing_ok || is_lenient ? "IF EXISTS " : "");
+	foreach(lc, names)
+	{
+		RangeVar   *name = makeRangeVarFromNameList(lfirst(lc));
+
+		appendStringInfo(&text, "%s%s", foreach_current_index(lc) == 0 ? "" : ", ",
+						 quote_qualified_identifier(name->schemaname, name->relname));
+	}
+	appendStringInfoString(&text, drop->behavior == DROP_CASCADE ? " CASCADE" : "");
+	return text.data;
+}
+
 /* ---------------------------------------------------------------------
  * CREATE TABLE AS
  * ---------------------------------------------------------------------
@@ -172,7 +193,7 @@ bdr_text_of_table(Relation table, const IntoClause *into)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		appendStringInfoString(&text, i > 0 ? ", " : "");
-		append_column(&text, TupleDescAttr(desc, i));
+		bdr_text_append_column(&text, TupleDescAttr(desc, i));
 	}
 	appendStringInfoString(&text, ")");
 	if (into->accessMethod != NULL)
@@ -183,8 +204,9 @@ bdr_text_of_table(Relation table, const IntoClause *into)
 	return text.data;
 }
 
-static void
-append_column(StringInfo text, Form_pg_attribute att)
+/* Name, type and collation. */
+void
+bdr_text_append_column(StringInfo text, Form_pg_attribute att)
 {
 	appendStringInfo(text, "%s %s", quote_identifier(NameStr(att->attname)),
 					 format_type_extended(att->atttypid, att->atttypmod,
