@@ -103,7 +103,7 @@ process(const BdrUtility *statement)
 	run_in_frame(statement, &frame);
 	if (frame.kind == FRAME_TEXT)
 		queue_text(statement, &frame);
-	else if (frame.kind == FRAME_ROWS && frame.queued)
+	else if (frame.queued)
 		bdr_queue_remove(&frame.row);
 }
 
@@ -130,6 +130,8 @@ decide(const BdrUtility *statement, Frame *frame)
 	}
 	frame->kind = frame->creates != NULL ? FRAME_ROWS : FRAME_TEXT;
 	bdr_statement_describe(&frame->described, NULL);
+	if (frame->kind == FRAME_ROWS && frame->creates->objtype == OBJECT_MATVIEW)
+		frame->text = bdr_text_of_explained(statement->pstmt, statement->query);
 	if (frame->kind == FRAME_TEXT)
 	{
 		bdr_touched_begin(&frame->touched, node);
@@ -264,14 +266,12 @@ queue_table(Frame *frame, Oid relid)
 		return;
 	if (table->rd_rel->relpersistence != RELPERSISTENCE_TEMP && strcmp(RelationGetRelationName(table), into->rel->relname) == 0)
 	{
-		if (table->rd_rel->relkind == RELKIND_MATVIEW)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot replicate EXPLAIN ANALYZE of CREATE MATERIALIZED VIEW"),
-					 errhint("Create the view first, and explain its query.")));
-		frame->described.text = bdr_text_of_table(table, into);
+		frame->described.text = frame->text != NULL ? frame->text : bdr_text_of_table(table, into);
 		bdr_queue_insert(&frame->described, &frame->row);
 		frame->queued = true;
+		/* other nodes run the query of a materialised view, too */
+		if (frame->text != NULL)
+			frame->kind = FRAME_PART;
 	}
 	RelationClose(table);
 }

@@ -171,6 +171,37 @@ bdr_text_of_drop(const DropStmt *drop, const List *names, bool is_lenient)
 	return text.data;
 }
 
+/*
+ * What stands behind EXPLAIN and its options.
+ */
+char *
+bdr_text_of_explained(const PlannedStmt *pstmt, const char *query)
+{
+	core_yy_extra_type extra;
+	core_yyscan_t scanner = scanner_init(query, &extra, &ScanKeywords, ScanKeywordTokens);
+	Span		span = span_of(pstmt, query);
+	core_YYSTYPE value;
+	YYLTYPE		at;
+	int			depth = 0;
+	int			start = -1;
+
+	while (start < 0 && core_yylex(&value, &at, scanner) != 0)
+	{
+		const char *token = extra.scanbuf + at;
+
+		if (at < span.start)
+			continue;
+		if (*token == '(' || *token == ')')
+			depth += *token == '(' ? 1 : -1;
+		else if (depth == 0 && pg_strcasecmp(token, "create") == 0)
+			start = at;
+	}
+	scanner_finish(scanner);
+	if (start < 0)
+		elog(ERROR, "could not find the statement that is explained");
+	return pnstrdup(query + start, span.end - start);
+}
+
 /* ---------------------------------------------------------------------
  * CREATE TABLE AS
  * ---------------------------------------------------------------------

@@ -21,6 +21,9 @@ extern char *bdr_text_of(const PlannedStmt *pstmt, const char *query);
 /* As that, once it has run, with the password as it was stored. */
 extern char *bdr_text_with_password(const PlannedStmt *pstmt, const char *query);
 
+/* The statement in EXPLAIN of one that begins with CREATE. */
+extern char *bdr_text_of_explained(const PlannedStmt *pstmt, const char *query);
+
 /* DROP of some of the relations that it names; lenient: they may not be. */
 extern char *bdr_text_of_drop(const DropStmt *drop, const List *names, bool is_lenient);
 
