@@ -16,9 +16,12 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "commands/dbcommands.h"
 #include "commands/tablecmds.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -46,10 +49,14 @@ static void read_statement(BdrReader *reader, BdrStatement *statement);
 static char *read_text(BdrReader *reader, Size len);
 static Oid	role_of(const BdrStatement *statement);
 static void run_as(Oid role, const BdrStatement *statement);
+static void name_database(Node *node);
+static bool keeps_role(Node *node);
+static bool is_role(const VariableSetStmt *set);
 static RawStmt *parse(const char *text);
 static void run(RawStmt *raw, const char *text);
 static void drop_concurrently(Node *node);
 static void detach(AlterTableCmd *cmd);
+static bool is_hashed(Relation partition);
 static void error_context(void *arg);
 
 /*
@@ -149,14 +156,62 @@ run_as(Oid role, const BdrStatement *statement)
 	SetUserIdAndSecContext(role, context | SECURITY_LOCAL_USERID_CHANGE | restriction);
 	nest_level = NewGUCNestLevel();
 	bdr_statement_set_settings(statement);
+	/* a body may name what only that session has, and was checked there */
+	(void) set_config_option("check_function_bodies", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	raw = parse(statement->text);
 	drop_concurrently(raw->stmt);
 	bdr_statement_use_values(raw->stmt, statement);
+	name_database(raw->stmt);
+	if (restriction == 0 && keeps_role(raw->stmt))
+		SetUserIdAndSecContext(role, context);
 	if (bdr_queue_is_opened_by(raw->stmt))
 		bdr_queue_open(statement);
 	run(raw, statement->text);
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(before, context);
+}
+
+/* It has a name of its own on each node. */
+static void
+name_database(Node *node)
+{
+	GrantStmt  *grant = (GrantStmt *) node;
+
+	if (IsA(node, GrantStmt) && grant->objtype == OBJECT_DATABASE)
+		grant->objects = list_make1(makeString(get_database_name(MyDatabaseId)));
+}
+
+/*
+ * SET role as an option of a function or a role.  The server checks it as if the
+ * role were left now, although nothing of the function runs.
+ */
+static bool
+keeps_role(Node *node)
+{
+	List	   *options = NIL;
+	ListCell   *lc;
+
+	if (IsA(node, AlterRoleSetStmt))
+		options = list_make1(makeDefElem("set", (Node *) ((AlterRoleSetStmt *) node)->setstmt, -1));
+	else if (IsA(node, CreateFunctionStmt))
+		options = ((CreateFunctionStmt *) node)->options;
+	else if (IsA(node, AlterFunctionStmt))
+		options = ((AlterFunctionStmt *) node)->actions;
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, lc);
+
+		if (strcmp(option->defname, "set") == 0 && is_role(castNode(VariableSetStmt, option->arg)))
+			return true;
+	}
+	return false;
+}
+
+/* RESET ALL has no name. */
+static bool
+is_role(const VariableSetStmt *set)
+{
+	return set->name != NULL && (strcmp(set->name, "role") == 0 || strcmp(set->name, "session_authorization") == 0);
 }
 
 /*
@@ -225,7 +280,8 @@ drop_concurrently(Node *node)
 }
 
 /*
- * Detached concurrently, a partition gets its bounds as a constraint.
+ * Detached concurrently, a partition gets its bounds as a constraint, but for those
+ * of a hash, which name the table.
  */
 static void
 detach(AlterTableCmd *cmd)
@@ -241,13 +297,23 @@ detach(AlterTableCmd *cmd)
 	partition->concurrent = false;
 	rel = table_openrv(partition->name, ShareUpdateExclusiveLock);
 	name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
-	is_bound = !rel->rd_rel->relispartition || PartConstraintImpliedByRelConstraint(rel, RelationGetPartitionQual(rel));
+	is_bound = !rel->rd_rel->relispartition || is_hashed(rel) || PartConstraintImpliedByRelConstraint(rel, RelationGetPartitionQual(rel));
 	if (!is_bound)
 		name = psprintf("ALTER TABLE ONLY %s ADD CHECK %s", name,
 						TextDatumGetCString(DirectFunctionCall1(pg_get_partition_constraintdef, ObjectIdGetDatum(RelationGetRelid(rel)))));
 	table_close(rel, NoLock);
 	if (!is_bound)
 		run(parse(name), name);
+}
+
+static bool
+is_hashed(Relation partition)
+{
+	Relation	table = table_open(get_partition_parent(RelationGetRelid(partition), true), AccessShareLock);
+	bool		is_hashed = RelationGetPartitionKey(table)->strategy == PARTITION_STRATEGY_HASH;
+
+	table_close(table, NoLock);
+	return is_hashed;
 }
 
 /* Not the text of all statements may be shown: some have passwords. */

@@ -16,6 +16,7 @@ typedef enum BdrSkewAction
 	BDR_SKEW_WAIT
 } BdrSkewAction;
 
+/* Of new tables. */
 /* The defaults of both settings: what makes nodes equal. */
 #define BDR_MAXIMUM_CLOCK_SKEW			0
 #define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WAIT

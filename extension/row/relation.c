@@ -81,7 +81,6 @@ static void drop_mapping(BdrRelation *rel);
 static Relation open_mapped(BdrRelation *rel, LOCKMODE lockmode);
 static Relation open_local(BdrRelation *rel, LOCKMODE lockmode);
 static void map_relation(BdrRelation *rel, Relation local);
-static TupleDesc copy_descriptor(TupleDesc local);
 static void map_column(BdrRelation *rel, BdrColumn *column);
 static void map_conversion(BdrRelation *rel, BdrColumn *column);
 static void check_form(BdrRelation *rel, BdrColumn *column);
@@ -558,7 +557,8 @@ map_relation(BdrRelation *rel, Relation local)
 	rel->local_relid = RelationGetRelid(local);
 	rel->stale = false;
 	old = MemoryContextSwitchTo(rel->map_context);
-	rel->desc = copy_descriptor(RelationGetDescr(local));
+	/* with the values that rows lack which are older than a column */
+	rel->desc = CreateTupleDescCopyConstr(RelationGetDescr(local));
 	rel->supplied = palloc0(rel->desc->natts * sizeof(bool) + 1);
 	rel->unchanged = palloc0(rel->desc->natts * sizeof(bool) + 1);
 	rel->nunchanged = 0;
@@ -577,22 +577,6 @@ map_relation(BdrRelation *rel, Relation local)
 	MemoryContextSwitchTo(old);
 	rel->mapped = true;
 	nmapped++;
-}
-
-/*
- * PostgreSQL's own copy does not say which columns are generated.
- */
-static TupleDesc
-copy_descriptor(TupleDesc local)
-{
-	TupleDesc	desc = CreateTupleDescCopy(local);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		TupleDescAttr(desc, i)->attgenerated = TupleDescAttr(local, i)->attgenerated;
-		bdr_attribute_was_set(desc, i);
-	}
-	return desc;
 }
 
 static void

@@ -34,6 +34,7 @@
 #include "ddl/queue.h"
 #include "session/ddl/capture.h"
 #include "session/ddl/form.h"
+#include "session/ddl/like.h"
 #include "session/ddl/text.h"
 #include "session/ddl/touched.h"
 #include "session/restore.h"
@@ -54,6 +55,7 @@ typedef struct Frame
 	CreateTableAsStmt *creates; /* FRAME_ROWS */
 	bool		explained;		/* by EXPLAIN ANALYZE */
 	bool		queued;			/* its table is */
+	char	   *text;			/* NULL: as it was typed */
 	ItemPointerData row;
 } Frame;
 
@@ -66,6 +68,7 @@ static Node *demanded = NULL;
 
 static void process(const BdrUtility *statement);
 static bool decide(const BdrUtility *statement, Frame *frame);
+static char *text_of_drop(DropStmt *drop, const BdrTouched *touched);
 static CreateTableAsStmt *created_by(Node *node, bool *explained);
 static bool is_replicated(Node *node);
 static bool is_applied(void);
@@ -100,7 +103,7 @@ process(const BdrUtility *statement)
 	run_in_frame(statement, &frame);
 	if (frame.kind == FRAME_TEXT)
 		queue_text(statement, &frame);
-	else if (frame.kind == FRAME_ROWS && frame.queued)
+	else if (frame.queued)
 		bdr_queue_remove(&frame.row);
 }
 
@@ -127,9 +130,30 @@ decide(const BdrUtility *statement, Frame *frame)
 	}
 	frame->kind = frame->creates != NULL ? FRAME_ROWS : FRAME_TEXT;
 	bdr_statement_describe(&frame->described, NULL);
+	if (frame->kind == FRAME_ROWS && frame->creates->objtype == OBJECT_MATVIEW)
+		frame->text = bdr_text_of_explained(statement->pstmt, statement->query);
 	if (frame->kind == FRAME_TEXT)
+	{
 		bdr_touched_begin(&frame->touched, node);
+		if (IsA(node, DropStmt))
+			frame->text = text_of_drop((DropStmt *) node, &frame->touched);
+		else if (IsA(node, CreateStmt))
+			frame->text = bdr_like_text(statement->pstmt, statement->query);
+	}
 	return true;
+}
+
+/*
+ * Where other nodes do not have all that it drops; else NULL.
+ */
+static char *
+text_of_drop(DropStmt *drop, const BdrTouched *touched)
+{
+	bool		is_lenient = bdr_form_drops_invalid_index(drop);
+
+	if (touched->named.temporary && touched->named.permanent)
+		return bdr_text_of_drop(drop, bdr_touched_permanent(drop->objects), is_lenient);
+	return is_lenient ? bdr_text_of_drop(drop, drop->objects, true) : NULL;
 }
 
 /*
@@ -203,16 +227,17 @@ run_in_frame(const BdrUtility *statement, Frame *frame)
 static void
 queue_text(const BdrUtility *statement, Frame *frame)
 {
-	bdr_touched_end(&frame->touched);
-	if (frame->touched.temporary && frame->touched.permanent)
+	BdrTemporality objects = bdr_touched_end(&frame->touched);
+
+	if (objects.temporary && objects.permanent && frame->text == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot replicate %s of temporary and permanent objects together",
 						GetCommandTagName(CreateCommandTag(statement->pstmt->utilityStmt))),
 				 errhint("Use a statement of its own for the temporary objects.")));
-	if (frame->touched.temporary)
+	if (!objects.permanent && objects.temporary)
 		return;
-	frame->described.text = bdr_text_with_password(statement->pstmt, statement->query);
+	frame->described.text = frame->text != NULL ? frame->text : bdr_text_with_password(statement->pstmt, statement->query);
 	bdr_queue_add(&frame->described);
 }
 
@@ -241,14 +266,12 @@ queue_table(Frame *frame, Oid relid)
 		return;
 	if (table->rd_rel->relpersistence != RELPERSISTENCE_TEMP && strcmp(RelationGetRelationName(table), into->rel->relname) == 0)
 	{
-		if (table->rd_rel->relkind == RELKIND_MATVIEW)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot replicate EXPLAIN ANALYZE of CREATE MATERIALIZED VIEW"),
-					 errhint("Create the view first, and explain its query.")));
-		frame->described.text = bdr_text_of_table(table, into);
+		frame->described.text = frame->text != NULL ? frame->text : bdr_text_of_table(table, into);
 		bdr_queue_insert(&frame->described, &frame->row);
 		frame->queued = true;
+		/* other nodes run the query of a materialised view, too */
+		if (frame->text != NULL)
+			frame->kind = FRAME_PART;
 	}
 	RelationClose(table);
 }

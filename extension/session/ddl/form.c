@@ -5,8 +5,12 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_index.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
@@ -15,6 +19,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/bdr.h"
 #include "base/settings.h"
@@ -23,7 +28,8 @@
 #include "session/rows.h"
 #include "bdr_compat.h"
 
-static bool is_of_server(ObjectType type);
+static bool is_kept_here(ObjectType type);
+static bool is_of_this_database(const GrantStmt *grant);
 static bool is_about_roles(Node *statement);
 static bool is_about_bdr(Node *statement);
 static void check_column(Oid relid, AlterTableCmd *cmd, const char *query, BdrStatement *described);
@@ -38,11 +44,11 @@ bdr_form_is_local(Node *statement)
 	switch (nodeTag(statement))
 	{
 		case T_CommentStmt:
-			return is_of_server(((CommentStmt *) statement)->objtype);
+			return is_kept_here(((CommentStmt *) statement)->objtype);
 		case T_SecLabelStmt:
-			return is_of_server(((SecLabelStmt *) statement)->objtype);
+			return is_kept_here(((SecLabelStmt *) statement)->objtype);
 		case T_GrantStmt:
-			return is_of_server(((GrantStmt *) statement)->objtype);
+			return is_kept_here(((GrantStmt *) statement)->objtype) && !is_of_this_database((GrantStmt *) statement);
 		case T_AlterRoleSetStmt:
 			/* the database has another name on another node */
 			return ((AlterRoleSetStmt *) statement)->database != NULL;
@@ -52,9 +58,17 @@ bdr_form_is_local(Node *statement)
 }
 
 static bool
-is_of_server(ObjectType type)
+is_kept_here(ObjectType type)
 {
-	return type == OBJECT_DATABASE || type == OBJECT_TABLESPACE || type == OBJECT_LARGEOBJECT;
+	return type == OBJECT_DATABASE || type == OBJECT_TABLESPACE || type == OBJECT_LARGEOBJECT || type == OBJECT_SUBSCRIPTION;
+}
+
+/* Other nodes have it under another name, perhaps. */
+static bool
+is_of_this_database(const GrantStmt *grant)
+{
+	return grant->objtype == OBJECT_DATABASE && list_length(grant->objects) == 1 &&
+		get_database_oid(strVal(linitial(grant->objects)), true) == MyDatabaseId;
 }
 
 static bool
@@ -91,6 +105,31 @@ is_about_bdr(Node *statement)
 	else if (IsA(statement, AlterExtensionContentsStmt))
 		name = ((AlterExtensionContentsStmt *) statement)->extname;
 	return name != NULL && strcmp(name, BDR_EXTENSION) == 0;
+}
+
+/*
+ * CREATE INDEX CONCURRENTLY and REINDEX CONCURRENTLY that fail leave an index on
+ * this node only; DROP INDEX CONCURRENTLY that fails leaves one on all.
+ */
+bool
+bdr_form_drops_invalid_index(DropStmt *drop)
+{
+	ListCell   *lc;
+
+	if (drop->removeType != OBJECT_INDEX)
+		return false;
+	foreach(lc, drop->objects)
+	{
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
+		bool		is_valid = !HeapTupleIsValid(tuple) || ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+
+		if (HeapTupleIsValid(tuple))
+			ReleaseSysCache(tuple);
+		if (!is_valid)
+			return true;
+	}
+	return false;
 }
 
 /* ---------------------------------------------------------------------

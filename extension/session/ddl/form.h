@@ -8,12 +8,15 @@
 
 #include "postgres.h"
 
-#include "nodes/nodes.h"
+#include "nodes/parsenodes.h"
 
 #include "ddl/statement.h"
 
 /* Does this one stay on this node? */
 extern bool bdr_form_is_local(Node *statement);
+
+/* Does it drop an index that other nodes may not have? */
+extern bool bdr_form_drops_invalid_index(DropStmt *drop);
 
 /*
  * An error for one that would do something else on each node; what makes it do the

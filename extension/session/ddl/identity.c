@@ -3,9 +3,9 @@
  *		The replica identity of new tables: bdr.default_replica_identity.
  *
  * NOTES
- *		It is set by an ALTER TABLE behind the statement that made the table, as
- *		a part of that: each node does so, with the setting of the origin.  What
- *		a table of an extension has is the extension's matter.
+ *		It is set behind the statement that made the table, as a part of that:
+ *		each node does so, with the setting of the origin.  What a table of an
+ *		extension has is the extension's matter.
  *
  *		With auto a table has FULL for as long as it has no primary key, which
  *		comes and goes: a restored dump adds it by a statement of its own.
@@ -15,17 +15,16 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "commands/extension.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -35,7 +34,6 @@
 #include "base/membership.h"
 #include "base/settings.h"
 #include "base/tables.h"
-#include "bdr_compat.h"
 #include "session/ddl/identity.h"
 #include "session/restore.h"
 
@@ -51,6 +49,7 @@ static bool is_wanted(void);
 static void set_created(List *relations);
 static void follow_primary_key(Oid relid);
 static void set_identity(Oid relid, char from, char to);
+static void store_identity(Oid relid, char identity);
 static bool may_change(Relation table, char from);
 static bool has_primary_key(Relation table);
 
@@ -164,6 +163,7 @@ set_created(List *relations)
 
 	if (relations == NIL || !is_wanted())
 		return;
+	CommandCounterIncrement();
 	foreach(lc, relations)
 		set_identity(lfirst_oid(lc), REPLICA_IDENTITY_DEFAULT, is_auto ? REPLICA_IDENTITY_FULL : bdr_default_replica_identity);
 }
@@ -175,6 +175,7 @@ follow_primary_key(Oid relid)
 
 	if (!OidIsValid(relid))
 		return;
+	CommandCounterIncrement();
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		set_identity(lfirst_oid(lc), REPLICA_IDENTITY_FULL, REPLICA_IDENTITY_DEFAULT);
@@ -182,25 +183,37 @@ follow_primary_key(Oid relid)
 	}
 }
 
+/*
+ * The statement has locked the table.
+ */
 static void
 set_identity(Oid relid, char from, char to)
 {
 	Relation	table = try_relation_open(relid, AccessShareLock);
-	char	   *sql = NULL;
+	bool		is_auto = bdr_default_replica_identity == BDR_IDENTITY_AUTO;
+	bool		is_set;
 
 	if (table == NULL)
 		return;
-	if (may_change(table, from) && (to == bdr_default_replica_identity || (to == REPLICA_IDENTITY_DEFAULT) == has_primary_key(table)))
-		sql = psprintf("ALTER TABLE %s REPLICA IDENTITY %s",
-					   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table)),
-					   to == REPLICA_IDENTITY_FULL ? "FULL" : to == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT");
+	is_set = may_change(table, from) && (!is_auto || has_primary_key(table) == (to == REPLICA_IDENTITY_DEFAULT));
 	relation_close(table, AccessShareLock);
-	if (sql == NULL)
-		return;
-	SPI_connect();
-	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not run \"%s\"", sql);
-	SPI_finish();
+	if (is_set)
+		store_identity(relid, to);
+}
+
+static void
+store_identity(Oid relid, char identity)
+{
+	Relation	classes = table_open(RelationRelationId, RowExclusiveLock);
+	HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	((Form_pg_class) GETSTRUCT(tuple))->relreplident = identity;
+	CatalogTupleUpdate(classes, &tuple->t_self, tuple);
+	heap_freetuple(tuple);
+	table_close(classes, RowExclusiveLock);
+	CommandCounterIncrement();
 }
 
 static bool
@@ -210,7 +223,7 @@ may_change(Relation table, char from)
 
 	return (form->relkind == RELKIND_RELATION || form->relkind == RELKIND_PARTITIONED_TABLE) &&
 		form->relpersistence != RELPERSISTENCE_TEMP && form->relreplident == from &&
-		!bdr_catalog_has(RelationGetRelid(table)) && bdr_owns_relation(RelationGetRelid(table));
+		!bdr_catalog_has(RelationGetRelid(table));
 }
 
 /* That can be a replica identity. */

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_collation.h"
 #include "commands/defrem.h"
@@ -13,6 +14,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/scanner.h"
 #include "parser/scansup.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -32,7 +34,6 @@ static Span span_of(const PlannedStmt *pstmt, const char *query);
 static DefElem *password_of(Node *statement);
 static char *stored_password(Node *statement);
 static Span literal_after(const char *query, int location);
-static void append_column(StringInfo text, Form_pg_attribute att);
 static void append_options(StringInfo text, List *options);
 
 char *
@@ -150,6 +151,57 @@ literal_after(const char *query, int location)
 	return literal;
 }
 
+char *
+bdr_text_of_drop(const DropStmt *drop, const List *names, bool is_lenient)
+{
+	StringInfoData text;
+	ListCell   *lc;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s %s", GetCommandTagName(CreateCommandTag((Node *) drop)),
+					 drop->missing_ok || is_lenient ? "IF EXISTS " : "");
+	foreach(lc, names)
+	{
+		RangeVar   *name = makeRangeVarFromNameList(lfirst(lc));
+
+		appendStringInfo(&text, "%s%s", foreach_current_index(lc) == 0 ? "" : ", ",
+						 quote_qualified_identifier(name->schemaname, name->relname));
+	}
+	appendStringInfoString(&text, drop->behavior == DROP_CASCADE ? " CASCADE" : "");
+	return text.data;
+}
+
+/*
+ * What stands behind EXPLAIN and its options.
+ */
+char *
+bdr_text_of_explained(const PlannedStmt *pstmt, const char *query)
+{
+	core_yy_extra_type extra;
+	core_yyscan_t scanner = scanner_init(query, &extra, &ScanKeywords, ScanKeywordTokens);
+	Span		span = span_of(pstmt, query);
+	core_YYSTYPE value;
+	YYLTYPE		at;
+	int			depth = 0;
+	int			start = -1;
+
+	while (start < 0 && core_yylex(&value, &at, scanner) != 0)
+	{
+		const char *token = extra.scanbuf + at;
+
+		if (at < span.start)
+			continue;
+		if (*token == '(' || *token == ')')
+			depth += *token == '(' ? 1 : -1;
+		else if (depth == 0 && pg_strcasecmp(token, "create") == 0)
+			start = at;
+	}
+	scanner_finish(scanner);
+	if (start < 0)
+		elog(ERROR, "could not find the statement that is explained");
+	return pnstrdup(query + start, span.end - start);
+}
+
 /* ---------------------------------------------------------------------
  * CREATE TABLE AS
  * ---------------------------------------------------------------------
@@ -172,7 +224,7 @@ bdr_text_of_table(Relation table, const IntoClause *into)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		appendStringInfoString(&text, i > 0 ? ", " : "");
-		append_column(&text, TupleDescAttr(desc, i));
+		bdr_text_append_column(&text, TupleDescAttr(desc, i));
 	}
 	appendStringInfoString(&text, ")");
 	if (into->accessMethod != NULL)
@@ -183,8 +235,9 @@ bdr_text_of_table(Relation table, const IntoClause *into)
 	return text.data;
 }
 
-static void
-append_column(StringInfo text, Form_pg_attribute att)
+/* Name, type and collation. */
+void
+bdr_text_append_column(StringInfo text, Form_pg_attribute att)
 {
 	appendStringInfo(text, "%s %s", quote_identifier(NameStr(att->attname)),
 					 format_type_extended(att->atttypid, att->atttypmod,

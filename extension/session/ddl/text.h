@@ -8,6 +8,9 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_attribute.h"
+#include "lib/stringinfo.h"
+#include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "nodes/primnodes.h"
 #include "utils/relcache.h"
@@ -18,7 +21,14 @@ extern char *bdr_text_of(const PlannedStmt *pstmt, const char *query);
 /* As that, once it has run, with the password as it was stored. */
 extern char *bdr_text_with_password(const PlannedStmt *pstmt, const char *query);
 
+/* The statement in EXPLAIN of one that begins with CREATE. */
+extern char *bdr_text_of_explained(const PlannedStmt *pstmt, const char *query);
+
+/* DROP of some of the relations that it names; lenient: they may not be. */
+extern char *bdr_text_of_drop(const DropStmt *drop, const List *names, bool is_lenient);
+
 /* The definition of a table that CREATE TABLE AS is making. */
+extern void bdr_text_append_column(StringInfo text, Form_pg_attribute att);
 extern char *bdr_text_of_table(Relation table, const IntoClause *into);
 
 #endif							/* BDR_SESSION_DDL_TEXT_H */

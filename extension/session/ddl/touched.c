@@ -3,20 +3,23 @@
  *		Is a statement about temporary objects?
  *
  * NOTES
- *		Objects that it makes, alters or drops come by the server's hook, and lie
- *		in a schema.  Comments, rights, triggers and the like of a relation do
- *		not come by it, or have no schema: the relation that the statement names
- *		counts.
+ *		The relations that a statement names say so, where it names any.  Of
+ *		others the objects count that it makes, alters or drops: they come by the
+ *		server's hook, and lie in a schema.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_conversion.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_opfamily.h"
@@ -26,15 +29,18 @@
 #include "catalog/pg_ts_dict.h"
 #include "catalog/pg_type.h"
 #include "nodes/parsenodes.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "session/ddl/touched.h"
 
 static void note(BdrTouched *touched, Oid class, Oid object);
+static bool depends_on_temporary(Oid class, Oid object);
 static bool has_schema(Oid class);
-static void note_schema(BdrTouched *touched, Oid schema);
+static void note_schema(BdrTemporality *found, Oid schema);
 static void note_named(BdrTouched *touched, Node *statement);
 static void note_relation(BdrTouched *touched, const RangeVar *name);
 static void note_object(BdrTouched *touched, ObjectType type, Node *object);
@@ -84,7 +90,11 @@ bdr_touched_access(BdrTouched *touched, ObjectAccessType access, Oid class, Oid 
 	}
 }
 
-void
+/*
+ * What it names decides: a temporary table that inherits from it, or is dropped
+ * with it, is not on other nodes.
+ */
+BdrTemporality
 bdr_touched_end(BdrTouched *touched)
 {
 	ListCell   *lc;
@@ -95,6 +105,27 @@ bdr_touched_end(BdrTouched *touched)
 
 		note(touched, address->classId, address->objectId);
 	}
+	if (touched->named.temporary || touched->named.permanent)
+		return touched->named;
+	if (touched->found.permanent)
+		touched->found.temporary = false;
+	return touched->found;
+}
+
+List *
+bdr_touched_permanent(const List *names)
+{
+	List	   *permanent = NIL;
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
+
+		if (!OidIsValid(relid) || !isAnyTempNamespace(get_rel_namespace(relid)))
+			permanent = lappend(permanent, lfirst(lc));
+	}
+	return permanent;
 }
 
 static bool
@@ -128,16 +159,52 @@ note(BdrTouched *touched, Oid class, Oid object)
 	if (!SearchSysCacheExists1(get_object_catcache_oid(class), ObjectIdGetDatum(object)))
 		return;
 	ObjectAddressSet(address, class, object);
-	note_schema(touched, get_object_namespace(&address));
+	if (class != RelationRelationId && depends_on_temporary(class, object))
+		touched->found.temporary = true;
+	else
+		note_schema(&touched->found, get_object_namespace(&address));
+}
+
+/*
+ * A function whose result is a row of a temporary table is gone with that table.
+ */
+static bool
+depends_on_temporary(Oid class, Oid object)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(class));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object));
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
+		ObjectAddress referenced;
+
+		ObjectAddressSet(referenced, row->refclassid, row->refobjid);
+		if (row->deptype == DEPENDENCY_INTERNAL && row->refclassid == TypeRelationId)
+			found = depends_on_temporary(row->refclassid, row->refobjid);	/* an array's element */
+		else
+			found = has_schema(row->refclassid) &&
+				SearchSysCacheExists1(get_object_catcache_oid(row->refclassid), ObjectIdGetDatum(row->refobjid)) &&
+				isAnyTempNamespace(get_object_namespace(&referenced));
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return found;
 }
 
 static void
-note_schema(BdrTouched *touched, Oid schema)
+note_schema(BdrTemporality *found, Oid schema)
 {
 	if (isAnyTempNamespace(schema))
-		touched->temporary = true;
+		found->temporary = true;
 	else
-		touched->permanent = true;
+		found->permanent = true;
 }
 
 /* ---------------------------------------------------------------------
@@ -203,7 +270,7 @@ note_relation(BdrTouched *touched, const RangeVar *name)
 	Oid			relid = name != NULL ? RangeVarGetRelid(name, NoLock, true) : InvalidOid;
 
 	if (OidIsValid(relid))
-		note_schema(touched, get_rel_namespace(relid));
+		note_schema(&touched->named, get_rel_namespace(relid));
 }
 
 /* The relation that an object belongs to, or is. */

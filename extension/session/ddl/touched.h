@@ -12,11 +12,17 @@
 #include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 
-/* What a statement has to do with. */
-typedef struct BdrTouched
+typedef struct BdrTemporality
 {
 	bool		temporary;
 	bool		permanent;
+} BdrTemporality;
+
+/* What a statement has to do with. */
+typedef struct BdrTouched
+{
+	BdrTemporality named;		/* relations */
+	BdrTemporality found;
 	List	   *created;		/* ObjectAddress; not to be seen yet */
 	MemoryContext context;
 } BdrTouched;
@@ -24,6 +30,9 @@ typedef struct BdrTouched
 /* Before it runs; while it runs; when it has ended. */
 extern void bdr_touched_begin(BdrTouched *touched, Node *statement);
 extern void bdr_touched_access(BdrTouched *touched, ObjectAccessType access, Oid class, Oid object, void *arg);
-extern void bdr_touched_end(BdrTouched *touched);
+extern BdrTemporality bdr_touched_end(BdrTouched *touched);
+
+/* Names of relations without those of temporary ones. */
+extern List *bdr_touched_permanent(const List *names);
 
 #endif							/* BDR_SESSION_DDL_TOUCHED_H */

@@ -44,12 +44,22 @@ var groups = []struct {
 	{"indexes", []string{
 		"CREATE TABLE i (a int PRIMARY KEY, b text)", "INSERT INTO i SELECT g, g FROM generate_series(1, 50) g", "CREATE INDEX i1 ON i (b)",
 		"CREATE UNIQUE INDEX CONCURRENTLY i2 ON i (b, a)", "CREATE INDEX CONCURRENTLY i3 ON i (upper(b)) WHERE a > 3", "DROP INDEX CONCURRENTLY i1",
-		"ALTER INDEX i3 RENAME TO i4", "REINDEX INDEX i4", "DROP INDEX i4", "INSERT INTO i VALUES (51, 'x')"}},
+		"ALTER INDEX i3 RENAME TO i4", "REINDEX INDEX i4", "DROP INDEX i4", "INSERT INTO i VALUES (51, 'x'), (52, 'x')"}},
 	{"partitions", []string{
 		"CREATE TABLE parts (a int, b text, PRIMARY KEY (a)) PARTITION BY RANGE (a)", "CREATE TABLE p1 PARTITION OF parts FOR VALUES FROM (0) TO (10)",
 		"CREATE TABLE p2 (a int PRIMARY KEY, b text)", "INSERT INTO p2 VALUES (11, 'x')", "ALTER TABLE parts ATTACH PARTITION p2 FOR VALUES FROM (10) TO (20)",
 		"INSERT INTO parts VALUES (1, 'x'), (12, 'y')", "ALTER TABLE parts DETACH PARTITION p1", "INSERT INTO p1 VALUES (100, 'free')",
-		"ALTER TABLE parts DETACH PARTITION p2 CONCURRENTLY", "INSERT INTO p2 VALUES (19, 'free')", "DROP TABLE p1"}},
+		"ALTER TABLE parts DETACH PARTITION p2 CONCURRENTLY", "INSERT INTO p2 VALUES (19, 'free')", "DROP TABLE p1",
+		"CREATE TABLE hashed (a int PRIMARY KEY) PARTITION BY HASH (a)", "CREATE TABLE h1 PARTITION OF hashed FOR VALUES WITH (MODULUS 1, REMAINDER 0)", "ALTER TABLE hashed DETACH PARTITION h1 CONCURRENTLY"}},
+	{"partition with a column of less", []string{
+		"CREATE TABLE whole (a int, b int NOT NULL DEFAULT 1) PARTITION BY RANGE (a)", "CREATE TABLE less (a int)", "ALTER TABLE less REPLICA IDENTITY FULL", "INSERT INTO less VALUES (1)",
+		"ALTER TABLE less ADD COLUMN b int NOT NULL DEFAULT 1", "ALTER TABLE whole ATTACH PARTITION less DEFAULT", "UPDATE whole SET a = a + 1"}},
+	{"beside temporary ones", []string{
+		"CREATE TEMP TABLE tmp (a int, b text COLLATE \"C\" NOT NULL)", "CREATE TABLE like_tmp (x int, LIKE tmp, y text)", "CREATE TEMP TABLE tmp2 (c int)", "CREATE TABLE like_more (like tmp , LIKE pg_temp . \"tmp2\")", "INSERT INTO like_tmp VALUES (1, 2, 'b', 'y')",
+		"CREATE TABLE dropped1 (a int)", "CREATE TABLE dropped2 (a int)", "DROP TABLE dropped1, tmp, dropped2",
+		"CREATE TABLE parent (a int PRIMARY KEY)", "CREATE TEMP TABLE child () INHERITS (parent)", "ALTER TABLE parent ADD COLUMN b int", "ALTER TABLE parent RENAME COLUMN b TO c", "INSERT INTO parent VALUES (1, 1)",
+		"CREATE FUNCTION names_tmp() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM child'", "CREATE FUNCTION of_tmp() RETURNS SETOF child LANGUAGE sql AS 'SELECT * FROM child'", "DROP FUNCTION of_tmp()",
+		"CREATE DOMAIN of_tmps AS child[]", "DROP DOMAIN of_tmps", "CREATE SCHEMA with_child CREATE TABLE p (a int)", "CREATE TEMP TABLE child2 () INHERITS (with_child.p)", "DROP SCHEMA with_child CASCADE", "DISCARD TEMP"}},
 	{"types", []string{
 		"CREATE TYPE mood AS ENUM ('sad', 'ok')", "CREATE TABLE person (a int PRIMARY KEY, m mood)", "INSERT INTO person VALUES (1, 'ok')",
 		"ALTER TYPE mood ADD VALUE 'happy' AFTER 'ok'", "INSERT INTO person VALUES (2, 'happy')", "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",
@@ -61,6 +71,7 @@ var groups = []struct {
 		"SET check_function_bodies = off; CREATE FUNCTION broken() RETURNS int LANGUAGE sql AS 'SELECT not_there()'; RESET check_function_bodies",
 		"CREATE PROCEDURE pr() LANGUAGE plpgsql AS $$BEGIN NULL; END$$", "CREATE AGGREGATE agg (int) (SFUNC = int4pl, STYPE = int, INITCOND = 0)",
 		"CREATE OPERATOR === (FUNCTION = int4eq, LEFTARG = int, RIGHTARG = int)", "CREATE CAST (bigint AS text) WITH INOUT AS ASSIGNMENT",
+		"CREATE ROLE other", "CREATE FUNCTION as_other() RETURNS text LANGUAGE sql SET role = other AS 'SELECT current_user::text'", "ALTER FUNCTION f(int) SET role = other", "ALTER FUNCTION f(int) RESET ALL", "ALTER ROLE other SET role = other",
 		"ALTER FUNCTION f(int) RENAME TO f2", "ALTER FUNCTION f2(int) COST 7", "DROP PROCEDURE pr"}},
 	{"triggers, rules, policies", []string{
 		"CREATE TABLE trg (a int PRIMARY KEY, b text)", "CREATE TABLE log (a int, b text)",
@@ -71,7 +82,8 @@ var groups = []struct {
 	{"views", []string{
 		"CREATE TABLE base (a int PRIMARY KEY)", "INSERT INTO base VALUES (1)", "CREATE VIEW v AS SELECT * FROM base", "CREATE OR REPLACE VIEW v AS SELECT a, 1 AS b FROM base",
 		"CREATE MATERIALIZED VIEW m AS SELECT a FROM base", "CREATE UNIQUE INDEX ON m (a)", "REFRESH MATERIALIZED VIEW m", "REFRESH MATERIALIZED VIEW CONCURRENTLY m",
-		"CREATE MATERIALIZED VIEW m2 AS SELECT a FROM base WITH NO DATA", "COMMENT ON VIEW v IS 'a view'", "DROP VIEW v"}},
+		"CREATE MATERIALIZED VIEW m2 AS SELECT a FROM base WITH NO DATA",
+		"SELECT 1; EXPLAIN (ANALYZE, COSTS off) CREATE MATERIALIZED VIEW m3 AS SELECT a FROM base; SELECT 2", "EXPLAIN ANALYZE VERBOSE CREATE MATERIALIZED VIEW m4 AS SELECT a FROM base WITH NO DATA", "COMMENT ON VIEW v IS 'a view'", "DROP VIEW v"}},
 	{"sequences", []string{
 		"CREATE SEQUENCE sq", "ALTER SEQUENCE sq OWNED BY NONE", "CREATE TABLE ids (a bigserial PRIMARY KEY, b int GENERATED BY DEFAULT AS IDENTITY)", "INSERT INTO ids DEFAULT VALUES",
 		"SET bdr.default_sequence_kind = 'local'; CREATE SEQUENCE sl; RESET bdr.default_sequence_kind", "DROP SEQUENCE sq"}},
@@ -80,6 +92,7 @@ var groups = []struct {
 		"ALTER EXTENSION hstore DROP TABLE hs", "DROP EXTENSION hstore CASCADE"}},
 	{"rights", []string{
 		"CREATE ROLE reader", "CREATE TABLE granted (a int PRIMARY KEY)", "GRANT SELECT ON granted TO reader", "REVOKE SELECT ON granted FROM reader", "GRANT ALL ON ALL TABLES IN SCHEMA public TO reader",
+		"GRANT CREATE ON DATABASE app TO reader", "SET ROLE reader; CREATE SCHEMA of_reader; RESET ROLE", "REVOKE CREATE ON DATABASE app FROM reader",
 		"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader", "CREATE TABLE granted2 (a int)", "ALTER TABLE granted OWNER TO reader", "INSERT INTO granted VALUES (1)",
 		"CREATE ROLE writer IN ROLE reader", "REASSIGN OWNED BY reader TO writer", "INSERT INTO granted VALUES (2)", "ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM reader",
 		"DROP OWNED BY reader", "REVOKE reader FROM writer", "DROP ROLE reader"}},
@@ -87,6 +100,7 @@ var groups = []struct {
 		"CREATE STATISTICS st ON a, b FROM i", "CREATE COLLATION co (locale = 'C')", "CREATE TEXT SEARCH CONFIGURATION ts (COPY = simple)", "CREATE PUBLICATION pu FOR TABLE i",
 		"CREATE FOREIGN DATA WRAPPER fw", "CREATE SERVER fs FOREIGN DATA WRAPPER fw", "CREATE USER MAPPING FOR CURRENT_USER SERVER fs", "CREATE FOREIGN TABLE ft (a int) SERVER fs",
 		"CREATE FUNCTION ef() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN NULL; END$$", "CREATE EVENT TRIGGER et ON ddl_command_end EXECUTE FUNCTION ef()",
+		"CREATE SUBSCRIPTION sub CONNECTION 'dbname=none' PUBLICATION none WITH (connect = false)", "COMMENT ON SUBSCRIPTION sub IS 'comment'", "ALTER SUBSCRIPTION sub SET (slot_name = NONE)", "DROP SUBSCRIPTION sub",
 		"COMMENT ON TABLE i IS 'comment'", "COMMENT ON COLUMN i.a IS 'comment'", "CREATE CONVERSION cv FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8", "DROP SERVER fs CASCADE", "ALTER TABLE i CLUSTER ON i2"}},
 	{"tablespace", []string{
 		"CREATE TABLESPACE space LOCATION ''", "CREATE TABLE in_space (a int PRIMARY KEY) TABLESPACE space", "INSERT INTO in_space VALUES (1)", "SET default_tablespace = space; CREATE TABLE in_space2 (a int); RESET default_tablespace",
@@ -127,5 +141,19 @@ func TestNested(t *testing.T) {
 		"CREATE TABLE n7 (a int); INSERT INTO n7 VALUES (1);  ALTER TABLE n7 ADD b text DEFAULT ';' ; -- comment; \nINSERT INTO n7 VALUES (2)",
 		"CREATE FUNCTION makes() RETURNS int LANGUAGE plpgsql AS $$BEGIN CREATE TABLE made (a int); INSERT INTO made VALUES (1); RETURN 1; END$$",
 		"CREATE TABLE n8 AS SELECT makes() AS one")
+	c.RequireSameSchemas()
+}
+
+// TestInvalidIndex exists because an index that could not be made is on one node only.
+func TestInvalidIndex(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a := c.Nodes[0]
+	a.Exec("CREATE TABLE t (a int PRIMARY KEY, b int)", "INSERT INTO t VALUES (1, 1), (2, 1)")
+	for _, drop := range []string{"DROP INDEX invalid", "DROP INDEX CONCURRENTLY public.invalid"} {
+		if e := pgtest.PgError(a.Try("CREATE UNIQUE INDEX CONCURRENTLY invalid ON t (b)")); e == nil || e.Code != "23505" {
+			t.Fatalf("a unique index of equal values: %v", e)
+		}
+		a.Exec(drop)
+	}
 	c.RequireSameSchemas()
 }
