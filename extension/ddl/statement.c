@@ -15,6 +15,9 @@
 
 #include "ddl/statement.h"
 
+/* No setting of a server: where other nodes changed the schema before. */
+#define EARLIER "bdr.ddl_earlier"
+
 /*
  * All may be set by everybody.  One that a server does not have is left out
  * there, and passed over.
@@ -25,6 +28,7 @@ static const char *const known_settings[] = {
 	"TimeZone",
 	"array_nulls",
 	"backslash_quote",
+	EARLIER,
 	"bdr.default_sequence_kind",
 	"bytea_output",
 	"check_function_bodies",
@@ -71,6 +75,27 @@ bdr_statement_describe(BdrStatement *statement, const char *text)
 		setting->value = pstrdup(value);
 		statement->nsettings++;
 	}
+}
+
+/* There is room for each that is known, and the server does not know this one. */
+void
+bdr_statement_set_earlier(BdrStatement *statement, const char *earlier)
+{
+	BdrSetting	setting = {EARLIER, earlier};
+
+	if (earlier != NULL)
+		statement->settings[statement->nsettings++] = setting;
+}
+
+const char *
+bdr_statement_earlier(const BdrStatement *statement)
+{
+	for (int i = 0; i < statement->nsettings; i++)
+	{
+		if (strcmp(statement->settings[i].name, EARLIER) == 0)
+			return statement->settings[i].value;
+	}
+	return NULL;
 }
 
 bool
