@@ -26,7 +26,7 @@ var layers = map[string][]string{
 	"manager":  {"version", "base"},
 	// what session starts, and what its other files know nothing of
 	"session/sequence": {"session", "base"},
-	"session/ddl":      {"session", "ddl", "base"},
+	"session/ddl":      {"session/lock", "session", "ddl", "base"},
 	"session/lock":     {"session", "base"},
 	"output":           {"base"},
 	"test":             {"apply", "ddl", "session", "conflict", "row", "version", "base"},

@@ -178,9 +178,17 @@ assign_match_table_owner(bool newval, void *extra)
 static void
 define_ddl_settings(void)
 {
+	DefineCustomEnumVariable("bdr.ddl_locking",
+							 "Global locks that DDL takes.",
+							 "all: one session of the group changes the schema at a time.",
+							 &bdr_ddl_locking,
+							 BDR_DDL_LOCKING_ALL, bdr_ddl_locking_names,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
 	DefineCustomBoolVariable("bdr.ddl_replication",
 							 "DDL runs on all nodes of the group.",
-							 "It takes no global locks yet, so change the schema on one node at a time.",
+							 "What it locks in the group: bdr.ddl_locking.",
 							 &bdr_ddl_replication,
 							 false,
 							 PGC_SUSET,

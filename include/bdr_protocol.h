@@ -48,6 +48,8 @@ typedef enum BdrMessageKind
 	BDR_MSG_PLAN = 'z',			/* Go: what to do about it */
 	BDR_MSG_FETCH = 't',		/* writer: which values an update left out */
 	BDR_MSG_FETCHED = 'i',		/* Go: the values, or that the row is gone */
+	BDR_MSG_AWAIT = 'A',		/* writer: positions that must be applied here first */
+	BDR_MSG_AWAITED = 'D',		/* Go: they are */
 	BDR_MSG_HANDOFF = 'j',			/* Go: read the peer's stream yourself */
 	BDR_MSG_RECLAIM = 'm',		/* Go: give it back */
 	BDR_MSG_RETURNED = 'b',		/* writer: here it is */

@@ -21,9 +21,17 @@ CREATE TABLE bdr.global_lock_place (
 );
 COMMENT ON TABLE bdr.global_lock_place IS 'how many global locks have been asked for, agreed by consensus';
 
+-- A node that takes the DDL lock has to have what the others wrote before these positions.
+CREATE TABLE bdr.global_lock_position (
+    origin_node_id oid NOT NULL PRIMARY KEY,
+    "position" pg_lsn NOT NULL
+);
+COMMENT ON TABLE bdr.global_lock_position IS 'where nodes have given the global DDL lock back, agreed by consensus';
+
 CREATE VIEW bdr.global_locks AS
     SELECT l.origin_node_id, n.node_name AS origin_node_name, 'GLOBAL_LOCK_' || pg_catalog.upper(l.lock_type) AS lock_type,
-           CASE WHEN l.key_is_bigint THEN ((l.key1::bigint << 32) | (l.key2::bigint & 4294967295))::text
+           CASE WHEN l.lock_type OPERATOR(pg_catalog.<>) 'advisory' THEN NULL
+                WHEN l.key_is_bigint THEN ((l.key1::bigint << 32) | (l.key2::bigint & 4294967295))::text
                 ELSE l.key1::text || ', ' || l.key2::text END AS key,
            l.pid, CASE WHEN pg_catalog.row_number() OVER ahead = 1 THEN 'acquired' ELSE 'waiting' END AS acquire_stage,
            (pg_catalog.count(*) OVER same - pg_catalog.row_number() OVER ahead)::integer AS waiters,

@@ -19,6 +19,7 @@
 #include "catalog/partition.h"
 #include "commands/dbcommands.h"
 #include "commands/tablecmds.h"
+#include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -43,9 +44,11 @@
 #include "ddl/command.h"
 #include "ddl/queue.h"
 #include "ddl/statement.h"
+#include "bdr_protocol.h"
 #include "bdr_wire.h"
 
 static void read_statement(BdrReader *reader, BdrStatement *statement);
+static void await_earlier(const char *earlier);
 static char *read_text(BdrReader *reader, Size len);
 static Oid	role_of(const BdrStatement *statement);
 static void run_as(Oid role, const BdrStatement *statement);
@@ -75,6 +78,8 @@ bdr_statement_apply(BdrReader *reader)
 	bdr_relation_close_all();
 	read_statement(reader, &statement);
 	error_context_stack = &callback;
+	if (!bdr_apply.peer.catch_up)
+		await_earlier(bdr_statement_earlier(&statement));
 	run_as(role_of(&statement), &statement);
 	bdr_queue_add(&statement);
 	error_context_stack = callback.previous;
@@ -101,6 +106,36 @@ read_statement(BdrReader *reader, BdrStatement *statement)
 			bdr_frame_error("A statement comes with the setting \"%s\".", statement->settings[i].name);
 	}
 	statement->text = read_text(reader, bdr_reader_left(reader));
+}
+
+/*
+ * What its node had from others when it ran there, this node must have as well.
+ * In a catch-up the stream has all of it, in order.
+ */
+static void
+await_earlier(const char *earlier)
+{
+	StringInfoData question;
+	BdrMessage	reply;
+
+	if (earlier == NULL)
+		return;
+	bdr_message_begin(&question, BDR_MSG_AWAIT);
+	pq_sendint64(&question, bdr_apply.xact.commit_lsn);
+	bdr_message_text(&question, earlier);
+	bdr_socket_send(bdr_apply.decider, &question);
+	pfree(question.data);
+	if (!bdr_socket_read(bdr_apply.decider, &reply))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("the bdr manager ended before all earlier changes of the schema were applied")));
+	if (reply.kind == BDR_MSG_FAULT)
+		bdr_fault_throw(&reply.body);
+	if (reply.kind != BDR_MSG_AWAITED)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("unexpected message from the bdr manager"),
+				 errdetail("A wait was answered with \"%c\".", reply.kind)));
 }
 
 static char *

@@ -16,6 +16,7 @@ char	   *bdr_debug_architecture = "";
 char	   *bdr_debug_go_library = "";
 int			bdr_debug_id_clock = 0;
 bool		bdr_debug_trust_peers = false;
+int			bdr_ddl_locking = BDR_DDL_LOCKING_ALL;
 bool		bdr_ddl_replication = false;
 int			bdr_default_replica_identity = BDR_IDENTITY_AUTO;
 int			bdr_default_sequence_kind = BDR_SEQUENCE_DISTRIBUTED;
@@ -27,6 +28,19 @@ int			bdr_maximum_clock_skew_action = BDR_MAXIMUM_CLOCK_SKEW_ACTION;
 int			bdr_min_worker_backoff_delay = 1000;
 bool		bdr_role_replication = true;
 int			bdr_stat_relation_max = 5000;
+
+/* The last ones are of servers that have leaders of locks, and of booleans. */
+const struct config_enum_entry bdr_ddl_locking_names[] = {
+	{"off", BDR_DDL_LOCKING_OFF, false},
+	{"dml", BDR_DDL_LOCKING_DML, false},
+	{"all", BDR_DDL_LOCKING_ALL, false},
+	{"leader", BDR_DDL_LOCKING_ALL, true},
+	{"auto", BDR_DDL_LOCKING_ALL, true},
+	{"on", BDR_DDL_LOCKING_ALL, true},
+	{"true", BDR_DDL_LOCKING_ALL, true},
+	{"false", BDR_DDL_LOCKING_OFF, true},
+	{NULL, 0, false}
+};
 
 /* What the manager is told. */
 static const char *const setting_names[] = {

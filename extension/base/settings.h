@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "utils/guc.h"
 
 typedef enum BdrSkewAction
 {
@@ -16,7 +17,13 @@ typedef enum BdrSkewAction
 	BDR_SKEW_WAIT
 } BdrSkewAction;
 
-/* Of new tables. */
+typedef enum BdrDdlLocking
+{
+	BDR_DDL_LOCKING_OFF,
+	BDR_DDL_LOCKING_DML,		/* the locks of tables only */
+	BDR_DDL_LOCKING_ALL
+} BdrDdlLocking;
+
 /* The defaults of both settings: what makes nodes equal. */
 #define BDR_MAXIMUM_CLOCK_SKEW			0
 #define BDR_MAXIMUM_CLOCK_SKEW_ACTION	BDR_SKEW_WAIT
@@ -26,6 +33,8 @@ extern char *bdr_debug_architecture;
 extern char *bdr_debug_go_library;
 extern int	bdr_debug_id_clock;	/* s */
 extern bool bdr_debug_trust_peers;
+extern int	bdr_ddl_locking;
+extern const struct config_enum_entry bdr_ddl_locking_names[];
 extern bool bdr_ddl_replication;
 extern int	bdr_global_lock_timeout;	/* ms; 0: none */
 extern bool bdr_match_table_owner;

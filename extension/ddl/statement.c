@@ -15,6 +15,9 @@
 
 #include "ddl/statement.h"
 
+/* No setting of a server: where other nodes changed the schema before. */
+#define EARLIER "bdr.ddl_earlier"
+
 /*
  * All may be set by everybody.  One that a server does not have is left out
  * there, and passed over.
@@ -25,6 +28,7 @@ static const char *const known_settings[] = {
 	"TimeZone",
 	"array_nulls",
 	"backslash_quote",
+	EARLIER,
 	"bdr.default_replica_identity",
 	"bdr.default_sequence_kind",
 	"bytea_output",
@@ -53,6 +57,7 @@ static const char *const known_settings[] = {
 #define VALUE_PREFIX	"bdr.value."
 
 static void add_setting(BdrStatement *statement, const char *name, const char *value);
+static void append_setting(BdrStatement *statement, const char *name, const char *value);
 static bool is_value(const char *name);
 
 void
@@ -86,6 +91,14 @@ add_setting(BdrStatement *statement, const char *name, const char *value)
 	statement->nsettings++;
 }
 
+/* One that is not among those that there is room for. */
+static void
+append_setting(BdrStatement *statement, const char *name, const char *value)
+{
+	statement->settings = repalloc(statement->settings, (statement->nsettings + 1) * sizeof(BdrSetting));
+	add_setting(statement, name, value);
+}
+
 void
 bdr_statement_add_value(BdrStatement *statement, const char *column, const char *value)
 {
@@ -93,8 +106,7 @@ bdr_statement_add_value(BdrStatement *statement, const char *column, const char 
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many columns in a statement that is replicated")));
-	statement->settings = repalloc(statement->settings, (statement->nsettings + 1) * sizeof(BdrSetting));
-	add_setting(statement, psprintf("%s%s", VALUE_PREFIX, column), value != NULL ? psprintf("=%s", value) : "");
+	append_setting(statement, psprintf("%s%s", VALUE_PREFIX, column), value != NULL ? psprintf("=%s", value) : "");
 }
 
 bool
@@ -117,6 +129,24 @@ static bool
 is_value(const char *name)
 {
 	return strncmp(name, VALUE_PREFIX, strlen(VALUE_PREFIX)) == 0;
+}
+
+void
+bdr_statement_set_earlier(BdrStatement *statement, const char *earlier)
+{
+	if (earlier != NULL)
+		append_setting(statement, EARLIER, earlier);
+}
+
+const char *
+bdr_statement_earlier(const BdrStatement *statement)
+{
+	for (int i = 0; i < statement->nsettings; i++)
+	{
+		if (strcmp(statement->settings[i].name, EARLIER) == 0)
+			return statement->settings[i].value;
+	}
+	return NULL;
 }
 
 bool

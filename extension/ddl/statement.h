@@ -35,6 +35,10 @@ extern bool bdr_statement_value_of(const BdrStatement *statement, const char *co
 /* As whom, and under which settings, a statement would run now. */
 extern void bdr_statement_describe(BdrStatement *statement, const char *text);
 
+/* What it must come behind, in the words of gosrc/globallock; NULL: nothing. */
+extern void bdr_statement_set_earlier(BdrStatement *statement, const char *earlier);
+extern const char *bdr_statement_earlier(const BdrStatement *statement);
+
 /* May a statement come with this setting? */
 extern bool bdr_statement_knows_setting(const char *name);
 

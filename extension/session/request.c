@@ -81,7 +81,8 @@ static void give_back(BdrSocket *sock);
 static Datum call(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock);
 static void begin_request(StringInfo buf, const char *function, int nargs);
 static void send_request(FunctionCallInfo fcinfo, CallSite *site, BdrSocket *sock);
-static bool ask(BdrSocket *sock, const char *function, int nargs, const char *const *args, StringInfo fault);
+static bool ask(BdrSocket *sock, const char *function, int nargs, const char *const *args, StringInfo fault, char **answer);
+static char *value_of(StringInfo body);
 static void converse_once(BdrSocket *sock, StringInfo request, BdrMessage *msg);
 static void converse(BdrSocket *sock, BdrMessage *msg);
 static void show_notice(StringInfo body);
@@ -379,21 +380,21 @@ bdr_request(const char *function, int nargs, const char *const *args)
 
 	check_server();
 	sock = take_connection(true);
-	failed = ask(sock, function, nargs, args, &fault);
+	failed = ask(sock, function, nargs, args, &fault, NULL);
 	give_back(sock);
 	if (failed)
 		bdr_fault_throw(&fault);
 }
 
 BdrSocket *
-bdr_request_and_stay(const char *function, int nargs, const char *const *args)
+bdr_request_and_stay(const char *function, int nargs, const char *const *args, char **answer)
 {
 	BdrSocket  *sock;
 	StringInfoData fault;
 
 	check_server();
 	sock = new_connection(true);
-	if (!ask(sock, function, nargs, args, &fault))
+	if (!ask(sock, function, nargs, args, &fault, answer))
 		return sock;
 	bdr_socket_close(sock);
 	bdr_fault_throw(&fault);
@@ -401,7 +402,7 @@ bdr_request_and_stay(const char *function, int nargs, const char *const *args)
 
 /* True: the answer was this fault. */
 static bool
-ask(BdrSocket *sock, const char *function, int nargs, const char *const *args, StringInfo fault)
+ask(BdrSocket *sock, const char *function, int nargs, const char *const *args, StringInfo fault, char **answer)
 {
 	StringInfoData request;
 	BdrMessage	msg;
@@ -412,10 +413,24 @@ ask(BdrSocket *sock, const char *function, int nargs, const char *const *args, S
 	converse_once(sock, &request, &msg);
 	pfree(request.data);
 	if (msg.kind != BDR_MSG_FAULT)
+	{
+		if (answer != NULL)
+			*answer = value_of(&msg.body);
 		return false;
+	}
 	initStringInfo(fault);
 	appendBinaryStringInfo(fault, msg.body.data, msg.body.len);
 	return true;
+}
+
+/* The one value of a REPLY; NULL: it has none. */
+static char *
+value_of(StringInfo body)
+{
+	int			ncolumns = pq_getmsgint(body, 2);
+	uint32		nrows = pq_getmsgint(body, 4);
+
+	return ncolumns == 1 && nrows == 1 ? bdr_message_get_text(body) : NULL;
 }
 
 /* A connection on which that does not end in order is closed. */

@@ -21,8 +21,8 @@ extern void bdr_request(const char *function, int nargs, const char *const *args
 
 /*
  * As above, on a connection of its own.  Its end, by bdr_socket_close, tells the
- * manager that what it did is not needed any more.
+ * manager that what it did is not needed any more.  *answer is its value, or NULL.
  */
-extern BdrSocket *bdr_request_and_stay(const char *function, int nargs, const char *const *args);
+extern BdrSocket *bdr_request_and_stay(const char *function, int nargs, const char *const *args, char **answer);
 
 #endif							/* BDR_SESSION_REQUEST_H */

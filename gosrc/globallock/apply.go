@@ -1,6 +1,7 @@
 package globallock
 
 import (
+	"cmp"
 	"slices"
 
 	"bdr/gosrc/catalog"
@@ -10,9 +11,10 @@ import (
 
 // Changes lists what a command touched, to be written to tables.
 type Changes struct {
-	Last    int64 // 0: no place was given
-	Removed []string
-	Written []catalog.GlobalLock
+	Last      int64 // 0: no place was given
+	Removed   []string
+	Written   []catalog.GlobalLock
+	Positions []catalog.GlobalLockPosition
 }
 
 // Apply says what the state is after the command. It reads only its arguments, so
@@ -49,9 +51,7 @@ func applyAcquire(s State, members cluster.Cluster, cmd Command) (State, Changes
 			WithDetail("Sessions of this node have, or wait for, %d.", count)
 	}
 	s.Last++
-	lock := catalog.GlobalLock{ID: cmd.ID, Place: s.Last,
-		GlobalLockKey: catalog.GlobalLockKey{Type: cmd.Type, Key1: cmd.Key1, Key2: cmd.Key2, Bigint: cmd.Bigint},
-		Node:          cmd.Node, PID: cmd.PID, LocalRequest: cmd.LocalRequest, Request: cmd.Time, Changed: cmd.Time}
+	lock := catalog.GlobalLock{ID: cmd.ID, Place: s.Last, GlobalLockKey: keyOf(cmd), Node: cmd.Node, PID: cmd.PID, LocalRequest: cmd.LocalRequest, Request: cmd.Time, Changed: cmd.Time}
 	s.Locks = append(slices.Clone(s.Locks), lock)
 	return s, Changes{Last: s.Last, Written: []catalog.GlobalLock{lock}}, nil
 }
@@ -71,14 +71,18 @@ func CheckNode(members cluster.Cluster, node uint32) *pgerr.Error {
 func applyRelease(s State, members cluster.Cluster, cmd Command) (State, Changes) {
 	var changes Changes
 	var kept []catalog.GlobalLock
+	next := State{Last: s.Last, Positions: s.Positions}
 	for _, l := range s.Locks {
-		if slices.Contains(cmd.IDs, l.ID) && (l.Node == cmd.Node || members.Gone(l.Node)) {
-			changes.Removed = append(changes.Removed, l.ID)
-		} else {
+		if !slices.Contains(cmd.IDs, l.ID) || l.Node != cmd.Node && !members.Gone(l.Node) {
 			kept = append(kept, l)
+			continue
+		}
+		changes.Removed = append(changes.Removed, l.ID)
+		if l.Type == catalog.GlobalLockDDL && l.Node == cmd.Node {
+			next.Positions, changes.Positions = withPosition(next.Positions, catalog.GlobalLockPosition{Node: l.Node, Position: cmd.Position})
 		}
 	}
-	next := State{Last: s.Last, Locks: kept}
+	next.Locks = kept
 	for i, l := range kept {
 		before, _ := s.Holder(l.GlobalLockKey)
 		if now, _ := next.Holder(l.GlobalLockKey); now.ID == l.ID && before.ID != l.ID {
@@ -87,4 +91,20 @@ func applyRelease(s State, members cluster.Cluster, cmd Command) (State, Changes
 		}
 	}
 	return next, changes
+}
+
+// withPosition notes up to where a node has used the lock; it returns what is to be
+// written, too.
+func withPosition(list []catalog.GlobalLockPosition, p catalog.GlobalLockPosition) (all, written []catalog.GlobalLockPosition) {
+	all = slices.Clone(list)
+	i, found := slices.BinarySearchFunc(all, p, func(a, b catalog.GlobalLockPosition) int { return cmp.Compare(a.Node, b.Node) })
+	switch {
+	case !found:
+		all = slices.Insert(all, i, p)
+	case all[i].Position >= p.Position:
+		return list, nil
+	default:
+		all[i] = p
+	}
+	return all, []catalog.GlobalLockPosition{p}
 }

@@ -11,6 +11,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
+	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 )
 
@@ -194,13 +195,69 @@ func TestRandomOrders(t *testing.T) {
 	}
 }
 
+// Who gets the DDL lock learns up to where the others used it. What a node that is
+// gone had is up to nobody else.
+func TestPositions(t *testing.T) {
+	ddl := func(node uint32, id string) Command {
+		return Command{Kind: Acquire, Node: node, Time: 5, ID: id, Type: catalog.GlobalLockDDL, PID: 10, LocalRequest: 5}
+	}
+	giveBack := func(node uint32, position lsn.LSN, ids ...string) Command {
+		cmd := release(node, 9, ids...)
+		cmd.Position = position
+		return cmd
+	}
+	var s State
+	s, _ = apply(t, s, ddl(2, "a"))
+	s, _ = apply(t, s, ddl(1, "b"))
+	s, _ = apply(t, s, acquire(1, "c", 6))
+	s, changes := apply(t, s, giveBack(2, 70, "a"))
+	if want := []catalog.GlobalLockPosition{{Node: 2, Position: 70}}; !slices.Equal(s.Positions, want) || !slices.Equal(changes.Positions, want) {
+		t.Errorf("%+v, %+v", s.Positions, changes.Positions)
+	}
+	s, changes = apply(t, s, giveBack(1, 50, "c"))
+	if len(s.Positions) != 1 || changes.Positions != nil {
+		t.Errorf("an advisory lock has a position: %+v", s.Positions)
+	}
+	before := s
+	s, _ = apply(t, s, giveBack(1, 50, "b"))
+	if want := []catalog.GlobalLockPosition{{Node: 1, Position: 50}, {Node: 2, Position: 70}}; !slices.Equal(s.Positions, want) || len(before.Positions) != 1 {
+		t.Errorf("%+v, %+v", s.Positions, before.Positions)
+	}
+	s, _ = apply(t, s, ddl(1, "d"))
+	s, changes = apply(t, s, giveBack(1, 40, "d"))
+	if s.Positions[0].Position != 50 || changes.Positions != nil {
+		t.Errorf("WAL goes back: %+v", s.Positions)
+	}
+	s.Locks = []catalog.GlobalLock{{ID: "e", Node: 3, GlobalLockKey: catalog.GlobalLockKey{Type: catalog.GlobalLockDDL}}}
+	if s, _ = apply(t, s, giveBack(1, 90, "e")); len(s.Locks) != 0 || len(s.Positions) != 2 || s.Positions[0].Position != 50 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestTitle(t *testing.T) {
 	for want, key := range map[string]catalog.GlobalLockKey{
 		"7": seven, "-1": {Key1: -1, Key2: -1, Bigint: true}, "(-1, 2)": {Key1: -1, Key2: 2}, "-9223372036854775808": {Key1: -1 << 31, Bigint: true},
 		"4294967295": {Key2: -1, Bigint: true},
 	} {
-		if got := Title(key); got != want {
+		if got := Title(key); got != "global advisory lock "+want {
 			t.Errorf("%+v is %s, expected %s", key, got, want)
 		}
+	}
+}
+
+// Positions travel with statements as text.
+func TestEncodePositions(t *testing.T) {
+	list := []catalog.GlobalLockPosition{{Node: 1, Position: 5}, {Node: 1<<32 - 1, Position: 1 << 40}}
+	text := EncodePositions(list)
+	if got, err := DecodePositions(text); err != nil || !slices.Equal(got, list) || text != "1 0/5,4294967295 100/0" {
+		t.Errorf("%q: %v, %v", text, got, err)
+	}
+	for _, bad := range []string{"", "1", "1 0", "x 0/1", "1 0/1,", "4294967296 0/1"} {
+		if got, err := DecodePositions(bad); err == nil {
+			t.Errorf("%q: %v", bad, got)
+		}
+	}
+	if EncodePositions(nil) != "" {
+		t.Error("nothing is something")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
+	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 )
 
@@ -49,7 +50,8 @@ type Command struct {
 	LocalRequest int64  `json:"local_request,omitzero"`
 
 	// Release
-	IDs []string `json:"ids,omitempty"`
+	IDs      []string `json:"ids,omitempty"`
+	Position lsn.LSN  `json:"position,omitzero"` // of Node's WAL: what was done under its locks is before it
 }
 
 // Encode returns the form in the log.
@@ -61,7 +63,7 @@ func (cmd Command) Check() *pgerr.Error {
 	valid := cmd.Time >= 0 && cmd.Time <= timeMax
 	switch cmd.Kind {
 	case Acquire:
-		valid = valid && validID(cmd.ID) && cmd.Type == catalog.GlobalLockAdvisory && cmd.PID > 0 && cmd.PID < 1<<31 &&
+		valid = valid && validID(cmd.ID) && validKey(keyOf(cmd)) && cmd.PID > 0 && cmd.PID < 1<<31 &&
 			cmd.LocalRequest >= 0 && cmd.LocalRequest <= timeMax
 	case Release:
 		valid = valid && len(cmd.IDs) <= IDsMax && !slices.ContainsFunc(cmd.IDs, func(id string) bool { return !validID(id) })
@@ -74,6 +76,16 @@ func (cmd Command) Check() *pgerr.Error {
 	return nil
 }
 
+// keyOf returns what an Acquire is about.
+func keyOf(cmd Command) catalog.GlobalLockKey {
+	return catalog.GlobalLockKey{Type: cmd.Type, Key1: cmd.Key1, Key2: cmd.Key2, Bigint: cmd.Bigint}
+}
+
+// validKey allows any advisory lock, and the one of the schema.
+func validKey(key catalog.GlobalLockKey) bool {
+	return key.Type == catalog.GlobalLockAdvisory || key == catalog.GlobalLockKey{Type: catalog.GlobalLockDDL}
+}
+
 // validID allows what managers make.
 func validID(id string) bool {
 	return id != "" && len(id) <= idBytesMax && strings.Trim(id, "0123456789abcdef-") == ""
@@ -82,8 +94,9 @@ func validID(id string) bool {
 // State is all that is agreed. It is a value: Apply never changes the one that it
 // was given.
 type State struct {
-	Last  int64                // the place that was given last
-	Locks []catalog.GlobalLock `json:",omitempty"` // by place
+	Last      int64                        // the place that was given last
+	Locks     []catalog.GlobalLock         `json:",omitempty"` // by place
+	Positions []catalog.GlobalLockPosition `json:",omitempty"` // of nodes that have given the DDL lock back
 }
 
 // Empty says whether nothing was ever agreed on.
@@ -107,10 +120,40 @@ func (s State) Find(id string) (catalog.GlobalLock, bool) {
 	return s.Locks[i], true
 }
 
-// Title is a key in messages.
-func Title(key catalog.GlobalLockKey) string {
-	if key.Bigint {
-		return strconv.FormatInt(int64(key.Key1)<<32|int64(uint32(key.Key2)), 10)
+// EncodePositions is the form in which positions travel with a statement.
+func EncodePositions(list []catalog.GlobalLockPosition) string {
+	var parts []string
+	for _, p := range list {
+		parts = append(parts, strconv.FormatUint(uint64(p.Node), 10)+" "+p.Position.String())
 	}
-	return "(" + strconv.Itoa(int(key.Key1)) + ", " + strconv.Itoa(int(key.Key2)) + ")"
+	return strings.Join(parts, ",")
+}
+
+// DecodePositions reads it.
+func DecodePositions(text string) ([]catalog.GlobalLockPosition, error) {
+	var list []catalog.GlobalLockPosition
+	for part := range strings.SplitSeq(text, ",") {
+		node, position, _ := strings.Cut(part, " ")
+		id, err := strconv.ParseUint(node, 10, 32)
+		if err != nil {
+			return nil, pgerr.New(pgerr.InvalidParameter, "invalid positions %q", text)
+		}
+		at, err := lsn.Parse(position)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, catalog.GlobalLockPosition{Node: uint32(id), Position: at})
+	}
+	return list, nil
+}
+
+// Title is a lock in messages.
+func Title(key catalog.GlobalLockKey) string {
+	switch {
+	case key.Type == catalog.GlobalLockDDL:
+		return "the global DDL lock"
+	case key.Bigint:
+		return "global advisory lock " + strconv.FormatInt(int64(key.Key1)<<32|int64(uint32(key.Key2)), 10)
+	}
+	return "global advisory lock (" + strconv.Itoa(int(key.Key1)) + ", " + strconv.Itoa(int(key.Key2)) + ")"
 }

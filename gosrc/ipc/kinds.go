@@ -34,6 +34,8 @@ const (
 	kindPlan     kind = 'z'
 	kindFetch    kind = 't'
 	kindFetched  kind = 'i'
+	kindAwait    kind = 'A'
+	kindAwaited  kind = 'D'
 	kindHandoff  kind = 'j'
 	kindReclaim  kind = 'm'
 	kindReturned kind = 'b'
@@ -48,6 +50,7 @@ var kindNames = map[kind]string{
 	kindApply: "APPLY", kindProgress: "PROGRESS", kindFailed: "FAILED", kindConflict: "CONFLICT", kindDecision: "DECISION",
 	kindFacts: "FACTS", kindPlan: "PLAN",
 	kindFetch: "FETCH", kindFetched: "FETCHED",
+	kindAwait: "AWAIT", kindAwaited: "AWAITED",
 	kindHandoff: "HANDOFF", kindReclaim: "RECLAIM", kindReturned: "RETURNED", kindHeard: "HEARD",
 }
 

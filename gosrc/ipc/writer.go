@@ -97,7 +97,7 @@ type Version struct {
 	Node  uint32
 }
 
-// Question is what a writer asks: a Conflict, Facts or a Fetch.
+// Question is what a writer asks: a Conflict, Facts, a Fetch or an Await.
 type Question any
 
 // Conflict says how two tables differ; Type is as in docs/protocol.md.
@@ -334,9 +334,27 @@ func (w *Writer) ReadQuestion() (Question, error) {
 		return decodeFacts(m.body)
 	case kindFetch:
 		return decodeFetch(m.body)
+	case kindAwait:
+		return decodeAwait(m.body)
 	}
 	return nil, violation("%s from a writer", m.kind)
 }
+
+// Await asks to wait until this node has what others wrote before these positions, in
+// the form of globallock.EncodePositions.
+type Await struct {
+	Applied   lsn.LSN // of the peer: where its transaction in progress commits
+	Positions string
+}
+
+func decodeAwait(body []byte) (Await, error) {
+	d := decoder{rest: body}
+	a := Await{Applied: lsn.LSN(d.u64()), Positions: d.str()}
+	return a, d.end(kindAwait)
+}
+
+// Awaited answers the Await that was read last.
+func (w *Writer) Awaited() error { return w.decide.write(kindAwaited, nil, nil) }
 
 // Decide answers the Conflict that was read last.
 func (w *Writer) Decide(d Decision) error {

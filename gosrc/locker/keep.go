@@ -9,6 +9,7 @@ import (
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/lsn"
 	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 )
@@ -125,11 +126,29 @@ func (l *Locker) release(ids []string) error {
 	cmd := globallock.Command{Kind: globallock.Release, Node: local.ID, Time: time.Now().UnixMicro(), IDs: ids}
 	ctx, cancel := context.WithTimeout(l.ctx, proposeTimeMax)
 	defer cancel()
+	var err error
+	if cmd.Position, err = l.position(ctx, ids); err != nil {
+		return err
+	}
 	if _, err := l.deps.Propose(ctx, proposeTimeMax, cmd.Encode()); err != nil {
 		return err
 	}
 	l.awaitReleased(ctx, ids)
 	return nil
+}
+
+// position returns the end of WAL where a lock among these protects what is in it: the
+// transactions that had them have ended.
+func (l *Locker) position(ctx context.Context, ids []string) (lsn.LSN, error) {
+	locks := l.deps.Locks()
+	if !slices.ContainsFunc(ids, func(id string) bool { lock, _ := locks.Find(id); return lock.Type == catalog.GlobalLockDDL }) {
+		return 0, nil
+	}
+	results, err := l.deps.Host.Run(ctx, catalog.SelectInsertPosition())
+	if err != nil {
+		return 0, err
+	}
+	return catalog.Position(results[0])
 }
 
 // awaitReleased waits until this node has carried a release out, so that it is not

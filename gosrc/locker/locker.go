@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -16,11 +17,25 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/lsn"
 	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 )
 
-const proposeTimeMax = 10 * time.Second // for a majority to agree
+const (
+	proposeTimeMax = 10 * time.Second // for a majority to agree
+	aloneTimeMax   = 5 * time.Second  // the same, for who goes on without
+)
+
+// errUnasked is that of a session that goes on without a lock.
+var errUnasked = errors.New("the group cannot be asked")
+
+// A wish is what a session asks for.
+type wish struct {
+	globallock.Command
+	limit time.Duration // 0: none
+	alone bool          // goes on when the group cannot be asked
+}
 
 // Host is the manager's main thread.
 type Host interface {
@@ -40,6 +55,8 @@ type Deps struct {
 	Propose func(ctx context.Context, limit time.Duration, entry []byte) (string, error)
 	// Admit refuses commands while a node would not carry them out.
 	Admit func(ctx context.Context) error
+	// WaitApplied waits until this node has all that another one wrote before a position.
+	WaitApplied func(ctx context.Context, node uint32, target lsn.LSN) error
 }
 
 // Locker answers requests. Its methods may be called at any time.
@@ -63,40 +80,45 @@ func New(ctx context.Context, d Deps) *Locker {
 	return &Locker{deps: d, ctx: ctx, epoch: hex.EncodeToString(random) + "-", kick: make(chan struct{}, 1), live: map[string]catalog.LocalLock{}}
 }
 
-// Acquire answers "global_lock": whether the key is a bigint, its two halves, the
-// session, when it began to wait, for how long it waits at most. The lock is needed as long as
-// the connection lasts, whose end ends ctx.
+// Acquire answers "global_lock": the type, whether the key is a bigint, its two halves,
+// the session, when it began to wait, for how long it waits at most, and whether it
+// goes on when the group cannot be asked. The answer is where others gave the DDL lock
+// back. The lock is needed as long as the connection lasts, whose end ends ctx.
 func (l *Locker) Acquire(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
-	cmd, limit, fault := l.read(r)
+	w, fault := l.read(r)
 	if fault != nil {
 		return ipc.Rows{}, fault
 	}
-	l.begin(cmd)
+	l.begin(w.Command)
 	context.AfterFunc(ctx, func() {
 		if l.ctx.Err() == nil { // otherwise it is the manager that ends
-			l.end(cmd.ID)
+			l.end(w.ID)
 		}
 	})
-	if err := l.acquire(ctx, limit, cmd); err != nil {
-		l.end(cmd.ID)
+	err := l.acquire(ctx, w)
+	if errors.Is(err, errUnasked) {
+		err = r.Notice(ipc.Warning, "no majority of the group can be asked for %s: make sure that no other node makes something of this name", globallock.Title(keyOf(w.Command)))
+	}
+	if err != nil {
+		l.end(w.ID)
 		return ipc.Rows{}, err
 	}
-	return ipc.Rows{}, nil
+	return ipc.Value(globallock.EncodePositions(l.earlier())), nil
 }
 
 // read reads the arguments.
-func (l *Locker) read(r *ipc.Request) (globallock.Command, time.Duration, *pgerr.Error) {
+func (l *Locker) read(r *ipc.Request) (wish, *pgerr.Error) {
 	var numbers [5]int64
 	for i := range numbers {
 		var fault *pgerr.Error
-		if numbers[i], fault = r.Number(i + 1); fault != nil {
-			return globallock.Command{}, 0, fault
+		if numbers[i], fault = r.Number(i + 2); fault != nil {
+			return wish{}, fault
 		}
 	}
 	local, _ := l.deps.Node()
-	cmd := globallock.Command{Kind: globallock.Acquire, Node: local.ID, Time: time.Now().UnixMicro(), ID: l.newID(), Type: catalog.GlobalLockAdvisory,
-		Key1: int32(numbers[0]), Key2: int32(numbers[1]), Bigint: r.Bool(0, false), PID: numbers[2], LocalRequest: numbers[3]}
-	return cmd, time.Duration(numbers[4]) * time.Millisecond, cmd.Check()
+	cmd := globallock.Command{Kind: globallock.Acquire, Node: local.ID, Time: time.Now().UnixMicro(), ID: l.newID(), Type: r.Arg(0),
+		Key1: int32(numbers[0]), Key2: int32(numbers[1]), Bigint: r.Bool(1, false), PID: numbers[2], LocalRequest: numbers[3]}
+	return wish{cmd, time.Duration(numbers[4]) * time.Millisecond, r.Bool(7, false)}, cmd.Check()
 }
 
 func (l *Locker) newID() string {
@@ -129,30 +151,46 @@ func keyOf(cmd globallock.Command) catalog.GlobalLockKey {
 }
 
 // acquire returns when this node knows that the session has the lock.
-func (l *Locker) acquire(caller context.Context, limit time.Duration, cmd globallock.Command) error {
+func (l *Locker) acquire(caller context.Context, w wish) error {
 	ctx, cancel := caller, func() {}
-	if limit > 0 {
-		waited := time.Since(time.UnixMicro(cmd.LocalRequest)) // by the server's clock, which may have been set
-		ctx, cancel = context.WithTimeout(caller, min(limit, max(limit-waited, time.Millisecond)))
+	if w.limit > 0 {
+		waited := time.Since(time.UnixMicro(w.LocalRequest)) // by the server's clock, which may have been set
+		ctx, cancel = context.WithTimeout(caller, min(w.limit, max(w.limit-waited, time.Millisecond)))
 	}
 	defer cancel()
-	if fault := globallock.CheckNode(l.deps.Cluster(), cmd.Node); fault != nil {
+	if fault := globallock.CheckNode(l.deps.Cluster(), w.Node); fault != nil {
 		return fault
 	}
 	if err := l.deps.Admit(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	_, err := l.deps.Propose(ctx, proposeTimeMax, cmd.Encode())
+	err := l.propose(ctx, w)
 	if err == nil {
-		err = l.await(ctx, cmd)
+		err = l.await(ctx, w.Command)
+	}
+	if err == nil && w.Type == catalog.GlobalLockDDL {
+		err = l.catchUp(ctx)
 	}
 	switch {
 	case err == nil || caller.Err() != nil:
 		return errors.Join(err, caller.Err())
-	case pgerr.Code(err) == pgerr.ConfigLimit:
+	case pgerr.Code(err) == pgerr.ConfigLimit, pgerr.Code(err) == pgerr.LockNotAvailable, errors.Is(err, errUnasked):
 		return err
 	}
-	return l.explain(cmd, limit, err)
+	return l.explain(w.Command, w.limit, err)
+}
+
+// propose puts the session into the queue.
+func (l *Locker) propose(ctx context.Context, w wish) error {
+	limit := proposeTimeMax
+	if w.alone {
+		limit = aloneTimeMax
+	}
+	_, err := l.deps.Propose(ctx, limit, w.Encode())
+	if _, waits := l.deps.Locks().Find(w.ID); err != nil && w.alone && !waits && pgerr.Code(err) != pgerr.ConfigLimit {
+		return errUnasked
+	}
+	return err
 }
 
 // await waits until the log has brought the lock to the session.
@@ -172,6 +210,32 @@ func (l *Locker) await(ctx context.Context, cmd globallock.Command) error {
 	return err
 }
 
+// earlier is where other nodes gave the DDL lock back.
+func (l *Locker) earlier() []catalog.GlobalLockPosition {
+	local, _ := l.deps.Node()
+	members := l.deps.Cluster()
+	return slices.DeleteFunc(slices.Clone(l.deps.Locks().Positions), func(p catalog.GlobalLockPosition) bool {
+		return p.Node == local.ID || members.Gone(p.Node)
+	})
+}
+
+// catchUp waits until this node has what others changed under the lock before.
+func (l *Locker) catchUp(ctx context.Context) error {
+	for _, p := range l.earlier() {
+		if err := l.deps.WaitApplied(ctx, p.Node, p.Position); err != nil {
+			n, _ := l.deps.Cluster().Node(p.Node)
+			return errBehind(n, err)
+		}
+	}
+	return nil
+}
+
+func errBehind(n catalog.Node, err error) *pgerr.Error {
+	return pgerr.New(pgerr.LockNotAvailable, "could not change the schema: this node does not have all earlier changes yet").
+		WithDetail("Node %q had the global DDL lock before, and what it changed has not been applied here: %s", n.Name, pgerr.From(err).Error()).
+		WithHint("bdr.subscription_summary and bdr.worker_errors show why. A node that does not come back has to be parted.")
+}
+
 // explain says what a session waited for.
 func (l *Locker) explain(cmd globallock.Command, limit time.Duration, err error) error {
 	title := globallock.Title(keyOf(cmd))
@@ -181,11 +245,11 @@ func (l *Locker) explain(cmd globallock.Command, limit time.Duration, err error)
 		if errors.Is(err, context.DeadlineExceeded) {
 			detail = "The group has not agreed within " + limit.String() + "."
 		}
-		return pgerr.New(pgerr.LockNotAvailable, "could not get global advisory lock %s", title).WithDetail("%s", detail).
+		return pgerr.New(pgerr.LockNotAvailable, "could not get %s", title).WithDetail("%s", detail).
 			WithHint("A majority of the group's voting nodes must run and reach each other. bdr.get_raft_status() shows the state.")
 	}
 	node, _ := l.deps.Cluster().Node(holder.Node)
-	return pgerr.New(pgerr.LockNotAvailable, "could not get global advisory lock %s within %s", title, limit).
+	return pgerr.New(pgerr.LockNotAvailable, "could not get %s within %s", title, limit).
 		WithDetail("The session with pid %d of node %q has it.", holder.PID, node.Name).
 		WithHint("Wait longer (bdr.global_lock_timeout), or end that session on its node. The lock of a node that does not come back goes when it is parted. " +
 			"The view bdr.global_locks shows who has, or waits for, which lock.")

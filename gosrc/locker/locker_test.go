@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/lsn"
 	"bdr/gosrc/pgerr"
 )
 
@@ -30,6 +32,8 @@ type world struct {
 	admit   error
 	refuse  error // what becomes of proposals
 	held    [][]string
+	waited  []catalog.GlobalLockPosition // until it was applied
+	behind  bool                         // nothing is applied any more
 	log     []string
 }
 
@@ -46,8 +50,18 @@ func newWorld(t *testing.T) *world {
 		Locks:   func() globallock.State { w.mu.Lock(); defer w.mu.Unlock(); return w.state },
 		Changed: func() <-chan struct{} { w.mu.Lock(); defer w.mu.Unlock(); return w.changed },
 		Leads:   func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.leads },
-		Propose: w.propose, Admit: func(context.Context) error { return w.admit }})
+		Propose: w.propose, Admit: func(context.Context) error { return w.admit }, WaitApplied: w.waitApplied})
 	return w
+}
+
+func (w *world) waitApplied(ctx context.Context, node uint32, target lsn.LSN) error {
+	w.mu.Lock()
+	w.waited = append(w.waited, catalog.GlobalLockPosition{Node: node, Position: target})
+	w.mu.Unlock()
+	if w.behind {
+		<-ctx.Done()
+	}
+	return ctx.Err()
 }
 
 func (w *world) propose(ctx context.Context, _ time.Duration, entry []byte) (string, error) {
@@ -71,6 +85,9 @@ func (w *world) propose(ctx context.Context, _ time.Duration, entry []byte) (str
 }
 
 func (w *world) Run(_ context.Context, statements ...ipc.Stmt) ([]ipc.Result, error) {
+	if strings.Contains(statements[0].SQL, "insert_lsn") {
+		return []ipc.Result{{Rows: [][]*string{{ipc.Text("0/64")}}}}, nil
+	}
 	var result ipc.Result
 	for _, row := range w.held {
 		var values []*string
@@ -95,7 +112,7 @@ func (w *world) setState(locks ...catalog.GlobalLock) {
 }
 
 func request(key string, pid int, limit time.Duration) *ipc.Request {
-	args := []string{"t", "0", key, fmt.Sprint(pid), fmt.Sprint(time.Now().UnixMicro()), fmt.Sprint(limit.Milliseconds())}
+	args := []string{catalog.GlobalLockAdvisory, "t", "0", key, fmt.Sprint(pid), fmt.Sprint(time.Now().UnixMicro()), fmt.Sprint(limit.Milliseconds())}
 	r := &ipc.Request{Function: "global_lock"}
 	for _, a := range args {
 		r.Args = append(r.Args, &a)
@@ -188,7 +205,7 @@ func TestWhatAnEarlierManagerGot(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.leads = true
-	w.held = [][]string{{"100", "0", "7", "t"}, {"102", "0", "9", "t"}, {"103", "0", "7", "f"}}
+	w.held = [][]string{{"100", "f", "0", "7", "t"}, {"102", "f", "0", "9", "t"}, {"103", "f", "0", "7", "f"}}
 	w.setState(catalog.GlobalLock{ID: "0d-1", Node: 1, PID: 100, GlobalLockKey: key(7)}, catalog.GlobalLock{ID: "0d-2", Node: 1, PID: 101, GlobalLockKey: key(8)},
 		catalog.GlobalLock{ID: "0d-3", Node: 1, PID: 102, GlobalLockKey: key(9)}, catalog.GlobalLock{ID: "be", Node: 2, PID: 100, GlobalLockKey: key(9)},
 		catalog.GlobalLock{ID: "9e", Node: 3, PID: 100, GlobalLockKey: key(9)}, catalog.GlobalLock{ID: w.l.epoch + "f", Node: 1, PID: 1, GlobalLockKey: key(1)})
@@ -239,4 +256,67 @@ func TestPartedNode(t *testing.T) {
 	if period := w.l.settle(); period != keepPeriod || len(w.log) != 0 {
 		t.Errorf("%v, %v", period, w.log)
 	}
+}
+
+func ddlRequest(limit time.Duration, alone string) *ipc.Request {
+	r := request("0", 100, limit)
+	r.Args[0], r.Args[1] = ipc.Text(catalog.GlobalLockDDL), ipc.Text("f")
+	r.Args = append(r.Args, &alone)
+	return r
+}
+
+// Who changes the schema has what others have changed before, and says up to where it
+// has changed something itself.
+func TestDDLLock(t *testing.T) {
+	w := newWorld(t)
+	w.members = w.members.WithNode(catalog.Node{ID: 3, Name: "c", State: cluster.Parted})
+	w.state.Positions = []catalog.GlobalLockPosition{{Node: 1, Position: 5}, {Node: 2, Position: 7}, {Node: 3, Position: 9}}
+	go w.l.Run()
+	ctx, disconnect := context.WithCancel(context.Background())
+	if _, err := w.l.Acquire(ctx, ddlRequest(0, "f")); err != nil {
+		t.Fatal(err)
+	}
+	if want := []catalog.GlobalLockPosition{{Node: 2, Position: 7}}; !slices.Equal(w.waited, want) {
+		t.Errorf("waited for %+v", w.waited)
+	}
+	disconnect()
+	w.eventually(t, "it is given back", func(s globallock.State) bool { return len(s.Locks) == 0 })
+	if p := w.l.deps.Locks().Positions[0]; p.Position != 100 {
+		t.Errorf("%+v", p)
+	}
+	w.behind = true
+	_, err := w.l.Acquire(context.Background(), ddlRequest(20*time.Millisecond, "f"))
+	if f := pgerr.From(err); f.Code != pgerr.LockNotAvailable || !strings.Contains(f.Message, "does not have all earlier changes") || !strings.Contains(f.Detail, `Node "b"`) {
+		t.Errorf("%+v", f)
+	}
+	w.eventually(t, "it is not kept", func(s globallock.State) bool { return len(s.Locks) == 0 })
+}
+
+// A statement that needs nobody else goes on without a majority, but not while
+// somebody has the lock.
+func TestAlone(t *testing.T) {
+	w := newWorld(t)
+	w.refuse = pgerr.New(pgerr.WrongState, "consensus is not available")
+	r := ddlRequest(0, "t")
+	if err := w.l.acquire(context.Background(), must(t, w, r)); !errors.Is(err, errUnasked) {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.l.Acquire(context.Background(), ddlRequest(0, "f")); pgerr.Code(err) != pgerr.LockNotAvailable {
+		t.Errorf("%v", err)
+	}
+	w.refuse = nil
+	w.setState(catalog.GlobalLock{ID: "b-1", Node: 2, PID: 55, Place: 1, GlobalLockKey: catalog.GlobalLockKey{Type: catalog.GlobalLockDDL}})
+	_, err := w.l.Acquire(context.Background(), ddlRequest(20*time.Millisecond, "t"))
+	if f := pgerr.From(err); f.Message != "could not get the global DDL lock within 20ms" {
+		t.Errorf("%+v", f)
+	}
+}
+
+func must(t *testing.T, w *world, r *ipc.Request) wish {
+	t.Helper()
+	asked, fault := w.l.read(r)
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	return asked
 }

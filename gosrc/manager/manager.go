@@ -154,7 +154,7 @@ func (m *Manager) wire() {
 	}
 	m.locker = locker.New(m.ctx, locker.Deps{Host: m.main, Node: m.node, Cluster: agreed, Changed: changed,
 		Locks: func() globallock.State { return m.member.GlobalLocks() }, Leads: leads, Propose: propose,
-		Admit: func(ctx context.Context) error { return m.member.AdmitLocks(ctx) }})
+		Admit: func(ctx context.Context) error { return m.member.AdmitLocks(ctx) }, WaitApplied: m.subscriptions.WaitApplied})
 	m.sequencer = sequencer.New(m.ctx, sequencer.Deps{Host: m.main, Spawn: Go, Node: m.node, Cluster: agreed, Changed: changed,
 		Sequences: func() sequence.State { return m.member.Sequences() }, Leads: leads, Propose: propose,
 		Admit:      func(ctx context.Context) error { return m.member.AdmitSequences(ctx) },

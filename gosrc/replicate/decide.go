@@ -3,12 +3,16 @@ package replicate
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/conflict"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
+
+// awaitTimeMax bounds the wait of a statement for those of other nodes.
+const awaitTimeMax = 5 * time.Second
 
 // decider answers one writer's questions about conflicts.
 type decider struct {
@@ -25,6 +29,8 @@ func (d *decider) answer(ctx context.Context, question ipc.Question) error {
 		return d.answerFacts(ctx, q)
 	case ipc.Fetch:
 		return d.answerFetch(ctx, q)
+	case ipc.Await:
+		return d.answerAwait(ctx, q)
 	}
 	return pgerr.New(pgerr.InternalError, "unknown question %T of a writer", question)
 }
@@ -73,6 +79,27 @@ func (d *decider) answerFetch(ctx context.Context, f ipc.Fetch) error {
 		return d.sent(d.pump.writer.Refuse(err))
 	}
 	return d.sent(d.pump.writer.Fetched(answer))
+}
+
+// answerAwait has a statement wait for what its node had from others before it. These
+// may wait for what this one's peer wrote before, which need not be where a transaction
+// ends. The
+// writer's transaction may be what holds that up, so that there is a limit: it is then
+// rolled back, and tried again.
+func (d *decider) answerAwait(caller context.Context, a ipc.Await) error {
+	d.pump.progress.before(a.Applied)
+	ctx, cancel := context.WithTimeout(caller, awaitTimeMax)
+	defer cancel()
+	err := d.pump.await(ctx, a.Positions)
+	if caller.Err() != nil {
+		return caller.Err()
+	}
+	if err != nil {
+		return d.sent(d.pump.writer.Refuse(pgerr.New(pgerr.LockNotAvailable, "this node does not have all earlier changes of the schema yet").
+			WithDetail("%s", pgerr.From(err).Error()).
+			WithHint("It is tried again. bdr.subscription_summary and bdr.worker_errors show what is in the way.")))
+	}
+	return d.sent(d.pump.writer.Awaited())
 }
 
 func (d *decider) failed(err error) error {

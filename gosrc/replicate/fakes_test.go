@@ -170,6 +170,7 @@ func (w *fakeWriter) ReadQuestion() (ipc.Question, error) {
 
 func (w *fakeWriter) Decide(d ipc.Decision) error { w.answers <- d; return nil }
 func (w *fakeWriter) Answer(p ipc.Plan) error     { w.answers <- p; return nil }
+func (w *fakeWriter) Awaited() error              { w.answers <- ipc.Await{}; return nil }
 func (w *fakeWriter) Fetched(f ipc.Fetched) error { w.answers <- f; return nil }
 func (w *fakeWriter) Refuse(err error) error      { w.answers <- err; return nil }
 func (w *fakeWriter) PID() uint32                 { return 42 }

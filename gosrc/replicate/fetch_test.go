@@ -121,3 +121,27 @@ func TestPumpFetches(t *testing.T) {
 		}
 	})
 }
+
+// A statement waits for those that its node had before it; what does not come in time is
+// the writer's to report.
+func TestPumpAwaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startPump(t)
+		defer r.stop(t)
+		var asked string
+		r.pump.await = func(_ context.Context, positions string) error { asked = positions; return nil }
+		r.writer.questions <- ipc.Await{Applied: 150, Positions: "2 0/7"}
+		if answer, ok := (<-r.writer.answers).(ipc.Await); !ok || asked != "2 0/7" {
+			t.Errorf("got %v of %q", answer, asked)
+		}
+		if _, _, applied := r.pump.progress.feedback(); applied != 150 {
+			t.Errorf("applied up to %s", applied)
+		}
+		r.pump.await = func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+		begun := time.Now()
+		r.writer.questions <- ipc.Await{Positions: "2 0/7"}
+		if err, ok := (<-r.writer.answers).(error); !ok || pgerr.Code(err) != pgerr.LockNotAvailable || time.Since(begun) != awaitTimeMax {
+			t.Errorf("got %v after %v", err, time.Since(begun))
+		}
+	})
+}

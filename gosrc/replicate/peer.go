@@ -37,6 +37,8 @@ type Deps struct {
 	Policy conflict.Policy
 	Spawn  func(name string, f func())
 	Log    func(level ipc.Level, message, detail, hint string)
+	// Await waits until this node has what others wrote before some positions.
+	Await func(ctx context.Context, positions string) error
 	// Setting returns a setting as the server prints it.
 	Setting func(name string) string
 	// Values returns what the sender must know of this server: the stream

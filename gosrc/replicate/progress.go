@@ -106,6 +106,14 @@ func (p *progress) writer(applied, flushed lsn.LSN) {
 	p.settle()
 }
 
+// before notes that all that was committed before a position has been applied.
+func (p *progress) before(commit lsn.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.position = max(p.position, commit)
+	p.settle()
+}
+
 // settle derives the two positions and wakes who waits for them.
 func (p *progress) settle() {
 	p.position = max(p.position, p.applied)

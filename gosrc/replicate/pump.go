@@ -62,6 +62,7 @@ type Decider interface {
 	ReadQuestion() (ipc.Question, error)
 	Decide(ipc.Decision) error
 	Answer(ipc.Plan) error
+	Awaited() error
 	Fetched(ipc.Fetched) error
 	Refuse(error) error
 }
@@ -91,6 +92,7 @@ type pump struct {
 	spawn     func(name string, f func())
 	name      string // of the subscription
 	policy    conflict.Policy
+	await     func(ctx context.Context, positions string) error
 	runner    catalog.Runner
 	terminate func(ctx context.Context, pid uint32) error
 	stream    Stream
@@ -119,7 +121,7 @@ type pump struct {
 }
 
 func newPump(d Deps, name string, s Stream, w Writer, start lsn.LSN) *pump {
-	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, runner: d.Runner, terminate: d.Terminate, log: d.Log, stream: s, writer: w, values: &fetcher{}, progress: newProgress(start),
+	return &pump{spawn: d.Spawn, name: name, policy: d.Policy, await: d.Await, runner: d.Runner, terminate: d.Terminate, log: d.Log, stream: s, writer: w, values: &fetcher{}, progress: newProgress(start),
 		idle:      idleOf(s.Patience()),
 		silence:   func() time.Duration { return settingDuration(d.Setting(settingSilence), silenceDefault) },
 		onApplied: func(ipc.Progress) {},

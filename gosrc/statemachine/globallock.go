@@ -10,8 +10,8 @@ import (
 	"bdr/gosrc/pgerr"
 )
 
-// lockMachine holds what is agreed about global locks: bdr.global_lock and
-// bdr.global_lock_place. SQL objects without them have an empty state: nothing is
+// lockMachine holds what is agreed about global locks: bdr.global_lock,
+// bdr.global_lock_place and bdr.global_lock_position. SQL objects without them have an empty state: nothing is
 // proposed as long as a node has them.
 type lockMachine struct {
 	cluster *clusterMachine // of the same log
@@ -29,8 +29,8 @@ func (m *lockMachine) load(ctx context.Context, runner catalog.Runner) error {
 	if err != nil {
 		return err
 	}
-	locks, last, err := catalog.GlobalLocks(results)
-	m.set(globallock.State{Last: last, Locks: locks})
+	locks, last, positions, err := catalog.GlobalLocks(results)
+	m.set(globallock.State{Last: last, Locks: locks, Positions: positions})
 	return err
 }
 
@@ -65,7 +65,7 @@ func (m *lockMachine) Restore(snapshot json.RawMessage) (Step, error) {
 	}
 	var replace []ipc.Stmt
 	if !m.get().Empty() || !s.Empty() {
-		replace = append(catalog.DeleteGlobalLocks(), lockStatements(globallock.Changes{Last: s.Last, Written: s.Locks})...)
+		replace = append(catalog.DeleteGlobalLocks(), lockStatements(globallock.Changes{Last: s.Last, Written: s.Locks, Positions: s.Positions})...)
 	}
 	return Step{Statements: replace, Commit: func() { m.set(s) }}, nil
 }
@@ -78,6 +78,9 @@ func lockStatements(c globallock.Changes) []ipc.Stmt {
 	}
 	for _, l := range c.Written {
 		list = append(list, catalog.UpsertGlobalLock(l))
+	}
+	for _, p := range c.Positions {
+		list = append(list, catalog.UpsertGlobalLockPosition(p))
 	}
 	if c.Last != 0 {
 		list = append(list, catalog.RecordGlobalLockPlace(c.Last))

@@ -19,6 +19,7 @@ import (
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/conflict"
 	"bdr/gosrc/control"
+	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
 	"bdr/gosrc/pause"
@@ -318,7 +319,7 @@ func (p *Set) Close(ctx context.Context) {
 // dependencies is what subscriptions get from the manager.
 func (p *Set) dependencies() replicate.Deps {
 	return replicate.Deps{Runner: p.deps.Main, Launch: p.launch, Terminate: p.terminate, Open: open, Written: written, Reach: reach, Policy: conflict.DefaultPolicy(),
-		Spawn: p.deps.Spawn, Log: p.deps.Main.Log, Setting: p.deps.Main.Setting, Values: p.streamValues}
+		Spawn: p.deps.Spawn, Log: p.deps.Main.Log, Setting: p.deps.Main.Setting, Values: p.streamValues, Await: p.await}
 }
 
 func open(ctx context.Context, c stream.Config) (replicate.Stream, error) {
@@ -449,6 +450,25 @@ func (p *Set) WaitApplied(ctx context.Context, origin uint32, target lsn.LSN) er
 			return fmt.Errorf("wait for the subscription to node %d: %w", origin, ctx.Err())
 		}
 	}
+}
+
+// await waits for positions in the form of globallock.EncodePositions. Those of nodes that are
+// gone do not count any more.
+func (p *Set) await(ctx context.Context, text string) error {
+	positions, err := globallock.DecodePositions(text)
+	if err != nil {
+		return err
+	}
+	local, _ := p.deps.Node()
+	for _, at := range positions {
+		if at.Node == local.ID || p.deps.Cluster().Gone(at.Node) {
+			continue
+		}
+		if err := p.WaitApplied(ctx, at.Node, at.Position); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Find returns the running subscription to a node, or nil, and what is closed

@@ -35,8 +35,10 @@
 #include "session/ddl/capture.h"
 #include "session/ddl/form.h"
 #include "session/ddl/like.h"
+#include "session/ddl/locking.h"
 #include "session/ddl/text.h"
 #include "session/ddl/touched.h"
+#include "session/lock/global_lock.h"
 #include "session/restore.h"
 
 typedef enum FrameKind
@@ -63,11 +65,13 @@ PG_FUNCTION_INFO_V1(bdr_replicate_ddl_command);
 
 static Frame *current = NULL;
 
-/* Is replicated whatever the setting says. */
+/* Is replicated whatever the setting says, with these locks. */
 static Node *demanded = NULL;
+static int	demanded_locking;
 
 static void process(const BdrUtility *statement);
 static bool decide(const BdrUtility *statement, Frame *frame);
+static void take_locks(const BdrUtility *statement, Frame *frame);
 static char *text_of_drop(DropStmt *drop, const BdrTouched *touched);
 static CreateTableAsStmt *created_by(Node *node, bool *explained);
 static bool is_replicated(Node *node);
@@ -77,7 +81,7 @@ static void queue_text(const BdrUtility *statement, Frame *frame);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
 static void queue_table(Frame *frame, Oid relid);
 static RawStmt *parse(const char *text);
-static void run_everywhere(RawStmt *raw, const char *text);
+static void run_everywhere(RawStmt *raw, const char *text, int locking);
 
 void
 bdr_capture_init(void)
@@ -96,6 +100,8 @@ process(const BdrUtility *statement)
 		bdr_hooks_run_utility(statement);
 		return;
 	}
+	if (frame.kind != FRAME_PART)
+		take_locks(statement, &frame);
 	if (frame.kind == FRAME_TEXT)
 		bdr_form_check(statement->pstmt->utilityStmt, statement->query, &frame.described);
 	if (frame.kind == FRAME_TEXT && bdr_queue_is_opened_by(statement->pstmt->utilityStmt))
@@ -141,6 +147,16 @@ decide(const BdrUtility *statement, Frame *frame)
 			frame->text = bdr_like_text(statement->pstmt, statement->query);
 	}
 	return true;
+}
+
+static void
+take_locks(const BdrUtility *statement, Frame *frame)
+{
+	Node	   *node = frame->creates != NULL ? (Node *) frame->creates : statement->pstmt->utilityStmt;
+
+	bdr_locking_take(node, node == demanded ? demanded_locking : bdr_ddl_locking,
+					 frame->touched.named.temporary && !frame->touched.named.permanent);
+	bdr_statement_set_earlier(&frame->described, bdr_global_lock_earlier());
 }
 
 /*
@@ -207,18 +223,26 @@ is_applied(void)
 		!replorigin_by_oid(replorigin_session_origin, true, &name) || strncmp(name, "bdr_", 4) == 0;
 }
 
+/*
+ * What is done CONCURRENTLY takes several transactions, and is queued in the last
+ * one.
+ */
 static void
 run_in_frame(const BdrUtility *statement, Frame *frame)
 {
 	Frame	   *above = current;
 
 	current = frame;
+	if (frame->kind == FRAME_TEXT)
+		bdr_global_lock_keep(true);
 	PG_TRY();
 	{
 		bdr_hooks_run_utility(statement);
 	}
 	PG_FINALLY();
 	{
+		if (frame->kind == FRAME_TEXT)
+			bdr_global_lock_keep(false);
 		current = above;
 	}
 	PG_END_TRY();
@@ -287,17 +311,19 @@ bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
 	RawStmt    *raw;
 	const BdrCommand *command;
 	BdrStatement described;
+	int			locking;
 	Oid			self;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(3))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("ddl_cmd and execute_locally must not be NULL")));
-	if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
+	if (!PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("replication_sets and ddl_locking are not supported yet"),
+				 errmsg("replication_sets are not supported yet"),
 				 errhint("Leave them NULL.")));
+	locking = PG_ARGISNULL(2) ? bdr_ddl_locking : bdr_locking_setting(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	if (!bdr_is_member(&self))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -310,14 +336,16 @@ bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot replicate %s", CreateCommandName(raw->stmt))));
 	if (PG_GETARG_BOOL(3))
-		run_everywhere(raw, ddl);
+		run_everywhere(raw, ddl, locking);
 	else if (IsA(raw->stmt, CreateTableAsStmt) || IsA(raw->stmt, CreateRoleStmt) || IsA(raw->stmt, AlterRoleStmt))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot replicate %s without running it here", CreateCommandName(raw->stmt))));
 	else
 	{
+		bdr_locking_take(raw->stmt, locking, false);
 		bdr_statement_describe(&described, ddl);
+		bdr_statement_set_earlier(&described, bdr_global_lock_earlier());
 		bdr_queue_add(&described);
 	}
 	PG_RETURN_VOID();
@@ -339,7 +367,7 @@ parse(const char *text)
  * As our own code runs it, but for the setting.
  */
 static void
-run_everywhere(RawStmt *raw, const char *text)
+run_everywhere(RawStmt *raw, const char *text, int locking)
 {
 	Query	   *query;
 	PlannedStmt *pstmt;
@@ -349,6 +377,7 @@ run_everywhere(RawStmt *raw, const char *text)
 	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, text, NULL, 0, NULL));
 	pstmt = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), text, CURSOR_OPT_PARALLEL_OK, NULL));
 	demanded = pstmt->utilityStmt;
+	demanded_locking = locking;
 	PG_TRY();
 	{
 		InitializeQueryCompletion(&completion);

@@ -230,6 +230,9 @@ note_named(BdrTouched *touched, Node *statement)
 		case T_AlterObjectDependsStmt:
 			note_relation(touched, ((AlterObjectDependsStmt *) statement)->relation);
 			break;
+		case T_IndexStmt:
+			note_relation(touched, ((IndexStmt *) statement)->relation);
+			break;
 		case T_CreateTrigStmt:
 			note_relation(touched, ((CreateTrigStmt *) statement)->relation);
 			break;

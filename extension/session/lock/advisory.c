@@ -72,6 +72,6 @@ unlock(BdrGlobalLock lock)
 	if (!bdr_global_lock_give_back(&lock))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this transaction does not have the global advisory lock %s", bdr_global_lock_title(&lock)),
+				 errmsg("this transaction does not have %s", bdr_global_lock_title(&lock)),
 				 errhint("A lock ends with its transaction; the view bdr.global_locks shows who has which.")));
 }

@@ -22,7 +22,9 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
@@ -36,18 +38,21 @@ typedef struct Held
 	BdrGlobalLock lock;
 	List	   *levels;			/* of the (sub)transactions that took it, the deepest last */
 	BdrSocket  *connection;		/* NULL while it is asked for */
+	char	   *earlier;		/* NULL: nothing */
 } Held;
 
 static List *held = NIL;		/* of Held */
+static bool kept = false;		/* in a statement that commits, and goes on */
 
 static void at_transaction_end(XactEvent event, void *arg);
 static void at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg);
 static void reached_level(Held *lock, int level, bool commit);
 static Held *find(const BdrGlobalLock *lock);
 static void note_level(Held *lock);
+static void take(const BdrGlobalLock *lock, bool alone);
 static void lock_here(const BdrGlobalLock *lock);
 static void describe_wait(void *arg);
-static void ask_group(Held *lock, TimestampTz begin);
+static void ask_group(Held *lock, TimestampTz begin, bool alone);
 static void release(Held *lock);
 static void set_tag(LOCKTAG *tag, const BdrGlobalLock *lock);
 
@@ -60,6 +65,40 @@ bdr_global_lock_init(void)
 
 void
 bdr_global_lock_take(const BdrGlobalLock *lock)
+{
+	take(lock, false);
+}
+
+/*
+ * What another session has changed meanwhile is to be seen.
+ */
+void
+bdr_global_lock_take_ddl(bool alone)
+{
+	BdrGlobalLock lock = {BDR_GLOBAL_LOCK_DDL};
+
+	take(&lock, alone);
+	InvalidateCatalogSnapshot();
+	AcceptInvalidationMessages();
+}
+
+const char *
+bdr_global_lock_earlier(void)
+{
+	BdrGlobalLock lock = {BDR_GLOBAL_LOCK_DDL};
+	Held	   *mine = find(&lock);
+
+	return mine != NULL ? mine->earlier : NULL;
+}
+
+void
+bdr_global_lock_keep(bool keep)
+{
+	kept = keep;
+}
+
+static void
+take(const BdrGlobalLock *lock, bool alone)
 {
 	Held	   *mine = find(lock);
 	TimestampTz begin = GetCurrentTimestamp();
@@ -77,7 +116,7 @@ bdr_global_lock_take(const BdrGlobalLock *lock)
 	held = lappend(held, mine);
 	MemoryContextSwitchTo(old);
 	note_level(mine);
-	ask_group(mine, begin);
+	ask_group(mine, begin, alone);
 }
 
 bool
@@ -96,9 +135,17 @@ bdr_global_lock_give_back(const BdrGlobalLock *lock)
 char *
 bdr_global_lock_title(const BdrGlobalLock *lock)
 {
-	if (lock->kind == BDR_GLOBAL_LOCK_BIGINT)
-		return psprintf(INT64_FORMAT, (int64) ((uint64) (uint32) lock->key1 << 32 | (uint32) lock->key2));
-	return psprintf("(%d, %d)", lock->key1, lock->key2);
+	switch (lock->kind)
+	{
+		case BDR_GLOBAL_LOCK_DDL:
+			return pstrdup("the global DDL lock");
+		case BDR_GLOBAL_LOCK_BIGINT:
+			return psprintf("the global advisory lock " INT64_FORMAT,
+							(int64) ((uint64) (uint32) lock->key1 << 32 | (uint32) lock->key2));
+		case BDR_GLOBAL_LOCK_INTEGERS:
+			break;
+	}
+	return psprintf("the global advisory lock (%d, %d)", lock->key1, lock->key2);
 }
 
 /*
@@ -115,7 +162,7 @@ at_transaction_end(XactEvent event, void *arg)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has global locks"),
 				 errhint("Take the locks in a transaction that ends with COMMIT.")));
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+	if (event != XACT_EVENT_ABORT && (event != XACT_EVENT_COMMIT || kept))
 		return;
 	while (held != NIL)
 		release(linitial(held));
@@ -209,24 +256,29 @@ lock_here(const BdrGlobalLock *lock)
 static void
 describe_wait(void *arg)
 {
-	errcontext("waiting for other sessions of this node with the global advisory lock %s", bdr_global_lock_title(arg));
+	errcontext("waiting for other sessions of this node with %s", bdr_global_lock_title(arg));
 }
 
 /*
  * An error ends the (sub)transaction, and with it the local lock.
  */
 static void
-ask_group(Held *lock, TimestampTz begin)
+ask_group(Held *lock, TimestampTz begin, bool alone)
 {
-	const char *args[6];
+	const char *args[8];
+	char	   *answer;
 
-	args[0] = lock->lock.kind == BDR_GLOBAL_LOCK_BIGINT ? "t" : "f";
-	args[1] = psprintf("%d", lock->lock.key1);
-	args[2] = psprintf("%d", lock->lock.key2);
-	args[3] = psprintf("%d", MyProcPid);
-	args[4] = psprintf(INT64_FORMAT, begin + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
-	args[5] = psprintf("%d", bdr_global_lock_timeout);
-	lock->connection = bdr_request_and_stay("global_lock", lengthof(args), args);
+	args[0] = lock->lock.kind == BDR_GLOBAL_LOCK_DDL ? "ddl" : "advisory";
+	args[1] = lock->lock.kind == BDR_GLOBAL_LOCK_BIGINT ? "t" : "f";
+	args[2] = psprintf("%d", lock->lock.key1);
+	args[3] = psprintf("%d", lock->lock.key2);
+	args[4] = psprintf("%d", MyProcPid);
+	args[5] = psprintf(INT64_FORMAT, begin + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	args[6] = psprintf("%d", bdr_global_lock_timeout);
+	args[7] = alone ? "t" : "f";
+	lock->connection = bdr_request_and_stay("global_lock", lengthof(args), args, &answer);
+	if (answer != NULL && answer[0] != '\0')
+		lock->earlier = MemoryContextStrdup(TopMemoryContext, answer);
 }
 
 /*
@@ -243,6 +295,8 @@ release(Held *lock)
 	set_tag(&tag, &lock->lock);
 	LockRelease(&tag, ExclusiveLock, true);
 	list_free(lock->levels);
+	if (lock->earlier != NULL)
+		pfree(lock->earlier);
 	pfree(lock);
 }
 

@@ -459,7 +459,5 @@ func TestDeadlockOfNodes(t *testing.T) {
 	done := one.start("SELECT bdr.global_advisory_lock(2)")
 	c.Nodes[1].Wait(stepLimit, stages, "node1 1 acquired 0; node2 2 acquired 1; node1 2 waiting 0")
 	requireCode(t, two.try(fmt.Sprintf(setTimeout, "1s")+"SELECT bdr.global_advisory_lock(1)"), lockTaken, `of node "node1"`)
-	requireWaiting(t, done)
-	two.must("ROLLBACK")
-	c.Nodes[0].Must(answer(t, done))
+	c.Nodes[0].Must(answer(t, done)) // the error has ended the other transaction
 }

@@ -54,7 +54,7 @@ func TestGroupVersions(t *testing.T) {
 	n.Exec("CREATE ROLE watcher LOGIN", "GRANT bdr_monitor TO watcher", "GRANT USAGE ON SCHEMA bdr TO watcher", "CREATE ROLE nobody")
 	n.Exec("SET ROLE watcher")
 	got := n.Value(`SELECT concat_ws(' ', postgres_version, bdr_version, extension_version) FROM bdr.group_versions_details
-		WHERE node_name = 'node1' AND is_reachable AND protocol_min = 2 AND protocol_max = 2 AND last_seen > now() - interval '1 minute'`)
+		WHERE node_name = 'node1' AND is_reachable AND protocol_min = 2 AND protocol_max = 3 AND last_seen > now() - interval '1 minute'`)
 	if got != own {
 		t.Errorf("versions are %q, the node has %q", got, own)
 	}
