@@ -38,7 +38,7 @@ EXTRA_CLEAN = $(OUTPUT_OBJS) $(TEST_OBJS) bdr_output$(DLSUFFIX) bdr_test$(DLSUFF
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2> /dev/null)
 # These do without, or install it first.
-WITHOUT_SERVER = help setup test demo demo-stop bench soak installcheck check-cluster check-assert check-mixed check-go fmt lint
+WITHOUT_SERVER = help setup test demo demo-stop bench soak installcheck check-cluster check-assert check-mixed core-regress check-go fmt lint
 ifeq ($(PGXS),)
 ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 $(error $(PG_CONFIG) was not found: run "make setup", or set PG_CONFIG)
@@ -113,6 +113,7 @@ help:
 	@echo 'make check-cluster   several servers'
 	@echo 'make check-assert    the same for what applies rows, on a server with assertions (built once)'
 	@echo 'make check-mixed     servers of 15, 17 and 18 in one cluster, and upgrades from one to the next'
+	@echo 'make core-regress    the suite of PostgreSQL on one node of two: PG_SOURCE=source of the server, installed first'
 	@echo 'make bench           against native logical replication (REPEATS, SCALE, WORKLOADS, VARIANTS); PG=17, PG=18'
 	@echo 'make soak            hours that make test leaves out: SOAK="model cluster", SCHEDULES=100000 of each'
 	@echo '                     kind in the conflict model, BDR_SOAK_ROWS=5000000, BDR_SOAK_MINUTES=30,'
@@ -147,6 +148,18 @@ check-assert soak: %:
 check-mixed:
 	regress/major.sh mixed
 
+# PostgreSQL's own suite on one node of two (docs/core-regress.md); SKIP=1 goes on behind
+# whatever node 2 cannot apply.
+CORE_FOLDER = $(CURDIR)/tmp_check/core-regress
+core-regress:
+	test -f '$(PG_SOURCE)/src/test/regress/parallel_schedule' || { \
+		echo 'PG_SOURCE must be the source of the server of PG_CONFIG, for example:'; \
+		echo '  apt-get source postgresql-15 && make core-regress PG_SOURCE=$$PWD/postgresql-15-15.18'; \
+		echo 'apt-get source needs a deb-src line; https://ftp.postgresql.org/pub/source has the same.'; exit 1; }
+	mkdir -p '$(CORE_FOLDER)'
+	BDR_CORE_SOURCE='$(abspath $(PG_SOURCE))' BDR_CORE_FOLDER='$(CORE_FOLDER)' BDR_CORE_SKIP='$(SKIP)' PG_CONFIG='$(PG_CONFIG)' GOFLAGS=-buildvcs=false \
+		$(GO) test -count=1 -timeout 60m -v -run '^TestCoreRegress$$' ./regress/core
+
 # Of another major it prints the results, and writes no page.
 bench:
 	$(if $(PG),regress/major.sh $(PG) bench,PG_CONFIG='$(PG_CONFIG)' regress/bench.sh)
@@ -160,4 +173,4 @@ demo:
 demo-stop:
 	PG_CONFIG='$(PG_CONFIG)' regress/demo.sh stop
 
-.PHONY: help fmt lint check-go installcheck check-cluster check-assert check-mixed test bench soak setup demo demo-stop install-modules uninstall-modules
+.PHONY: help fmt lint check-go installcheck check-cluster check-assert check-mixed core-regress test bench soak setup demo demo-stop install-modules uninstall-modules

@@ -71,6 +71,7 @@ var arrows = map[string][]string{
 	"regress/cluster/output":      {"gosrc/lsn", "gosrc/pgerr", "gosrc/pgtest", "gosrc/stream", "gosrc/wire", "regress/cluster/clustertest"},
 	"regress/cluster/ddl":         {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/repset":      {"gosrc/pgtest", "regress/cluster/clustertest"},
+	"regress/core":                {"gosrc/pgtest"},
 	"regress/cluster/sequence":    {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/cluster/update":      {"gosrc/pgtest", "regress/cluster/clustertest"},
 	"regress/security":            {"gosrc/pgtest"},

@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -23,6 +24,7 @@ type Option func(*plan)
 type plan struct {
 	proxies  bool
 	members  int // how many of the nodes join; the others only get the extension
+	database string
 	settings map[string]string
 	majors   []int // of the nodes in turn; empty: the server that we build for
 	prepare  []preparation
@@ -45,6 +47,9 @@ func WithSettings(s map[string]string) Option { return func(p *plan) { p.setting
 
 // WithMajors gives the nodes servers of these major versions, one each.
 func WithMajors(majors ...int) Option { return func(p *plan) { p.majors = majors } }
+
+// WithDatabase gives the database of each node a name of the test's own.
+func WithDatabase(name string) Option { return func(p *plan) { p.database = name } }
 
 const (
 	database   = "app"
@@ -129,14 +134,14 @@ func (p plan) server(dir, name string, i int) (*Server, error) {
 
 func (c *Cluster) addNode(i int, p plan) {
 	c.t.Helper()
-	n := c.start(i, fmt.Sprintf("node%d", i+1), p, database)
+	n := c.start(i, fmt.Sprintf("node%d", i+1), p, cmp.Or(p.database, database))
 	if p.proxies {
 		proxy, err := newProxy(n.Port, c.serverOfPort)
 		n.Must(err)
 		c.proxies = append(c.proxies, proxy)
-		n.NodeDSN = fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=postgres", proxy.Port, database)
+		n.NodeDSN = fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=postgres", proxy.Port, n.Database)
 	}
-	if _, err := n.Run("postgres", "CREATE DATABASE "+database); err != nil {
+	if _, err := n.Run("postgres", "CREATE DATABASE "+n.Database); err != nil {
 		c.t.Fatal(err)
 	}
 	n.Exec("CREATE EXTENSION bdr CASCADE")

@@ -69,10 +69,10 @@ func (c *Cluster) RequireConverged() {
 func (c *Cluster) RequireConvergedAmong(nodes ...*Node) {
 	c.t.Helper()
 	c.WaitDrained(nodes...)
-	reference, err := nodes[0].Contents(database)
+	reference, err := nodes[0].Contents(nodes[0].Database)
 	nodes[0].Must(err)
 	for _, n := range nodes[1:] {
-		contents, err := n.Contents(database)
+		contents, err := n.Contents(n.Database)
 		n.Must(err)
 		for _, table := range namesOfBoth(reference, contents) {
 			left, right := reference[table], contents[table]

@@ -169,6 +169,9 @@ func (s *Server) Command(program string, arguments ...string) *exec.Cmd {
 	return s.account.command(s.Dir, filepath.Join(s.bin, program), arguments...)
 }
 
+// Programs is the folder of the installation's programs.
+func (s *Server) Programs() string { return s.bin }
+
 // Stop ends pgbench. It must have been running until now: one that ended before
 // ended on an error. SIGINT would be ignored where the tests run in the
 // background of a shell.

@@ -28,10 +28,10 @@ func (s *Server) Schema(database string) (string, error) {
 func (c *Cluster) RequireSameSchemas() {
 	c.t.Helper()
 	c.RequireConverged()
-	reference, err := c.Nodes[0].Schema(database)
+	reference, err := c.Nodes[0].Schema(c.Nodes[0].Database)
 	c.Nodes[0].Must(err)
 	for _, n := range c.Nodes[1:] {
-		schema, err := n.Schema(database)
+		schema, err := n.Schema(n.Database)
 		n.Must(err)
 		if schema != reference {
 			c.t.Fatalf("the schema of %s differs from that of %s:\n%s", n.Name, c.Nodes[0].Name, differingLines(reference, schema))
