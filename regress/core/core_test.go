@@ -32,7 +32,7 @@ var replicating = map[string]string{
 	"bdr.ddl_replication":          "on",
 	"bdr.dead_row_retention":       "0",
 	"bdr.default_replica_identity": "auto",
-	"bdr.default_sequence_kind":    "local",
+	"bdr.default_sequence_kind":    "local", "bdr.ddl_locking": "off",
 	"bdr.max_worker_backoff_delay": "1s",
 }
 
