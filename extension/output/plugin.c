@@ -574,9 +574,11 @@ output_change(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	previous = MemoryContextSwitchTo(output->change_context);
 	if (unlikely(sent->is_queue))
 	{
-		if (change->action == REORDER_BUFFER_CHANGE_INSERT && !output->rows_skipped &&
-			bdr_statement_is_sent(output, sent, RelationGetDescr(relation), BDR_DECODED_TUPLE(change->data.tp.newtuple)) &&
-			ready_to_write(output, txn))
+		/* who skips a transaction sees that there is one */
+		if (change->action == REORDER_BUFFER_CHANGE_INSERT &&
+			(output->rows_skipped ||
+			 bdr_statement_is_sent(output, sent, RelationGetDescr(relation), BDR_DECODED_TUPLE(change->data.tp.newtuple))) &&
+			ready_to_write(output, txn) && !output->rows_skipped)
 		{
 			bdr_statement_write(output, RelationGetDescr(relation), BDR_DECODED_TUPLE(change->data.tp.newtuple));
 			output->nchanges++;
