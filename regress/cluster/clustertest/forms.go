@@ -36,7 +36,7 @@ func ListenForms(links ...*pgtest.Link) *Forms {
 }
 
 func (f *Forms) hear(l *pgtest.Link, copyData []byte) {
-	if len(copyData) <= headerBytes || copyData[0] != 'w' || string(copyData[headerBytes:headerBytes+4]) != "B\x02\x00\x00" {
+	if len(copyData) <= headerBytes || copyData[0] != 'w' || !isFrame(copyData[headerBytes:]) {
 		return // a keepalive, or rows of a join
 	}
 	f.mu.Lock()

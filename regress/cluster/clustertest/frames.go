@@ -81,7 +81,7 @@ func (f *FrameReader) Frame(b []byte) (lines []string, err error) {
 		}
 	}()
 	c := &cursor{rest: b}
-	if header := c.take(4); string(header) != "B\x02\x00\x00" && string(header) != "B\x03\x00\x00" {
+	if header := c.take(4); !isFrame(header) {
 		return nil, fmt.Errorf("frame header %x", header)
 	}
 	if sum := c.u32(); sum != crc32.Checksum(c.rest, Castagnoli) {
@@ -142,6 +142,11 @@ func (f *FrameReader) message(kind byte, c *cursor) string {
 		return fmt.Sprintf("MESSAGE at %d %q", f.volatile(c.u64()), c.take(len(c.rest)))
 	}
 	panic(badFrame(fmt.Sprintf("unknown kind %q", kind)))
+}
+
+// isFrame says whether a frame begins there, of a version that there is.
+func isFrame(b []byte) bool {
+	return strings.HasPrefix(string(b), "B\x02\x00\x00") || strings.HasPrefix(string(b), "B\x03\x00\x00")
 }
 
 // statement leaves the values of settings out: those are the server's.
