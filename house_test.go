@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"gosrc/membership":     {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/control", "gosrc/globallock", "gosrc/ipc", "gosrc/join", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/release", "gosrc/repset", "gosrc/sequence", "gosrc/statemachine", "gosrc/stream", "gosrc/wire"},
 	"gosrc/join":           {"gosrc/catalog", "gosrc/ipc", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/release", "gosrc/stream"},
 	"gosrc/statemachine":   {"gosrc/catalog", "gosrc/cluster", "gosrc/consensus", "gosrc/globallock", "gosrc/ipc", "gosrc/pgerr", "gosrc/repset", "gosrc/sequence"},
-	"gosrc/replicate":      {"gosrc/catalog", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
+	"gosrc/replicate":      {"gosrc/catalog", "gosrc/conflict", "gosrc/control", "gosrc/ipc", "gosrc/lsn", "gosrc/pause", "gosrc/pgerr", "gosrc/stream", "gosrc/wire"},
 	"gosrc/control":        {"gosrc/lsn", "gosrc/wire"},
 	"gosrc/consensus":      {"gosrc/cluster", "gosrc/pause", "gosrc/pgerr"},
 	"gosrc/globallock":     {"gosrc/catalog", "gosrc/cluster", "gosrc/lsn", "gosrc/pgerr"},

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/control"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/lsn"
+	"bdr/gosrc/pause"
 	"bdr/gosrc/pgerr"
 	"bdr/gosrc/stream"
 	"bdr/gosrc/wire"
@@ -16,6 +18,11 @@ import (
 
 // skippedListedMax bounds what the history says about one call.
 const skippedListedMax = 100
+
+const (
+	slotFreeMax   = 10 * time.Second
+	slotFreePause = 50 * time.Millisecond
+)
 
 // Skip makes a paused subscription go on behind the transaction that ends at
 // target, whatever comes before it in the stream: none of it is applied here. It
@@ -113,7 +120,7 @@ func describeSkipped(pending []wire.Begin) string {
 // that ends at target, and has it send no row of these: it may be a row that it
 // cannot send. It confirms nothing beyond start.
 func (d Deps) pending(ctx context.Context, c Config, start, target lsn.LSN) ([]wire.Begin, error) {
-	s, err := d.openStream(ctx, c, ModeNormal, start, map[string]string{"skip_upto": target.String()})
+	s, err := d.openWhenFree(ctx, c, start, map[string]string{"skip_upto": target.String()})
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +141,18 @@ func (d Deps) pending(ctx context.Context, c Config, start, target lsn.LSN) ([]w
 		}
 	}
 	return l.list, nil
+}
+
+// openWhenFree waits for the sender of the last stream, which needs a moment to end.
+func (d Deps) openWhenFree(ctx context.Context, c Config, start lsn.LSN, more map[string]string) (Stream, error) {
+	limit, cancel := context.WithTimeout(ctx, slotFreeMax)
+	defer cancel()
+	for {
+		s, err := d.openStream(ctx, c, ModeNormal, start, more)
+		if err == nil || pgerr.Code(err) != pgerr.ObjectInUse || !pause.For(limit, slotFreePause) {
+			return s, err
+		}
+	}
 }
 
 // A lister follows a stream until the transaction that ends at target begins.

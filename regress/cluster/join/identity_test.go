@@ -22,7 +22,7 @@ type identityCase struct {
 // the table offers for that, every node must change the very row that was
 // changed, or, where several rows are the same, as many of them.
 func TestReplicaIdentity(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(map[string]string{"bdr.min_worker_backoff_delay": "100ms", "bdr.max_worker_backoff_delay": "1s"}))
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(map[string]string{"bdr.min_worker_backoff_delay": "100ms", "bdr.max_worker_backoff_delay": "1s", "bdr.default_replica_identity": "default"}))
 	for _, group := range [][]identityCase{identityKinds, identityFull, identityKeyChanges} {
 		for _, k := range group {
 			if !t.Run(k.name, func(t *testing.T) { requireIdentity(t, c.For(t), k) }) {
