@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/ipc"
@@ -180,4 +181,39 @@ func noted(f *fakeWorld) (kinds []string) {
 		}
 	}
 	return kinds
+}
+
+// The sender of the stream that has just failed holds the slot for a moment; one that
+// holds it for good is told of.
+func TestSkipWaitsForTheSlot(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		code string
+	}{{"for_a_moment", ""}, {"for_good", pgerr.ObjectInUse}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				world, p := pausedPeer(t)
+				defer stopPeer(t, p)
+				refuse := func(err error) {
+					world.mu.Lock()
+					defer world.mu.Unlock()
+					world.refuse = err
+				}
+				refuse(pgerr.New(pgerr.ObjectInUse, "the slot is active"))
+				answer := make(chan error, 1)
+				go func() {
+					_, err := p.Skip(t.Context(), 200, "admin")
+					answer <- err
+				}()
+				if test.code == "" {
+					time.Sleep(slotFreeMax / 2) // of the bubble's clock
+					refuse(nil)
+					(<-world.streams).frame(200, frameOf(startup(), transaction(200)))
+				}
+				if err := <-answer; pgerr.Code(err) != test.code {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
 }
