@@ -13,10 +13,14 @@
 
 #if PG_VERSION_NUM >= 180000
 #include "access/amapi.h"
+#include "access/htup_details.h"
 #endif
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
+#if PG_VERSION_NUM >= 180000
+#include "catalog/pg_constraint.h"
+#endif
 #include "executor/executor.h"
 #include "miscadmin.h"
 #if PG_VERSION_NUM >= 160000
@@ -481,6 +485,19 @@ bdr_check_as_user(const Query *query, const RangeTblEntry *rte)
 	return rte->perminfoindex > 0 ? getRTEPermissionInfo(query->rteperminfos, (RangeTblEntry *) rte)->checkAsUser : InvalidOid;
 #else
 	return rte->checkAsUser;
+#endif
+}
+
+/* The name of the constraint that a column is not null by; NULL: it has none. */
+static inline char *
+bdr_not_null_name(Oid relid, AttrNumber attnum)
+{
+#if PG_VERSION_NUM >= 180000
+	HeapTuple	tuple = findNotNullConstraintAttnum(relid, attnum);
+
+	return HeapTupleIsValid(tuple) ? pstrdup(NameStr(((Form_pg_constraint) GETSTRUCT(tuple))->conname)) : NULL;
+#else
+	return NULL;
 #endif
 }
 

@@ -18,6 +18,7 @@
 
 #include "session/ddl/like.h"
 #include "session/ddl/text.h"
+#include "bdr_compat.h"
 
 /* A part of a query. */
 typedef struct Clause
@@ -30,6 +31,7 @@ typedef struct Clause
 static bool is_temporary(const RangeVar *name);
 static Clause clause_at(const char *query, const RangeVar *name);
 static bool append_columns(StringInfo text, const RangeVar *name);
+static void append_not_null(StringInfo text, const char *constraint);
 
 char *
 bdr_like_text(const PlannedStmt *pstmt, const char *query)
@@ -126,9 +128,19 @@ append_columns(StringInfo text, const RangeVar *name)
 			continue;
 		appendStringInfoString(text, any ? ", " : "");
 		bdr_text_append_column(text, att);
-		appendStringInfoString(text, att->attnotnull ? " NOT NULL" : "");
+		if (att->attnotnull)
+			append_not_null(text, bdr_not_null_name(RelationGetRelid(rel), att->attnum));
 		any = true;
 	}
 	table_close(rel, NoLock);
 	return any;
+}
+
+/* The copy has the name of the constraint, too. */
+static void
+append_not_null(StringInfo text, const char *constraint)
+{
+	if (constraint != NULL)
+		appendStringInfo(text, " CONSTRAINT %s", quote_identifier(constraint));
+	appendStringInfoString(text, " NOT NULL");
 }
