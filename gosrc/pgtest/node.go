@@ -92,7 +92,7 @@ func (n *Node) Wait(limit time.Duration, sql, want string) {
 // others are gone one that could would have begun too early.
 func (n *Node) KillProcess(p Process) {
 	n.t.Helper()
-	all := n.Processes()
+	all := n.all()
 	n.Must(syscall.Kill(p.PID, syscall.SIGKILL))
 	Eventually(n.t, time.Minute, n.Name+" has started over", func() (bool, string) {
 		for _, old := range all {

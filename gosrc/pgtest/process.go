@@ -22,11 +22,16 @@ const clockTicks = 100
 // Processes lists the server's processes without the postmaster, and what they
 // started (a join runs pg_dump, for example).
 func (s *Server) Processes() []Process {
+	return slices.DeleteFunc(s.all(), func(p Process) bool { return p.Title == "" })
+}
+
+// all are these, and those that are ending: they have no title any more, but may
+// have shared memory still.
+func (s *Server) all() []Process {
 	var out []Process
 	for _, pid := range s.descendants(childrenByParent()) {
-		if title, ok := title(pid); ok {
-			out = append(out, Process{PID: pid, Title: title})
-		}
+		title, _ := title(pid)
+		out = append(out, Process{PID: pid, Title: title})
 	}
 	return out
 }

@@ -196,7 +196,7 @@ func (s *Server) PID() int {
 // Stop ends the server in an orderly way and says how long that took. Every
 // process of the server is gone when it returns.
 func (s *Server) Stop(mode StopMode) (time.Duration, error) {
-	processes := s.Processes()
+	processes := s.all()
 	began := time.Now()
 	exited, err := s.signalPostmaster(syscall.Signal(mode))
 	if err != nil || exited == nil {
@@ -222,7 +222,7 @@ func (s *Server) Kill9() error {
 	for postmaster.PID != 0 && !postmaster.Stopped() { // forks no more: no child is overlooked
 		time.Sleep(time.Millisecond)
 	}
-	processes := s.Processes()
+	processes := s.all()
 	exited, err := s.signalPostmaster(syscall.SIGKILL)
 	if err != nil || exited == nil {
 		return err
@@ -238,7 +238,7 @@ func (s *Server) Kill9() error {
 // KillPostmaster ends the postmaster only and says how long the orphans took
 // to notice.
 func (s *Server) KillPostmaster() (time.Duration, error) {
-	processes := s.Processes()
+	processes := s.all()
 	began := time.Now()
 	exited, err := s.signalPostmaster(syscall.SIGKILL)
 	if err != nil || exited == nil {
