@@ -71,5 +71,5 @@ func requireLocal(ctx context.Context, r *ipc.Request) error {
 				WithHint("Connect to node %q.", n.Name)
 		}
 	}
-	return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", r.Arg(0)).WithHint("bdr.node_summary lists the nodes.")
+	return catalog.ErrUnknownNode(r.Arg(0))
 }

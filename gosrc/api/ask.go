@@ -33,8 +33,7 @@ func (a *API) runOnNode(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	}
 	i := slices.IndexFunc(nodes, func(n catalog.Node) bool { return n.Name == r.Arg(0) && n.State != cluster.Parted })
 	if i < 0 {
-		return ipc.Rows{}, pgerr.New(pgerr.UndefinedObject, "node %q does not exist", r.Arg(0)).
-			WithHint("bdr.node_summary lists the nodes.")
+		return ipc.Rows{}, catalog.ErrUnknownNode(r.Arg(0))
 	}
 	n := nodes[i]
 	var answer answer

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"bdr/gosrc/ipc"
+	"bdr/gosrc/pgerr"
 )
 
 // State is a node state, as in bdr.peer_state.
@@ -102,6 +103,11 @@ func Local(r ipc.Result) (LocalNode, bool, error) {
 	c := columns{row: r.Rows[0]}
 	n := LocalNode{ID: c.oid(), UUID: c.text()}
 	return n, true, c.done()
+}
+
+// ErrUnknownNode is for a name that no node has.
+func ErrUnknownNode(name string) *pgerr.Error {
+	return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", name).WithHint("bdr.node_summary lists the nodes.")
 }
 
 // ReadNodes reads which node this database is, the zero value if none, and all

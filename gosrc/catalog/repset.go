@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -183,6 +184,15 @@ func TextArray(r ipc.Result) ([]string, error) {
 // SelectLocalSets reads which sets this node subscribes to; it publishes the same.
 func SelectLocalSets() ipc.Stmt {
 	return ipc.Stmt{SQL: `SELECT pg_catalog.to_json(sub_repsets) FROM bdr.local_node`}
+}
+
+// ReadLocalSets reads them; none is the default one.
+func ReadLocalSets(ctx context.Context, runner Runner) ([]string, error) {
+	results, err := runner.Run(ctx, SelectLocalSets())
+	if err != nil {
+		return nil, err
+	}
+	return TextArray(results[0])
 }
 
 // SetLocalSets has this node publish and subscribe to sets; none is the default one.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"bdr/gosrc/catalog"
@@ -217,6 +218,17 @@ func applyDropNode(c Cluster, cmd Command) (Cluster, Changes, string, *pgerr.Err
 
 // Encode returns the form in the log.
 func (cmd Command) Encode() []byte { return Entry(cmd) }
+
+// With returns a copy of a list, of whatever machine, in which e is at place i: instead
+// of what is there, or before it.
+func With[E any](list []E, i int, instead bool, e E) []E {
+	list = slices.Clone(list)
+	if instead {
+		list[i] = e
+		return list
+	}
+	return slices.Insert(list, i, e)
+}
 
 // Entry returns the form of a command in the log, of whatever machine. The types are
 // ours: it cannot fail.

@@ -162,13 +162,7 @@ func compareID(n catalog.Node, id uint32) int {
 // WithNode returns a copy with n added or replaced.
 func (c Cluster) WithNode(n catalog.Node) Cluster {
 	i, found := slices.BinarySearchFunc(c.Nodes, n.ID, compareID)
-	nodes := slices.Clone(c.Nodes)
-	if found {
-		nodes[i] = n
-	} else {
-		nodes = slices.Insert(nodes, i, n)
-	}
-	return Cluster{Groups: c.Groups, Nodes: nodes}
+	return Cluster{Groups: c.Groups, Nodes: With(c.Nodes, i, found, n)}
 }
 
 // withoutNode returns a copy without the node.

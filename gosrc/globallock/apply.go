@@ -51,7 +51,7 @@ func applyAcquire(s State, members cluster.Cluster, cmd Command) (State, Changes
 			WithDetail("Sessions of this node have, or wait for, %d.", count)
 	}
 	s.Last++
-	lock := catalog.GlobalLock{ID: cmd.ID, Place: s.Last, GlobalLockKey: keyOf(cmd), Node: cmd.Node, PID: cmd.PID, LocalRequest: cmd.LocalRequest, Request: cmd.Time, Changed: cmd.Time}
+	lock := catalog.GlobalLock{ID: cmd.ID, Place: s.Last, GlobalLockKey: cmd.Key(), Node: cmd.Node, PID: cmd.PID, LocalRequest: cmd.LocalRequest, Request: cmd.Time, Changed: cmd.Time}
 	s.Locks = append(slices.Clone(s.Locks), lock)
 	return s, Changes{Last: s.Last, Written: []catalog.GlobalLock{lock}}, nil
 }
@@ -96,15 +96,9 @@ func applyRelease(s State, members cluster.Cluster, cmd Command) (State, Changes
 // withPosition notes up to where a node has used the lock; it returns what is to be
 // written, too.
 func withPosition(list []catalog.GlobalLockPosition, p catalog.GlobalLockPosition) (all, written []catalog.GlobalLockPosition) {
-	all = slices.Clone(list)
-	i, found := slices.BinarySearchFunc(all, p, func(a, b catalog.GlobalLockPosition) int { return cmp.Compare(a.Node, b.Node) })
-	switch {
-	case !found:
-		all = slices.Insert(all, i, p)
-	case all[i].Position >= p.Position:
+	i, found := slices.BinarySearchFunc(list, p, func(a, b catalog.GlobalLockPosition) int { return cmp.Compare(a.Node, b.Node) })
+	if found && list[i].Position >= p.Position {
 		return list, nil
-	default:
-		all[i] = p
 	}
-	return all, []catalog.GlobalLockPosition{p}
+	return cluster.With(list, i, found, p), []catalog.GlobalLockPosition{p}
 }

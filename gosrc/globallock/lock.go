@@ -63,7 +63,7 @@ func (cmd Command) Check() *pgerr.Error {
 	valid := cmd.Time >= 0 && cmd.Time <= timeMax
 	switch cmd.Kind {
 	case Acquire:
-		valid = valid && validID(cmd.ID) && validKey(keyOf(cmd)) && cmd.PID > 0 && cmd.PID < 1<<31 &&
+		valid = valid && validID(cmd.ID) && validKey(cmd.Key()) && cmd.PID > 0 && cmd.PID < 1<<31 &&
 			cmd.LocalRequest >= 0 && cmd.LocalRequest <= timeMax
 	case Release:
 		valid = valid && len(cmd.IDs) <= IDsMax && !slices.ContainsFunc(cmd.IDs, func(id string) bool { return !validID(id) })
@@ -76,8 +76,8 @@ func (cmd Command) Check() *pgerr.Error {
 	return nil
 }
 
-// keyOf returns what an Acquire is about.
-func keyOf(cmd Command) catalog.GlobalLockKey {
+// Key returns what an Acquire is about.
+func (cmd Command) Key() catalog.GlobalLockKey {
 	return catalog.GlobalLockKey{Type: cmd.Type, Key1: cmd.Key1, Key2: cmd.Key2, Bigint: cmd.Bigint}
 }
 
@@ -118,6 +118,12 @@ func (s State) Find(id string) (catalog.GlobalLock, bool) {
 		return catalog.GlobalLock{}, false
 	}
 	return s.Locks[i], true
+}
+
+// Elsewhere leaves out the positions of a node itself, which has what it wrote, and of those
+// that are gone, of which nothing comes any more.
+func Elsewhere(list []catalog.GlobalLockPosition, local uint32, members cluster.Cluster) []catalog.GlobalLockPosition {
+	return slices.DeleteFunc(slices.Clone(list), func(p catalog.GlobalLockPosition) bool { return p.Node == local || members.Gone(p.Node) })
 }
 
 // EncodePositions is the form in which positions travel with a statement.

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -97,7 +96,7 @@ func (l *Locker) Acquire(ctx context.Context, r *ipc.Request) (ipc.Rows, error) 
 	})
 	err := l.acquire(ctx, w)
 	if errors.Is(err, errUnasked) {
-		err = r.Notice(ipc.Warning, "no majority of the group can be asked for %s: make sure that no other node makes something of this name", globallock.Title(keyOf(w.Command)))
+		err = r.Notice(ipc.Warning, "no majority of the group can be asked for %s: make sure that no other node makes something of this name", globallock.Title(w.Key()))
 	}
 	if err != nil {
 		l.end(w.ID)
@@ -131,7 +130,7 @@ func (l *Locker) newID() string {
 func (l *Locker) begin(cmd globallock.Command) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.live[cmd.ID] = catalog.LocalLock{PID: cmd.PID, GlobalLockKey: keyOf(cmd)}
+	l.live[cmd.ID] = catalog.LocalLock{PID: cmd.PID, GlobalLockKey: cmd.Key()}
 }
 
 // end has Run give the lock back, or the place in the queue, also if that is not agreed
@@ -144,10 +143,6 @@ func (l *Locker) end(id string) {
 	case l.kick <- struct{}{}:
 	default:
 	}
-}
-
-func keyOf(cmd globallock.Command) catalog.GlobalLockKey {
-	return catalog.GlobalLockKey{Type: cmd.Type, Key1: cmd.Key1, Key2: cmd.Key2, Bigint: cmd.Bigint}
 }
 
 // acquire returns when this node knows that the session has the lock.
@@ -198,7 +193,7 @@ func (l *Locker) await(ctx context.Context, cmd globallock.Command) error {
 	seen, lost := false, false
 	err := pause.Until(ctx, l.deps.Changed, func() bool {
 		locks := l.deps.Locks()
-		holder, _ := locks.Holder(keyOf(cmd))
+		holder, _ := locks.Holder(cmd.Key())
 		_, waits := locks.Find(cmd.ID)
 		lost = holder.ID != cmd.ID && (seen && !waits || l.deps.Cluster().Gone(cmd.Node))
 		seen = waits
@@ -213,10 +208,7 @@ func (l *Locker) await(ctx context.Context, cmd globallock.Command) error {
 // earlier is where other nodes gave the DDL lock back.
 func (l *Locker) earlier() []catalog.GlobalLockPosition {
 	local, _ := l.deps.Node()
-	members := l.deps.Cluster()
-	return slices.DeleteFunc(slices.Clone(l.deps.Locks().Positions), func(p catalog.GlobalLockPosition) bool {
-		return p.Node == local.ID || members.Gone(p.Node)
-	})
+	return globallock.Elsewhere(l.deps.Locks().Positions, local.ID, l.deps.Cluster())
 }
 
 // catchUp waits until this node has what others changed under the lock before.
@@ -238,8 +230,8 @@ func errBehind(n catalog.Node, err error) *pgerr.Error {
 
 // explain says what a session waited for.
 func (l *Locker) explain(cmd globallock.Command, limit time.Duration, err error) error {
-	title := globallock.Title(keyOf(cmd))
-	holder, taken := l.deps.Locks().Holder(keyOf(cmd))
+	title := globallock.Title(cmd.Key())
+	holder, taken := l.deps.Locks().Holder(cmd.Key())
 	if !errors.Is(err, context.DeadlineExceeded) || !taken || holder.ID == cmd.ID {
 		detail := pgerr.From(err).Error()
 		if errors.Is(err, context.DeadlineExceeded) {

@@ -331,7 +331,7 @@ func (s *Service) checkBuild(ctx context.Context, here catalog.Facts, theirs hel
 	if err := join.CheckBuild(ours, theirs.build(), who); err != nil {
 		return err
 	}
-	sets, err := s.localSets(ctx)
+	sets, err := catalog.ReadLocalSets(ctx, s.deps.Host)
 	if err != nil {
 		return err
 	}

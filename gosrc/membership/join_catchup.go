@@ -173,13 +173,5 @@ func (j *joinRun) adoptCatchUpPoint(ctx context.Context, source catalog.Node, po
 	}
 	waiting, cancel := context.WithTimeout(ctx, advanceTimeMax)
 	defer cancel()
-	for {
-		err := j.advance(ctx, join.StepPromote, advances...)
-		if !isCode(err, pgerr.ObjectInUse) { // the writer may be about to end
-			return err
-		}
-		if !pause.For(waiting, 100*time.Millisecond) {
-			return err
-		}
-	}
+	return pause.While(waiting, 100*time.Millisecond, pgerr.IsInUse, func() error { return j.advance(ctx, join.StepPromote, advances...) })
 }

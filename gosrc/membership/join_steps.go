@@ -161,7 +161,7 @@ func (j *joinRun) copyAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sets, err := j.s.localSets(ctx)
+	sets, err := catalog.ReadLocalSets(ctx, j.s.deps.Host)
 	if err != nil {
 		return err
 	}

@@ -160,7 +160,7 @@ func (s *Service) DropNode(ctx context.Context, r *ipc.Request) (ipc.Rows, error
 	}
 	node, known := s.Cluster().NodeByName(name)
 	if !known {
-		return ipc.Rows{}, errUnknownNode(name)
+		return ipc.Rows{}, catalog.ErrUnknownNode(name)
 	}
 	if force {
 		return ipc.Rows{}, pgerr.New(pgerr.FeatureNotSupported, "a remote node cannot be dropped by force yet").
@@ -168,11 +168,6 @@ func (s *Service) DropNode(ctx context.Context, r *ipc.Request) (ipc.Rows, error
 	}
 	_, err = s.propose(ctx, cluster.Command{Kind: cluster.DropNode, NodeID: node.ID})
 	return void(err)
-}
-
-func errUnknownNode(name string) *pgerr.Error {
-	return pgerr.New(pgerr.UndefinedObject, "node %q does not exist", name).
-		WithHint("bdr.node_summary lists the nodes.")
 }
 
 // void is the result of a function without one.

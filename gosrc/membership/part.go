@@ -59,7 +59,7 @@ func (s *Service) mayPart(r *ipc.Request, wait bool) (catalog.Node, error) {
 	node, known := s.Cluster().NodeByName(r.Arg(0))
 	switch {
 	case !known:
-		return node, errUnknownNode(r.Arg(0))
+		return node, catalog.ErrUnknownNode(r.Arg(0))
 	case node.State == cluster.Parted:
 		return node, pgerr.New(pgerr.WrongState, "node %q has been parted already", node.Name).
 			WithHint("bdr.drop_node() removes its record.")

@@ -207,18 +207,13 @@ func (s *Service) forgetPeer(ctx context.Context, id uint32) error {
 func (s *Service) dropSlot(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	for {
+	return pause.While(ctx, 100*time.Millisecond, pgerr.IsInUse, func() error {
 		_, err := s.deps.Host.Run(ctx, catalog.TerminateSlotUser(name))
 		if err == nil {
 			_, err = s.deps.Host.Run(ctx, catalog.DropSlot(name))
 		}
-		if err == nil || !isCode(err, pgerr.ObjectInUse) {
-			return err
-		}
-		if !pause.For(ctx, 100*time.Millisecond) {
-			return err
-		}
-	}
+		return err
+	})
 }
 
 // believeParted records the own end, of which the log did not tell.

@@ -247,15 +247,6 @@ func (s *Service) requireSets(ctx context.Context, names []string) error {
 	return s.admit(ctx, replicationSets)
 }
 
-// localSets are those that this node subscribes to; none is the default one.
-func (s *Service) localSets(ctx context.Context) ([]string, error) {
-	results, err := s.deps.Host.Run(ctx, catalog.SelectLocalSets())
-	if err != nil {
-		return nil, err
-	}
-	return catalog.TextArray(results[0])
-}
-
 // checkSets refuses a join whose member could not send what this node wants.
 func checkSets(sets []string, member release.Build, who string) error {
 	if len(sets) == 0 || member.HasSequences() {
@@ -269,7 +260,7 @@ func checkSets(sets []string, member release.Build, who string) error {
 // checkOffer refuses a source that does not have all that this node wants: it sends
 // the changes of the others, too, until this node has caught up.
 func (s *Service) checkOffer(ctx context.Context, source catalog.Runner, hello helloReply) error {
-	wanted, err := s.localSets(ctx)
+	wanted, err := catalog.ReadLocalSets(ctx, s.deps.Host)
 	if err != nil {
 		return err
 	}

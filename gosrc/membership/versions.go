@@ -64,7 +64,7 @@ func (s *Service) introduction(ctx context.Context) (helloReply, error) {
 	if err != nil {
 		return helloReply{}, err
 	}
-	sets, err := s.localSets(ctx)
+	sets, err := catalog.ReadLocalSets(ctx, s.deps.Host)
 	ours := s.ours()
 	return helloReply{WireVersion: ours.Managers.Min, WireVersionMax: ours.Managers.Max, Version: ours.Version, Extension: extension,
 		Postgres: postgres, FramesMin: ours.Frames.Min, FramesMax: ours.Frames.Max, Sets: sets}, err

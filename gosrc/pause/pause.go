@@ -18,6 +18,16 @@ func For(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// While tries again, each time after a pause, as long as the error is of that kind; the
+// last error stays when the context ends.
+func While(ctx context.Context, d time.Duration, again func(error) bool, try func() error) error {
+	for {
+		if err := try(); err == nil || !again(err) || !For(ctx, d) {
+			return err
+		}
+	}
+}
+
 // Until waits until a condition holds, which it looks at again after each change; the
 // error is the context's. changed returns a channel that the next change closes.
 func Until(ctx context.Context, changed func() <-chan struct{}, met func() bool) error {

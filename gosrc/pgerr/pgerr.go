@@ -142,6 +142,10 @@ func codeOf(err error) string {
 	return InternalError
 }
 
+// IsInUse says whether somebody else has what is wanted, a slot or an origin, who may be
+// about to end.
+func IsInUse(err error) bool { return errors.Is(err, New(ObjectInUse, "")) || Code(err) == ObjectInUse }
+
 // Code returns the SQLSTATE of err, "" for nil.
 func Code(err error) string {
 	if err == nil {

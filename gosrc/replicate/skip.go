@@ -144,15 +144,14 @@ func (d Deps) pending(ctx context.Context, c Config, start, target lsn.LSN) ([]w
 }
 
 // openWhenFree waits for the sender of the last stream, which needs a moment to end.
-func (d Deps) openWhenFree(ctx context.Context, c Config, start lsn.LSN, more map[string]string) (Stream, error) {
+func (d Deps) openWhenFree(ctx context.Context, c Config, start lsn.LSN, more map[string]string) (s Stream, err error) {
 	limit, cancel := context.WithTimeout(ctx, slotFreeMax)
 	defer cancel()
-	for {
-		s, err := d.openStream(ctx, c, ModeNormal, start, more)
-		if err == nil || pgerr.Code(err) != pgerr.ObjectInUse || !pause.For(limit, slotFreePause) {
-			return s, err
-		}
-	}
+	err = pause.While(limit, slotFreePause, pgerr.IsInUse, func() error {
+		s, err = d.openStream(ctx, c, ModeNormal, start, more)
+		return err
+	})
+	return s, err
 }
 
 // A lister follows a stream until the transaction that ends at target begins.

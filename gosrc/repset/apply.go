@@ -123,10 +123,10 @@ func (t Set) keeping(tables []catalog.TableName, member bool) (Set, []catalog.Re
 			rows = append(rows, catalog.ReplicationSetTable{SetID: t.ID, TableName: name, Member: member})
 		}
 	}
-	slices.SortFunc(rows, func(a, b catalog.ReplicationSetTable) int { return compareNames(a.TableName, b.TableName) })
+	slices.SortFunc(rows, byName)
 	rows = slices.CompactFunc(rows, func(a, b catalog.ReplicationSetTable) bool { return a.TableName == b.TableName })
 	t.Tables = append(slices.Clone(t.Tables), rows...)
-	slices.SortFunc(t.Tables, func(a, b catalog.ReplicationSetTable) int { return compareNames(a.TableName, b.TableName) })
+	slices.SortFunc(t.Tables, byName)
 	return t, rows
 }
 

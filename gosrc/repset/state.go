@@ -72,6 +72,8 @@ func (t Set) find(name catalog.TableName) (int, bool) {
 	return slices.BinarySearchFunc(t.Tables, name, func(r catalog.ReplicationSetTable, n catalog.TableName) int { return compareNames(r.TableName, n) })
 }
 
+func byName(a, b catalog.ReplicationSetTable) int { return compareNames(a.TableName, b.TableName) }
+
 func compareNames(a, b catalog.TableName) int {
 	return cmp.Or(cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.Name, b.Name))
 }
@@ -82,12 +84,7 @@ func (s State) Carried(id string) bool { return slices.Contains(s.Calls, id) }
 // with returns a copy with a set added or replaced.
 func (s State) with(t Set) State {
 	i, found := s.find(t.Name)
-	s.Sets = slices.Clone(s.Sets)
-	if found {
-		s.Sets[i] = t
-	} else {
-		s.Sets = slices.Insert(s.Sets, i, t)
-	}
+	s.Sets = cluster.With(s.Sets, i, found, t)
 	return s
 }
 
@@ -103,12 +100,7 @@ func (s State) without(name string) State {
 // with returns a copy in which a row of a table is added or replaced.
 func (t Set) with(row catalog.ReplicationSetTable) Set {
 	i, found := t.find(row.TableName)
-	t.Tables = slices.Clone(t.Tables)
-	if found {
-		t.Tables[i] = row
-	} else {
-		t.Tables = slices.Insert(t.Tables, i, row)
-	}
+	t.Tables = cluster.With(t.Tables, i, found, row)
 	return t
 }
 
@@ -138,7 +130,7 @@ func StateOf(calls catalog.ReplicationSetCalls, sets []catalog.ReplicationSet, t
 				t.Tables = append(t.Tables, row)
 			}
 		}
-		slices.SortFunc(t.Tables, func(a, b catalog.ReplicationSetTable) int { return compareNames(a.TableName, b.TableName) })
+		slices.SortFunc(t.Tables, byName)
 		s.Sets = append(s.Sets, t)
 	}
 	slices.SortFunc(s.Sets, func(a, b Set) int { return cmp.Compare(a.Name, b.Name) })

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"bdr/gosrc/catalog"
+	"bdr/gosrc/cluster"
 )
 
 // The kinds of sequences, as in bdr.sequence_kind.
@@ -120,24 +121,14 @@ func (s State) findSwitch(id string) (int, bool) {
 // withKey returns a copy with a key added or replaced.
 func (s State) withKey(k Key) State {
 	i, found := s.findKey(k.Key)
-	s.Keys = slices.Clone(s.Keys)
-	if found {
-		s.Keys[i] = k
-	} else {
-		s.Keys = slices.Insert(s.Keys, i, k)
-	}
+	s.Keys = cluster.With(s.Keys, i, found, k)
 	return s
 }
 
 // withSwitch returns a copy with a change of a kind added or replaced.
 func (s State) withSwitch(w catalog.SequenceSwitch) State {
 	i, found := s.findSwitch(w.ID)
-	s.Switches = slices.Clone(s.Switches)
-	if found {
-		s.Switches[i] = w
-	} else {
-		s.Switches = slices.Insert(s.Switches, i, w)
-	}
+	s.Switches = cluster.With(s.Switches, i, found, w)
 	return s
 }
 

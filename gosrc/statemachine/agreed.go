@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"sync"
 
+	"bdr/gosrc/ipc"
 	"bdr/gosrc/pgerr"
 )
 
@@ -36,6 +37,31 @@ func readEntry[T any](entry []byte) (T, *pgerr.Error) {
 		return cmd, pgerr.New(pgerr.ProtocolViolation, "consensus entry cannot be read: %w", err)
 	}
 	return cmd, nil
+}
+
+// A part that was never agreed on has no rows, and its tables may not be there.
+type part interface{ Empty() bool }
+
+// writeSnapshot is a machine's part of a snapshot; nil is the state before any entry.
+func writeSnapshot[T part](state T) (json.RawMessage, error) {
+	if state.Empty() {
+		return nil, nil
+	}
+	return json.Marshal(state)
+}
+
+// restore replaces what is agreed, and its rows, by a snapshot. The tables are left alone
+// where there is nothing to do.
+func restore[T part](a *agreed[T], snapshot json.RawMessage, remove []ipc.Stmt, rows func(T) []ipc.Stmt) (Step, error) {
+	state, err := readSnapshot[T](snapshot)
+	if err != nil {
+		return Step{}, err
+	}
+	var replace []ipc.Stmt
+	if !a.get().Empty() || !state.Empty() {
+		replace = append(remove, rows(state)...)
+	}
+	return Step{Statements: replace, Commit: func() { a.set(state) }}, nil
 }
 
 // readSnapshot reads a machine's part of a snapshot; nil is the state before any entry.

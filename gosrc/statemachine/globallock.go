@@ -11,8 +11,8 @@ import (
 )
 
 // lockMachine holds what is agreed about global locks: bdr.global_lock,
-// bdr.global_lock_place and bdr.global_lock_position. SQL objects without them have an empty state: nothing is
-// proposed as long as a node has them.
+// bdr.global_lock_place and bdr.global_lock_position. SQL objects without them have an
+// empty state: nothing is proposed as long as a node has them.
 type lockMachine struct {
 	cluster *clusterMachine // of the same log
 
@@ -48,26 +48,16 @@ func (m *lockMachine) Apply(entry []byte) (Step, *pgerr.Error) {
 }
 
 // Snapshot is part of Machine.
-func (m *lockMachine) Snapshot() (json.RawMessage, error) {
-	agreed := m.get()
-	if agreed.Empty() {
-		return nil, nil
-	}
-	return json.Marshal(agreed)
+func (m *lockMachine) Snapshot() (json.RawMessage, error) { return writeSnapshot(m.get()) }
+
+// Restore is part of Machine.
+func (m *lockMachine) Restore(snapshot json.RawMessage) (Step, error) {
+	return restore(&m.agreed, snapshot, catalog.DeleteGlobalLocks(), lockRows)
 }
 
-// Restore is part of Machine. The tables are left alone where there is nothing to do:
-// there may be none.
-func (m *lockMachine) Restore(snapshot json.RawMessage) (Step, error) {
-	s, err := readSnapshot[globallock.State](snapshot)
-	if err != nil {
-		return Step{}, err
-	}
-	var replace []ipc.Stmt
-	if !m.get().Empty() || !s.Empty() {
-		replace = append(catalog.DeleteGlobalLocks(), lockStatements(globallock.Changes{Last: s.Last, Written: s.Locks, Positions: s.Positions})...)
-	}
-	return Step{Statements: replace, Commit: func() { m.set(s) }}, nil
+// lockRows writes a whole state into empty tables.
+func lockRows(s globallock.State) []ipc.Stmt {
+	return lockStatements(globallock.Changes{Last: s.Last, Written: s.Locks, Positions: s.Positions})
 }
 
 // lockStatements writes changes.

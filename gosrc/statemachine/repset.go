@@ -11,8 +11,8 @@ import (
 )
 
 // repsetMachine holds what is agreed about replication sets: bdr.replication_set,
-// bdr.replication_set_table and bdr.replication_set_call. SQL objects without these tables have an empty state:
-// nothing is proposed as long as a node has them.
+// bdr.replication_set_table and bdr.replication_set_call. SQL objects without these
+// tables have an empty state: nothing is proposed as long as a node has them.
 type repsetMachine struct {
 	cluster *clusterMachine // of the same log
 
@@ -48,26 +48,11 @@ func (m *repsetMachine) Apply(entry []byte) (Step, *pgerr.Error) {
 }
 
 // Snapshot is part of Machine.
-func (m *repsetMachine) Snapshot() (json.RawMessage, error) {
-	agreed := m.get()
-	if agreed.Empty() {
-		return nil, nil
-	}
-	return json.Marshal(agreed)
-}
+func (m *repsetMachine) Snapshot() (json.RawMessage, error) { return writeSnapshot(m.get()) }
 
-// Restore is part of Machine. The tables are left alone where there is nothing to do:
-// there may be none.
+// Restore is part of Machine.
 func (m *repsetMachine) Restore(snapshot json.RawMessage) (Step, error) {
-	s, err := readSnapshot[repset.State](snapshot)
-	if err != nil {
-		return Step{}, err
-	}
-	var replace []ipc.Stmt
-	if !m.get().Empty() || !s.Empty() {
-		replace = append(catalog.DeleteReplicationSets(), repsetRows(s)...)
-	}
-	return Step{Statements: replace, Commit: func() { m.set(s) }}, nil
+	return restore(&m.agreed, snapshot, catalog.DeleteReplicationSets(), repsetRows)
 }
 
 // repsetRows writes a whole state into empty tables.

@@ -48,26 +48,11 @@ func (m *sequenceMachine) Apply(entry []byte) (Step, *pgerr.Error) {
 }
 
 // Snapshot is part of Machine.
-func (m *sequenceMachine) Snapshot() (json.RawMessage, error) {
-	agreed := m.get()
-	if agreed.Empty() {
-		return nil, nil
-	}
-	return json.Marshal(agreed)
-}
+func (m *sequenceMachine) Snapshot() (json.RawMessage, error) { return writeSnapshot(m.get()) }
 
-// Restore is part of Machine. The tables are left alone where there is nothing to do:
-// there may be none.
+// Restore is part of Machine.
 func (m *sequenceMachine) Restore(snapshot json.RawMessage) (Step, error) {
-	s, err := readSnapshot[sequence.State](snapshot)
-	if err != nil {
-		return Step{}, err
-	}
-	var replace []ipc.Stmt
-	if !m.get().Empty() || !s.Empty() {
-		replace = append(catalog.DeleteSequenceState(), sequenceRows(s)...)
-	}
-	return Step{Statements: replace, Commit: func() { m.set(s) }}, nil
+	return restore(&m.agreed, snapshot, catalog.DeleteSequenceState(), sequenceRows)
 }
 
 // sequenceRows writes a whole state into empty tables.

@@ -135,15 +135,14 @@ func (p *Set) Rows(ctx context.Context) ([]catalog.Subscription, error) {
 
 // sets are the replication sets that this node subscribes to.
 func (p *Set) sets(ctx context.Context) (string, error) {
-	results, err := p.deps.Main.Run(ctx, catalog.SelectLocalSets())
+	names, err := catalog.ReadLocalSets(ctx, p.deps.Main)
 	if err != nil {
 		return "", fmt.Errorf("read replication sets: %w", err)
 	}
-	names, err := catalog.TextArray(results[0])
 	for i, name := range names {
 		names[i] = catalog.QuoteIdentifier(name)
 	}
-	return strings.Join(names, ","), err
+	return strings.Join(names, ","), nil
 }
 
 // Resubscribe returns when all that runs has the replication sets that this node
@@ -460,10 +459,7 @@ func (p *Set) await(ctx context.Context, text string) error {
 		return err
 	}
 	local, _ := p.deps.Node()
-	for _, at := range positions {
-		if at.Node == local.ID || p.deps.Cluster().Gone(at.Node) {
-			continue
-		}
+	for _, at := range globallock.Elsewhere(positions, local.ID, p.deps.Cluster()) {
 		if err := p.WaitApplied(ctx, at.Node, at.Position); err != nil {
 			return err
 		}
