@@ -257,9 +257,8 @@ parse(const char *text)
 {
 	List	   *statements = pg_parse_query(text);
 	RawStmt    *raw = list_length(statements) == 1 ? linitial_node(RawStmt, statements) : NULL;
-	const BdrCommand *command = raw != NULL ? bdr_command_find(CreateCommandTag(raw->stmt)) : NULL;
 
-	if (command == NULL || command->fate != BDR_COMMAND_REPLICATED)
+	if (raw == NULL || !bdr_command_is_replicated(raw->stmt))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot run %s of node \"%s\"", raw != NULL ? CreateCommandName(raw->stmt) : "several statements",
@@ -271,16 +270,12 @@ parse(const char *text)
 static void
 run(RawStmt *raw, const char *text)
 {
-	Query	   *query;
-	PlannedStmt *pstmt;
 	QueryCompletion completion;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, text, NULL, 0, NULL));
-	pstmt = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), text, 0, NULL));
 	InitializeQueryCompletion(&completion);
 	/* what may not run in a transaction block ran in none there */
-	ProcessUtility(pstmt, text, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, &completion);
+	ProcessUtility(bdr_statement_plan(raw, text), text, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, &completion);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 }

@@ -9,6 +9,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "utils/memutils.h"
+
 #include "base/hooks.h"
 
 #define HANDLERS_MAX	16
@@ -21,10 +25,19 @@ static object_access_hook_type access_handlers[HANDLERS_MAX];
 static int	naccess_handlers = 0;
 static object_access_hook_type previous_access_hook = NULL;
 
+static BdrCreatedHandler created_handlers[HANDLERS_MAX];
+static int	ncreated_handlers = 0;
+
+/* What the statements under way have made, in TopTransactionContext. */
+static List *created = NIL;
+
 static void process(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
 					ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 					QueryCompletion *completion);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
+static void run_and_tell(const BdrUtility *statement);
+static void note_created(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
+static void forget_created(XactEvent event, void *arg);
 
 void
 bdr_hooks_on_utility(BdrUtilityHandler handler)
@@ -85,4 +98,58 @@ accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 		previous_access_hook(access, class, object, sub, arg);
 	for (int i = 0; i < naccess_handlers; i++)
 		access_handlers[i] (access, class, object, sub, arg);
+}
+
+void
+bdr_hooks_on_created(BdrCreatedHandler handler)
+{
+	if (ncreated_handlers == HANDLERS_MAX)
+		elog(ERROR, "too many handlers of new relations");
+	if (ncreated_handlers == 0)
+	{
+		bdr_hooks_on_utility(run_and_tell);
+		bdr_hooks_on_access(note_created);
+		RegisterXactCallback(forget_created, NULL);
+	}
+	created_handlers[ncreated_handlers++] = handler;
+}
+
+static void
+run_and_tell(const BdrUtility *statement)
+{
+	int			first = list_length(created);
+	List	   *relations;
+
+	bdr_hooks_run_utility(statement);
+	if (statement->context == PROCESS_UTILITY_SUBCOMMAND || list_length(created) <= first)
+		return;
+	relations = list_copy_tail(created, first);
+	created = list_truncate(created, first);
+	CommandCounterIncrement();
+	for (int i = 0; i < ncreated_handlers; i++)
+		created_handlers[i] (relations);
+	list_free(relations);
+}
+
+/*
+ * What the server makes for itself, as the new file of a table that is rewritten,
+ * is no new relation.
+ */
+static void
+note_created(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	MemoryContext old;
+
+	if (access != OAT_POST_CREATE || class != RelationRelationId || sub != 0 ||
+		(arg != NULL && ((ObjectAccessPostCreate *) arg)->is_internal))
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	created = lappend_oid(created, object);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+forget_created(XactEvent event, void *arg)
+{
+	created = NIL;
 }

@@ -37,4 +37,13 @@ extern void bdr_hooks_run_utility(const BdrUtility *statement);
 /* Who comes first is called first. */
 extern void bdr_hooks_on_access(object_access_hook_type handler);
 
+/*
+ * Called behind each statement with the oids of the relations that it has made, but
+ * for those of statements inside of it, which have had calls of their own.  They
+ * can be seen; some may be gone again.
+ */
+typedef void (*BdrCreatedHandler) (const List *relations);
+
+extern void bdr_hooks_on_created(BdrCreatedHandler handler);
+
 #endif							/* BDR_BASE_HOOKS_H */

@@ -313,6 +313,14 @@ bdr_command_find(CommandTag tag)
 	return bsearch(GetCommandTagName(tag), commands, lengthof(commands), sizeof(BdrCommand), compare_name);
 }
 
+bool
+bdr_command_is_replicated(Node *statement)
+{
+	const BdrCommand *command = bdr_command_find(CreateCommandTag(statement));
+
+	return command != NULL && command->fate == BDR_COMMAND_REPLICATED;
+}
+
 int
 bdr_command_locks(Node *statement)
 {

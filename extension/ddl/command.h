@@ -32,6 +32,9 @@ typedef struct BdrCommand
 /* NULL for a tag of a server that this version does not know. */
 extern const BdrCommand *bdr_command_find(CommandTag tag);
 
+/* By its tag; some forms are local nevertheless. */
+extern bool bdr_command_is_replicated(Node *statement);
+
 /*
  * The locks that this form of a command takes; statement is as it was parsed.
  * May look up types.

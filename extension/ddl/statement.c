@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
 #include "ddl/statement.h"
@@ -147,6 +148,14 @@ bdr_statement_earlier(const BdrStatement *statement)
 			return statement->settings[i].value;
 	}
 	return NULL;
+}
+
+PlannedStmt *
+bdr_statement_plan(RawStmt *raw, const char *text)
+{
+	Query	   *query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, text, NULL, 0, NULL));
+
+	return linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), text, 0, NULL));
 }
 
 bool

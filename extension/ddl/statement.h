@@ -8,6 +8,9 @@
 
 #include "postgres.h"
 
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+
 typedef struct BdrSetting
 {
 	const char *name;
@@ -38,6 +41,9 @@ extern void bdr_statement_describe(BdrStatement *statement, const char *text);
 /* What it must come behind, in the words of gosrc/globallock; NULL: nothing. */
 extern void bdr_statement_set_earlier(BdrStatement *statement, const char *earlier);
 extern const char *bdr_statement_earlier(const BdrStatement *statement);
+
+/* One that was parsed, to be given to ProcessUtility under a snapshot. */
+extern PlannedStmt *bdr_statement_plan(RawStmt *raw, const char *text);
 
 /* May a statement come with this setting? */
 extern bool bdr_statement_knows_setting(const char *name);

@@ -55,7 +55,6 @@ typedef struct Frame
 	BdrTouched	touched;
 	BdrStatement described;		/* but for its text */
 	CreateTableAsStmt *creates; /* FRAME_ROWS */
-	bool		explained;		/* by EXPLAIN ANALYZE */
 	bool		queued;			/* its table is */
 	char	   *text;			/* NULL: as it was typed */
 	ItemPointerData row;
@@ -73,7 +72,7 @@ static void process(const BdrUtility *statement);
 static bool decide(const BdrUtility *statement, Frame *frame);
 static void take_locks(const BdrUtility *statement, Frame *frame);
 static char *text_of_drop(DropStmt *drop, const BdrTouched *touched);
-static CreateTableAsStmt *created_by(Node *node, bool *explained);
+static CreateTableAsStmt *created_by(Node *node);
 static bool is_replicated(Node *node);
 static bool is_applied(void);
 static void run_in_frame(const BdrUtility *statement, Frame *frame);
@@ -128,7 +127,7 @@ decide(const BdrUtility *statement, Frame *frame)
 		frame->kind = FRAME_PART;
 		return true;
 	}
-	frame->creates = created_by(node, &frame->explained);
+	frame->creates = created_by(node);
 	if (!is_replicated(frame->creates != NULL ? (Node *) frame->creates : node) && node != demanded)
 	{
 		frame->kind = FRAME_PART;
@@ -176,36 +175,33 @@ text_of_drop(DropStmt *drop, const BdrTouched *touched)
  * The statement that makes a table of what a query returns; NULL: it is no such.
  */
 static CreateTableAsStmt *
-created_by(Node *node, bool *explained)
+created_by(Node *node)
 {
+	bool		is_explained = IsA(node, ExplainStmt);
 	CreateTableAsStmt *creates;
 
-	if (IsA(node, ExplainStmt))
+	if (is_explained)
 	{
 		Query	   *query = (Query *) ((ExplainStmt *) node)->query;
 
 		if (!IsA(query, Query) || query->commandType != CMD_UTILITY)
 			return NULL;
 		node = query->utilityStmt;
-		*explained = true;
 	}
 	if (!IsA(node, CreateTableAsStmt))
 		return NULL;
 	creates = (CreateTableAsStmt *) node;
-	return *explained || creates->objtype == OBJECT_TABLE ? creates : NULL;
+	return is_explained || creates->objtype == OBJECT_TABLE ? creates : NULL;
 }
 
 static bool
 is_replicated(Node *node)
 {
-	const BdrCommand *command;
 	Oid			self;
 
 	if (!bdr_ddl_replication || creating_extension || bdr_internal_restore || IsBinaryUpgrade || bdr_is_own_worker())
 		return false;
-	command = bdr_command_find(CreateCommandTag(node));
-	return command != NULL && command->fate == BDR_COMMAND_REPLICATED &&
-		!bdr_form_is_local(node) && !is_applied() && bdr_is_member(&self);
+	return bdr_command_is_replicated(node) && !bdr_form_is_local(node) && !is_applied() && bdr_is_member(&self);
 }
 
 /*
@@ -309,7 +305,6 @@ bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
 {
 	char	   *ddl;
 	RawStmt    *raw;
-	const BdrCommand *command;
 	BdrStatement described;
 	int			locking;
 	Oid			self;
@@ -330,8 +325,7 @@ bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
 				 errmsg("this database is not a member of a node group")));
 	ddl = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	raw = parse(ddl);
-	command = bdr_command_find(CreateCommandTag(raw->stmt));
-	if (command == NULL || command->fate != BDR_COMMAND_REPLICATED || bdr_form_is_local(raw->stmt) || is_applied())
+	if (!bdr_command_is_replicated(raw->stmt) || bdr_form_is_local(raw->stmt) || is_applied())
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot replicate %s", CreateCommandName(raw->stmt))));
@@ -369,13 +363,11 @@ parse(const char *text)
 static void
 run_everywhere(RawStmt *raw, const char *text, int locking)
 {
-	Query	   *query;
 	PlannedStmt *pstmt;
 	QueryCompletion completion;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, text, NULL, 0, NULL));
-	pstmt = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), text, CURSOR_OPT_PARALLEL_OK, NULL));
+	pstmt = bdr_statement_plan(raw, text);
 	demanded = pstmt->utilityStmt;
 	demanded_locking = locking;
 	PG_TRY();

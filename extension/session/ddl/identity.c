@@ -26,7 +26,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -37,16 +36,11 @@
 #include "session/ddl/identity.h"
 #include "session/restore.h"
 
-/* Relations that the innermost statement has made. */
-static List *created = NIL;
-
 static void process(const BdrUtility *statement);
-static List *run(const BdrUtility *statement);
 static bool changes_primary_key(Node *node);
-static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
-static void at_transaction_end(XactEvent event, void *arg);
+static bool is_key(const ColumnDef *column);
 static bool is_wanted(void);
-static void set_created(List *relations);
+static void set_created(const List *relations);
 static void follow_primary_key(Oid relid);
 static void set_identity(Oid relid, char from, char to);
 static void store_identity(Oid relid, char identity);
@@ -57,8 +51,7 @@ void
 bdr_identity_init(void)
 {
 	bdr_hooks_on_utility(process);
-	bdr_hooks_on_access(accessed);
-	RegisterXactCallback(at_transaction_end, NULL);
+	bdr_hooks_on_created(set_created);
 }
 
 static void
@@ -66,37 +59,10 @@ process(const BdrUtility *statement)
 {
 	Node	   *node = statement->pstmt->utilityStmt;
 
-	if (statement->context == PROCESS_UTILITY_SUBCOMMAND || creating_extension)
-	{
-		bdr_hooks_run_utility(statement);
-		return;
-	}
-	set_created(run(statement));
-	if (bdr_default_replica_identity == BDR_IDENTITY_AUTO && changes_primary_key(node) && is_wanted())
+	bdr_hooks_run_utility(statement);
+	if (statement->context != PROCESS_UTILITY_SUBCOMMAND && bdr_default_replica_identity == BDR_IDENTITY_AUTO &&
+		changes_primary_key(node) && is_wanted())
 		follow_primary_key(RangeVarGetRelid(((AlterTableStmt *) node)->relation, NoLock, true));
-}
-
-/*
- * Returns what it has made, but for what statements inside of it have.
- */
-static List *
-run(const BdrUtility *statement)
-{
-	List	   *outer = created;
-	List	   *made = NIL;
-
-	created = NIL;
-	PG_TRY();
-	{
-		bdr_hooks_run_utility(statement);
-		made = created;
-	}
-	PG_FINALLY();
-	{
-		created = outer;
-	}
-	PG_END_TRY();
-	return made;
 }
 
 static bool
@@ -110,41 +76,25 @@ changes_primary_key(Node *node)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
 
-		if (cmd->subtype == AT_DropConstraint || cmd->subtype == AT_DropColumn || cmd->subtype == AT_AttachPartition)
+		if (cmd->subtype == AT_DropConstraint || cmd->subtype == AT_DropColumn || cmd->subtype == AT_AttachPartition ||
+			(cmd->subtype == AT_AddConstraint && ((Constraint *) cmd->def)->contype == CONSTR_PRIMARY) ||
+			(cmd->subtype == AT_AddColumn && is_key((ColumnDef *) cmd->def)))
 			return true;
-		if (cmd->subtype == AT_AddConstraint && ((Constraint *) cmd->def)->contype == CONSTR_PRIMARY)
-			return true;
-		if (cmd->subtype == AT_AddColumn)
-		{
-			ListCell   *constraint;
-
-			foreach(constraint, ((ColumnDef *) cmd->def)->constraints)
-			{
-				if (((Constraint *) lfirst(constraint))->contype == CONSTR_PRIMARY)
-					return true;
-			}
-		}
 	}
 	return false;
 }
 
-static void
-accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+static bool
+is_key(const ColumnDef *column)
 {
-	MemoryContext old;
+	ListCell   *lc;
 
-	if (access != OAT_POST_CREATE || class != RelationRelationId || sub != 0 || creating_extension ||
-		bdr_default_replica_identity == REPLICA_IDENTITY_DEFAULT || (arg != NULL && ((ObjectAccessPostCreate *) arg)->is_internal))
-		return;
-	old = MemoryContextSwitchTo(TopTransactionContext);
-	created = lappend_oid(created, object);
-	MemoryContextSwitchTo(old);
-}
-
-static void
-at_transaction_end(XactEvent event, void *arg)
-{
-	created = NIL;
+	foreach(lc, column->constraints)
+	{
+		if (((Constraint *) lfirst(lc))->contype == CONSTR_PRIMARY)
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -152,18 +102,17 @@ is_wanted(void)
 {
 	Oid			self;
 
-	return !bdr_internal_restore && !IsBinaryUpgrade && bdr_is_member(&self);
+	return !creating_extension && !bdr_internal_restore && !IsBinaryUpgrade && bdr_is_member(&self);
 }
 
 static void
-set_created(List *relations)
+set_created(const List *relations)
 {
 	bool		is_auto = bdr_default_replica_identity == BDR_IDENTITY_AUTO;
 	ListCell   *lc;
 
-	if (relations == NIL || !is_wanted())
+	if (bdr_default_replica_identity == REPLICA_IDENTITY_DEFAULT || !is_wanted())
 		return;
-	CommandCounterIncrement();
 	foreach(lc, relations)
 		set_identity(lfirst_oid(lc), REPLICA_IDENTITY_DEFAULT, is_auto ? REPLICA_IDENTITY_FULL : bdr_default_replica_identity);
 }

@@ -18,6 +18,7 @@
 
 #include "session/ddl/like.h"
 #include "session/ddl/text.h"
+#include "session/ddl/touched.h"
 #include "bdr_compat.h"
 
 /* A part of a query. */
@@ -28,7 +29,6 @@ typedef struct Clause
 	bool		has_options;
 } Clause;
 
-static bool is_temporary(const RangeVar *name);
 static Clause clause_at(const char *query, const RangeVar *name);
 static bool append_columns(StringInfo text, const RangeVar *name);
 static void append_not_null(StringInfo text, const char *constraint);
@@ -42,8 +42,7 @@ bdr_like_text(const PlannedStmt *pstmt, const char *query)
 	StringInfoData text;
 	ListCell   *lc;
 
-	if (create->relation->relpersistence == RELPERSISTENCE_TEMP ||
-		(create->relation->schemaname != NULL && strcmp(create->relation->schemaname, "pg_temp") == 0))
+	if (bdr_touched_makes_temporary(create->relation))
 		return NULL;
 	initStringInfo(&text);
 	foreach(lc, create->tableElts)
@@ -51,7 +50,7 @@ bdr_like_text(const PlannedStmt *pstmt, const char *query)
 		TableLikeClause *like = lfirst(lc);
 		Clause		clause;
 
-		if (!IsA(like, TableLikeClause) || !is_temporary(like->relation))
+		if (!IsA(like, TableLikeClause) || !bdr_touched_is_temporary(like->relation))
 			continue;
 		clause = clause_at(query, like->relation);
 		appendBinaryStringInfo(&text, query + start, clause.start - start);
@@ -66,14 +65,6 @@ bdr_like_text(const PlannedStmt *pstmt, const char *query)
 		return NULL;
 	appendBinaryStringInfo(&text, query + start, end - start);
 	return text.data;
-}
-
-static bool
-is_temporary(const RangeVar *name)
-{
-	Oid			relid = RangeVarGetRelid(name, NoLock, true);
-
-	return OidIsValid(relid) && isAnyTempNamespace(get_rel_namespace(relid));
 }
 
 /*

@@ -14,10 +14,10 @@
 #include "base/settings.h"
 #include "ddl/command.h"
 #include "session/ddl/locking.h"
+#include "session/ddl/touched.h"
 #include "session/lock/global_lock.h"
 
 static bool makes_temporary(Node *statement);
-static bool is_temporary(const RangeVar *name);
 static bool stands_alone(Node *statement);
 static bool element_stands_alone(Node *element);
 
@@ -51,23 +51,16 @@ makes_temporary(Node *statement)
 	switch (nodeTag(statement))
 	{
 		case T_CreateStmt:
-			return is_temporary(((CreateStmt *) statement)->relation);
+			return bdr_touched_makes_temporary(((CreateStmt *) statement)->relation);
 		case T_CreateTableAsStmt:
-			return is_temporary(((CreateTableAsStmt *) statement)->into->rel);
+			return bdr_touched_makes_temporary(((CreateTableAsStmt *) statement)->into->rel);
 		case T_CreateSeqStmt:
-			return is_temporary(((CreateSeqStmt *) statement)->sequence);
+			return bdr_touched_makes_temporary(((CreateSeqStmt *) statement)->sequence);
 		case T_ViewStmt:
-			return is_temporary(((ViewStmt *) statement)->view);
+			return bdr_touched_makes_temporary(((ViewStmt *) statement)->view);
 		default:
 			return false;
 	}
-}
-
-static bool
-is_temporary(const RangeVar *name)
-{
-	return name->relpersistence == RELPERSISTENCE_TEMP ||
-		(name->schemaname != NULL && strcmp(name->schemaname, "pg_temp") == 0);
 }
 
 /*

@@ -36,14 +36,6 @@ static char *stored_password(Node *statement);
 static Span literal_after(const char *query, int location);
 static void append_options(StringInfo text, List *options);
 
-char *
-bdr_text_of(const PlannedStmt *pstmt, const char *query)
-{
-	Span		span = span_of(pstmt, query);
-
-	return pnstrdup(query + span.start, span.end - span.start);
-}
-
 static Span
 span_of(const PlannedStmt *pstmt, const char *query)
 {
@@ -74,7 +66,7 @@ bdr_text_with_password(const PlannedStmt *pstmt, const char *query)
 	Span		literal;
 
 	if (stored == NULL)
-		return bdr_text_of(pstmt, query);
+		return pnstrdup(query + span.start, span.end - span.start);
 	literal = literal_after(query, password->location);
 	return psprintf("%.*s%s%.*s", literal.start - span.start, query + span.start, quote_literal_cstr(stored),
 					span.end - literal.end, query + literal.end);
@@ -235,7 +227,6 @@ bdr_text_of_table(Relation table, const IntoClause *into)
 	return text.data;
 }
 
-/* Name, type and collation. */
 void
 bdr_text_append_column(StringInfo text, Form_pg_attribute att)
 {

@@ -15,10 +15,7 @@
 #include "nodes/primnodes.h"
 #include "utils/relcache.h"
 
-/* The part of the query that is this statement. */
-extern char *bdr_text_of(const PlannedStmt *pstmt, const char *query);
-
-/* As that, once it has run, with the password as it was stored. */
+/* The part of the query that is this statement, which has run; its password as it was stored. */
 extern char *bdr_text_with_password(const PlannedStmt *pstmt, const char *query);
 
 /* The statement in EXPLAIN of one that begins with CREATE. */
@@ -28,7 +25,9 @@ extern char *bdr_text_of_explained(const PlannedStmt *pstmt, const char *query);
 extern char *bdr_text_of_drop(const DropStmt *drop, const List *names, bool is_lenient);
 
 /* The definition of a table that CREATE TABLE AS is making. */
-extern void bdr_text_append_column(StringInfo text, Form_pg_attribute att);
 extern char *bdr_text_of_table(Relation table, const IntoClause *into);
+
+/* Name, type and collation. */
+extern void bdr_text_append_column(StringInfo text, Form_pg_attribute att);
 
 #endif							/* BDR_SESSION_DDL_TEXT_H */

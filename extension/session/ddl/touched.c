@@ -112,6 +112,21 @@ bdr_touched_end(BdrTouched *touched)
 	return touched->found;
 }
 
+bool
+bdr_touched_is_temporary(const RangeVar *name)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+	return OidIsValid(relid) && isAnyTempNamespace(get_rel_namespace(relid));
+}
+
+bool
+bdr_touched_makes_temporary(const RangeVar *name)
+{
+	return name->relpersistence == RELPERSISTENCE_TEMP ||
+		(name->schemaname != NULL && strcmp(name->schemaname, "pg_temp") == 0);
+}
+
 List *
 bdr_touched_permanent(const List *names)
 {
@@ -120,9 +135,7 @@ bdr_touched_permanent(const List *names)
 
 	foreach(lc, names)
 	{
-		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
-
-		if (!OidIsValid(relid) || !isAnyTempNamespace(get_rel_namespace(relid)))
+		if (!bdr_touched_is_temporary(makeRangeVarFromNameList(lfirst(lc))))
 			permanent = lappend(permanent, lfirst(lc));
 	}
 	return permanent;

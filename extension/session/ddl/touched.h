@@ -32,6 +32,10 @@ extern void bdr_touched_begin(BdrTouched *touched, Node *statement);
 extern void bdr_touched_access(BdrTouched *touched, ObjectAccessType access, Oid class, Oid object, void *arg);
 extern BdrTemporality bdr_touched_end(BdrTouched *touched);
 
+/* Is this the name of a temporary relation, or of one that is to be made as such? */
+extern bool bdr_touched_is_temporary(const RangeVar *name);
+extern bool bdr_touched_makes_temporary(const RangeVar *name);
+
 /* Names of relations without those of temporary ones. */
 extern List *bdr_touched_permanent(const List *names);
 

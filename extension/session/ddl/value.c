@@ -58,7 +58,7 @@ default_of(const ColumnDef *column)
 		if (constraint->contype == CONSTR_DEFAULT)
 			return constraint->raw_expr;
 	}
-	return column->raw_default;
+	return NULL;
 }
 
 static void

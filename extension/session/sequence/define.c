@@ -43,13 +43,10 @@
 #include "session/sequence/kind.h"
 #include "bdr_compat.h"
 
-/* Relations that statements under way have made; in TopTransactionContext. */
-static List *created = NIL;
-
 static void process(const BdrUtility *statement);
 static bool gives_new_pages(Node *node);
 static void process_with_pages(const BdrUtility *statement);
-static void give_kinds(void);
+static void give_kinds(const List *relations);
 static void give_kind(Oid relid);
 static bool may_have_kind(Oid relid);
 static void check_alter_sequence(AlterSeqStmt *stmt);
@@ -61,14 +58,13 @@ static bool calls_nextval(Node *node, void *context);
 static bool is_dropping_bdr(DropStmt *stmt);
 static void make_way(void);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
-static void at_transaction_end(XactEvent event, void *arg);
 
 void
 bdr_sequence_define_init(void)
 {
 	bdr_hooks_on_utility(process);
 	bdr_hooks_on_access(accessed);
-	RegisterXactCallback(at_transaction_end, NULL);
+	bdr_hooks_on_created(give_kinds);
 }
 
 static void
@@ -102,8 +98,6 @@ process(const BdrUtility *statement)
 	if (IsA(node, DiscardStmt) && (((DiscardStmt *) node)->target == DISCARD_ALL ||
 								   ((DiscardStmt *) node)->target == DISCARD_SEQUENCES))
 		bdr_sequence_discard();
-	if (created != NIL && statement->context != PROCESS_UTILITY_SUBCOMMAND)
-		give_kinds();
 }
 
 static bool
@@ -130,43 +124,25 @@ process_with_pages(const BdrUtility *statement)
 static void
 accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 {
-	MemoryContext old;
-
-	if (class != RelationRelationId || sub != 0 || (access != OAT_POST_CREATE && access != OAT_DROP))
-		return;
-	if (access == OAT_DROP)
-	{
-		if (get_rel_relkind(object) == RELKIND_SEQUENCE && OidIsValid(bdr_catalog_relation("sequence_kind")) &&
-			!bdr_catalog_has(object))
-			bdr_kind_delete(object);
-		return;
-	}
-	if (bdr_internal_restore)
-		return;
-	old = MemoryContextSwitchTo(TopTransactionContext);
-	created = lappend_oid(created, object);
-	MemoryContextSwitchTo(old);
+	if (access == OAT_DROP && class == RelationRelationId && sub == 0 && get_rel_relkind(object) == RELKIND_SEQUENCE &&
+		OidIsValid(bdr_catalog_relation("sequence_kind")) && !bdr_catalog_has(object))
+		bdr_kind_delete(object);
 }
 
 static void
-at_transaction_end(XactEvent event, void *arg)
-{
-	created = NIL;
-}
-
-static void
-give_kinds(void)
+give_kinds(const List *relations)
 {
 	List	   *sequences = NIL;
 	Oid			node;
 	ListCell   *lc;
 
-	foreach(lc, created)
+	if (bdr_internal_restore)
+		return;
+	foreach(lc, relations)
 	{
 		if (may_have_kind(lfirst_oid(lc)))
 			sequences = lappend_oid(sequences, lfirst_oid(lc));
 	}
-	created = NIL;
 	if (sequences == NIL || !bdr_is_member(&node) || !bdr_sequence_is_installed())
 		return;
 	foreach(lc, sequences)
