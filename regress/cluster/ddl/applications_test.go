@@ -117,16 +117,26 @@ func migrationsOf(t *testing.T, dir string) (all []migration) {
 	return all
 }
 
-// serial is refused on a table with rows; this is what the hint says.
-var serial = regexp.MustCompile(`ALTER TABLE (\w+) ADD pk SERIAL;`)
-
-const serialInSteps = `ALTER TABLE $1 ADD pk int; CREATE SEQUENCE ${1}_pk_seq AS int OWNED BY $1.pk; ALTER TABLE $1 ALTER pk SET DEFAULT nextval('${1}_pk_seq');
-	UPDATE $1 SET pk = DEFAULT; ALTER TABLE $1 ALTER pk SET NOT NULL;`
+// inSteps are statements that are refused on a table with rows, and what the hint says.
+var inSteps = []struct {
+	statement *regexp.Regexp
+	steps     string
+}{
+	{regexp.MustCompile(`ALTER TABLE (\w+) ADD pk SERIAL;`),
+		`ALTER TABLE $1 ADD pk int; CREATE SEQUENCE ${1}_pk_seq AS int OWNED BY $1.pk; ALTER TABLE $1 ALTER pk SET DEFAULT nextval('${1}_pk_seq');
+	UPDATE $1 SET pk = DEFAULT; ALTER TABLE $1 ALTER pk SET NOT NULL;`},
+	{regexp.MustCompile(`(?s)ALTER TABLE (\w+) ADD COLUMN pk UUID DEFAULT (uuid_in\(.*?::cstring\s*\));`),
+		`ALTER TABLE $1 ADD COLUMN pk UUID; ALTER TABLE $1 ALTER pk SET DEFAULT $2; UPDATE $1 SET pk = DEFAULT;`},
+}
 
 // asWeRunIt is what the application's own tool would make of a file.
 func asWeRunIt(sql string) string {
 	sql, _, _ = strings.Cut(sql, "-- +goose Down")
-	return serial.ReplaceAllString(strings.ReplaceAll(sql, "/* TEMPLATE: schema */", ""), serialInSteps)
+	sql = strings.ReplaceAll(sql, "/* TEMPLATE: schema */", "")
+	for _, refused := range inSteps {
+		sql = refused.statement.ReplaceAllString(sql, refused.steps)
+	}
+	return sql
 }
 
 // transactionsOf is one, unless a statement cannot run in one with others.
