@@ -136,7 +136,7 @@ func (c *Cluster) addNode(i int, p plan) {
 	c.t.Helper()
 	n := c.start(i, fmt.Sprintf("node%d", i+1), p, cmp.Or(p.database, database))
 	if p.proxies {
-		proxy, err := newProxy(n.Port, c.serverOfPort)
+		proxy, err := newProxy(n.Port, c.serverOf)
 		n.Must(err)
 		c.proxies = append(c.proxies, proxy)
 		n.NodeDSN = fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=postgres", proxy.Port, n.Database)
@@ -231,21 +231,31 @@ func (c *Cluster) For(t testing.TB) *Cluster {
 	return &copied
 }
 
-// serverOfPort names the server that owns the client end of a connection.
-func (c *Cluster) serverOfPort(port int) string {
-	inode, ok := socketInode(port)
-	if !ok {
-		return ""
-	}
-	children := childrenByParent()
-	for _, n := range c.Nodes {
-		for _, pid := range n.descendants(children) {
-			if (Process{PID: pid}).ownsSocket(inode) {
-				return n.Name
+// ownerLimit is how long the server of a connection is looked for.
+const ownerLimit = 5 * time.Second
+
+// serverOf names the server that opened a connection, or nothing for the test
+// itself. The kernel's list of sockets may lack some while others come and go, so
+// a socket that is not found is looked for again.
+func (c *Cluster) serverOf(client, proxy int) (name string, found bool) {
+	for deadline := time.Now().Add(ownerLimit); time.Now().Before(deadline); pause() {
+		inode, ok := socketInode(client, proxy)
+		if !ok {
+			continue
+		}
+		if (Process{PID: os.Getpid()}).ownsSocket(inode) {
+			return "", true
+		}
+		children := childrenByParent()
+		for _, n := range c.Nodes {
+			for _, pid := range n.descendants(children) {
+				if (Process{PID: pid}).ownsSocket(inode) {
+					return n.Name, true
+				}
 			}
 		}
 	}
-	return ""
+	return "", false
 }
 
 func (c *Cluster) tearDown() {

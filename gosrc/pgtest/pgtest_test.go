@@ -1,7 +1,11 @@
 package pgtest
 
 import (
+	"errors"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -81,7 +85,7 @@ func TestContentsSeeDifferences(t *testing.T) {
 
 func TestProxyLinks(t *testing.T) {
 	n := plainServer(t)
-	proxy, err := newProxy(n.Port, func(int) string { return "peer" })
+	proxy, err := newProxy(n.Port, func(int, int) (string, bool) { return "peer", true })
 	n.Must(err)
 	t.Cleanup(proxy.Close)
 	throughProxy := &Server{Port: proxy.Port}
@@ -122,10 +126,10 @@ func TestSocketOwnerIsFound(t *testing.T) {
 	n.Exec("CREATE EXTENSION dblink")
 	c := &Cluster{Nodes: []*Node{n}, t: t}
 	owner := make(chan string, 4)
-	proxy, err := newProxy(n.Port, func(port int) string {
-		name := c.serverOfPort(port)
+	proxy, err := newProxy(n.Port, func(client, proxy int) (string, bool) {
+		name, found := c.serverOf(client, proxy)
 		owner <- name
-		return name
+		return name, found
 	})
 	n.Must(err)
 	t.Cleanup(proxy.Close)
@@ -134,4 +138,40 @@ func TestSocketOwnerIsFound(t *testing.T) {
 	if got := <-owner; got != "plain" {
 		t.Fatalf("the connection of the server's own backend is from %q", got)
 	}
+}
+
+func TestSocketsThatShareAPort(t *testing.T) {
+	var inodes []string
+	local := 0
+	for range 2 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		remote := listener.Addr().(*net.TCPAddr).Port
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: local}, Control: reusable}
+		conn, err := dialer.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		local = conn.LocalAddr().(*net.TCPAddr).Port
+		Eventually(t, 10*time.Second, "the socket is listed", func() (bool, string) {
+			inode, found := socketInode(local, remote)
+			inodes = append(inodes, inode)
+			return found, ""
+		})
+	}
+	if first, last := inodes[0], inodes[len(inodes)-1]; first == last || !(Process{PID: os.Getpid()}).ownsSocket(last) {
+		t.Fatalf("the sockets are taken for another: %v", inodes)
+	}
+}
+
+func reusable(_, _ string, c syscall.RawConn) error {
+	var failed error
+	err := c.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	})
+	return errors.Join(err, failed)
 }

@@ -218,16 +218,17 @@ func (p Process) ownsSocket(inode string) bool {
 	return false
 }
 
-// socketInode finds the inode of the loopback socket bound to a local port.
-func socketInode(port int) (string, bool) {
+// socketInode finds the inode of one end of a loopback connection. Two connections
+// to different servers may share a local port, so both ports count.
+func socketInode(local, remote int) (string, bool) {
 	text, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		return "", false
 	}
-	local := fmt.Sprintf("0100007F:%04X", port)
+	ends := fmt.Sprintf("0100007F:%04X 0100007F:%04X", local, remote)
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
-		if len(fields) > 9 && fields[1] == local && fields[9] != "0" {
+		if len(fields) > 9 && fields[1]+" "+fields[2] == ends && fields[9] != "0" {
 			return fields[9], true
 		}
 	}

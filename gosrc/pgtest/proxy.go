@@ -16,7 +16,7 @@ type Proxy struct {
 	Port     int
 	target   string
 	listener net.Listener
-	sourceOf func(port int) string
+	sourceOf func(client, proxy int) (name string, found bool)
 
 	mu    sync.Mutex
 	links map[string]*Link
@@ -37,7 +37,7 @@ type Link struct {
 
 type pair struct{ client, server net.Conn }
 
-func newProxy(targetPort int, sourceOf func(port int) string) (*Proxy, error) {
+func newProxy(targetPort int, sourceOf func(client, proxy int) (name string, found bool)) (*Proxy, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -91,8 +91,12 @@ func (p *Proxy) accept() {
 }
 
 func (p *Proxy) serve(client net.Conn) {
-	port := client.RemoteAddr().(*net.TCPAddr).Port
-	link := p.From(p.sourceOf(port))
+	name, found := p.sourceOf(client.RemoteAddr().(*net.TCPAddr).Port, p.Port)
+	if !found { // passing it on might pass by what a test did to its link
+		reset(client)
+		return
+	}
+	link := p.From(name)
 	if link.isRefused() {
 		reset(client)
 		return
