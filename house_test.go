@@ -464,14 +464,14 @@ func TestLinksOfDocumentsExist(t *testing.T) {
 
 // The extension's functions are for superusers until roles come, but for those
 // that tell nothing and change nothing, those of row security, which tell
-// callers their own rights, and those about sequences, which ask for rights on them.
+// callers their own rights, and those about sequences and tables, which ask for rights on them.
 var public = []string{"bdr_version", "bdr_version_num", "internal_architecture", "internal_may_read", "internal_has_role",
 	"seq_nextval", "seq_nextval_identity", "seq_currval", "seq_lastval", "seq_setval", "seq_setval_called", "seq_last_value",
 	"seq_data", "seq_row", "seq_support", "alter_sequence_set_kind",
 	"extract_timestamp_from_snowflakeid", "extract_nodeid_from_snowflakeid", "extract_localseqid_from_snowflakeid", "timestamp_to_snowflakeid",
 	"extract_timestamp_from_timeshard", "extract_nodeid_from_timeshard", "extract_localseqid_from_timeshard", "timestamp_to_timeshard",
 	"gen_ksuuid_v2", "ksuuid_v2_cmp", "extract_timestamp_from_ksuuid_v2",
-	"galloc_chunk_info", "sequence_candidates", "alter_all_sequences_set_kind", "ddl_commands"}
+	"galloc_chunk_info", "sequence_candidates", "alter_all_sequences_set_kind", "ddl_commands", "global_lock_table"}
 
 var (
 	sqlFunction = regexp.MustCompile(`(?s)CREATE FUNCTION bdr\.(\w+)\((.*?)\)\s*RETURNS`)

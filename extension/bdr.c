@@ -15,6 +15,7 @@
 
 #include "apply/activity.h"
 #include "base/shmem.h"
+#include "base/table_gate.h"
 #include "manager/supervisor.h"
 #include "rebuild/index.h"
 #include "rebuild/table.h"
@@ -24,10 +25,12 @@
 #include "session/drop_guard.h"
 #include "session/ddl/capture.h"
 #include "session/ddl/identity.h"
+#include "session/ddl/table_lock.h"
 #include "session/dropped.h"
 #include "session/filter_guard.h"
 #include "session/local_only.h"
 #include "session/lock/global_lock.h"
+#include "session/lock/table_gate.h"
 #include "session/pg_upgrade.h"
 #include "session/replica_identity.h"
 #include "session/sequence/clock.h"
@@ -47,6 +50,7 @@ _PG_init(void)
 {
 	bdr_settings_define();
 	bdr_activity_init();
+	bdr_gate_init();
 	bdr_stats_init();
 	bdr_clock_init();
 	bdr_drop_guard_init();
@@ -62,10 +66,12 @@ _PG_init(void)
 	bdr_sequence_plan_init();
 	bdr_sequence_define_init();
 	bdr_global_lock_init();
+	bdr_table_gate_init();
 	bdr_rebuild_table_init();
 	bdr_rebuild_index_init();
 	bdr_identity_init();
 	bdr_capture_init();
+	bdr_table_lock_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	bdr_shmem_init();

@@ -194,6 +194,14 @@ define_ddl_settings(void)
 							 PGC_SUSET,
 							 0,
 							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("bdr.truncate_locking",
+							 "TRUNCATE takes the global locks of its tables.",
+							 "As far as bdr.ddl_locking is not off.",
+							 &bdr_truncate_locking,
+							 false,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
 	DefineCustomBoolVariable("bdr.role_replication",
 							 "Commands about roles are DDL that runs on all nodes.",
 							 "Off, they are for this server only.",

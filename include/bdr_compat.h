@@ -87,6 +87,13 @@ bdr_find_setting(const char *name)
 #define bdr_owns_relation(relid)	pg_class_ownercheck((relid), GetUserId())
 #endif
 
+/* ... the schema? */
+#if PG_VERSION_NUM >= 160000
+#define bdr_owns_schema(schema)	object_ownercheck(NamespaceRelationId, (schema), GetUserId())
+#else
+#define bdr_owns_schema(schema)	pg_namespace_ownercheck((schema), GetUserId())
+#endif
+
 /* May the role look up names in the schema? */
 #if PG_VERSION_NUM >= 160000
 #define bdr_schema_aclcheck(schema, role, mode)	object_aclcheck(NamespaceRelationId, (schema), (role), (mode))

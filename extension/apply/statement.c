@@ -63,6 +63,8 @@ static bool is_hashed(Relation partition);
 static void error_context(void *arg);
 
 /*
+ * One without text only waits for what comes before it.
+ *
  * No table of ours may be open: statements want them for themselves.  What was
  * noted of rows does not outlive a table that is rewritten.
  */
@@ -80,7 +82,8 @@ bdr_statement_apply(BdrReader *reader)
 	error_context_stack = &callback;
 	if (!bdr_apply.peer.catch_up)
 		await_earlier(bdr_statement_earlier(&statement));
-	run_as(role_of(&statement), &statement);
+	if (statement.text[0] != '\0')
+		run_as(role_of(&statement), &statement);
 	bdr_queue_add(&statement);
 	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(bdr_apply.change_context);

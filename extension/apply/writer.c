@@ -30,8 +30,10 @@
 #include "apply/frame.h"
 #include "apply/handoff.h"
 #include "apply/origin.h"
+#include "apply/progress.h"
 #include "apply/report.h"
 #include "apply/state.h"
+#include "apply/table_gate.h"
 #include "apply/transaction.h"
 #include "apply/walwriter.h"
 #include "apply/writer.h"
@@ -51,10 +53,12 @@ static void writer_loop(void);
 static void handle_message(BdrMessage *msg);
 static bool wait_for_message(BdrMessage *msg);
 static int	next_message(BdrMessage *msg);
-static bool wait_for_socket(void);
+static long gates_timeout_ms(void);
+static bool wait_for_socket(long timeout_ms);
 static void apply_frame(StringInfo body);
 static void report_fault(void);
 static void pack_failed(StringInfo buf);
+static void note_all_before(void);
 static void send_failed(StringInfo failed, ErrorData *edata);
 
 /*
@@ -97,6 +101,7 @@ bdr_writer_main(Datum arg)
 	bdr_resolvers_init();
 	bdr_version_init(bdr_apply.peer.local_node_id);
 	bdr_report_init(data);
+	bdr_gates_init();
 	bdr_xact_init();
 	writer_loop();
 	bdr_xact_abort();
@@ -187,8 +192,10 @@ wait_for_message(BdrMessage *msg)
 	for (;;)
 	{
 		int			got;
+		long		timeout;
 
 		bdr_worker_handle_signals();
+		timeout = gates_timeout_ms();
 		got = next_message(msg);
 		if (got != 0)
 			return got > 0;
@@ -196,7 +203,7 @@ wait_for_message(BdrMessage *msg)
 		if (bdr_handoff_has_news())
 			bdr_report_note();
 		bdr_report_if_due();
-		if (wait_for_socket())
+		if (wait_for_socket(timeout))
 			continue;
 		bdr_report_after_silence();
 		if (bdr_handoff_is_here())
@@ -224,15 +231,24 @@ next_message(BdrMessage *msg)
 	return bdr_socket_try_read(data, msg);
 }
 
+/* Between the frames of a transaction gates have time. */
+static long
+gates_timeout_ms(void)
+{
+	return bdr_apply.xact.open ? -1 : bdr_gates_serve();
+}
+
 /*
- * Returns false on a timeout.
+ * Returns false when it is time for a report.
  */
 static bool
-wait_for_socket(void)
+wait_for_socket(long timeout_ms)
 {
-	long		timeout = bdr_report_timeout_ms();
+	long		report = bdr_report_timeout_ms();
+	bool		is_report = timeout_ms < 0 || (report >= 0 && report <= timeout_ms);
+	long		timeout = is_report ? report : timeout_ms;
 
-	return bdr_handoff_is_here() ? bdr_handoff_wait(timeout) : bdr_socket_wait(data, timeout);
+	return (bdr_handoff_is_here() ? bdr_handoff_wait(timeout) : bdr_socket_wait(data, timeout)) || !is_report;
 }
 
 /*
@@ -299,6 +315,17 @@ pack_failed(StringInfo buf)
 }
 
 /*
+ * A statement of another node may wait for a place between the last transaction and
+ * this one, which fails as that statement has not run.
+ */
+static void
+note_all_before(void)
+{
+	if (bdr_apply.xact.open && bdr_apply.xact.commit_lsn > bdr_progress_applied())
+		bdr_progress_note(bdr_apply.xact.commit_lsn, InvalidXLogRecPtr, bdr_progress_time());
+}
+
+/*
  * The last words: what was done before, where it failed, and why.  They wait
  * for a manager that is busy, but an interrupt ends that.
  */
@@ -307,6 +334,7 @@ send_failed(StringInfo failed, ErrorData *edata)
 {
 	StringInfoData fault;
 
+	note_all_before();
 	if (bdr_activity != NULL)
 		bdr_report_send();
 	if (bdr_apply.xact.open)

@@ -28,6 +28,7 @@ int			bdr_maximum_clock_skew_action = BDR_MAXIMUM_CLOCK_SKEW_ACTION;
 int			bdr_min_worker_backoff_delay = 1000;
 bool		bdr_role_replication = true;
 int			bdr_stat_relation_max = 5000;
+bool		bdr_truncate_locking = false;
 
 /* The last ones are of servers that have leaders of locks, and of booleans. */
 const struct config_enum_entry bdr_ddl_locking_names[] = {

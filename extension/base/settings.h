@@ -48,6 +48,7 @@ extern int	bdr_maximum_clock_skew_action;
 extern int	bdr_min_worker_backoff_delay;	/* ms */
 extern bool bdr_role_replication;
 extern int	bdr_stat_relation_max;
+extern bool bdr_truncate_locking;
 
 /* A SETTINGS message. */
 extern void bdr_settings_pack(StringInfo buf);

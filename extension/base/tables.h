@@ -130,6 +130,14 @@ enum
 #define BDR_QUEUE_DDL			'D'	/* a statement, which has run */
 #define BDR_QUEUE_PART			'P'	/* what is written from here to the next row is part of that */
 
+/* ... of bdr.table_gate, sql/58_table_gate.sql. */
+enum
+{
+	BDR_GATE_RELID = 1,
+	BDR_GATE_NODE,
+	BDR_GATE_LOCK_ID
+};
+
 /* ... of what says which tables are sent, sql/43_replication_set.sql. */
 enum
 {

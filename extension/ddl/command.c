@@ -33,6 +33,7 @@
 PG_FUNCTION_INFO_V1(bdr_ddl_commands);
 
 static bool form_is_light(Node *statement);
+static bool rows_have_name(const RenameStmt *rename);
 static bool alter_is_light(const AlterTableCmd *command);
 static bool column_is_light(const ColumnDef *column);
 static bool is_constant(Node *expression);
@@ -342,7 +343,7 @@ form_is_light(Node *statement)
 	ListCell   *cell;
 
 	if (IsA(statement, RenameStmt))
-		return true;
+		return !rows_have_name((RenameStmt *) statement);
 	if (!IsA(statement, AlterTableStmt))
 		return false;
 	foreach(cell, ((AlterTableStmt *) statement)->cmds)
@@ -351,6 +352,14 @@ form_is_light(Node *statement)
 			return false;
 	}
 	return true;
+}
+
+/* They come with the names of their table and its columns. */
+static bool
+rows_have_name(const RenameStmt *rename)
+{
+	return rename->renameType == OBJECT_TABLE ||
+		(rename->renameType == OBJECT_COLUMN && rename->relationType == OBJECT_TABLE);
 }
 
 /*

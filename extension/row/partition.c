@@ -46,6 +46,7 @@
 #include "base/user_context.h"
 #include "row/match.h"
 #include "row/partition.h"
+#include "row/write_lock.h"
 #include "bdr_compat.h"
 
 /* One leaf of a table that routes. */
@@ -103,7 +104,7 @@ bdr_partition_open_local(BdrRelation *rel, LOCKMODE lockmode)
 {
 	if (OidIsValid(rel->leaf_relid))
 	{
-		Relation	leaf = try_relation_open(rel->leaf_relid, lockmode);
+		Relation	leaf = bdr_write_lock_open(rel->leaf_relid, lockmode);
 
 		if (leaf == NULL)
 			ereport(ERROR,
@@ -124,7 +125,7 @@ bdr_partition_open_local(BdrRelation *rel, LOCKMODE lockmode)
 		CHECK_FOR_INTERRUPTS();
 		if (!to_root && OidIsValid(own))
 			bdr_partition_lock_ancestors(get_partition_ancestors(own));
-		relid = RangeVarGetRelid(range, lockmode, true);
+		relid = bdr_write_lock_name(range, lockmode);
 		local = OidIsValid(relid) ? relation_open(relid, NoLock) : NULL;
 		if ((local != NULL || !to_root) && belongs_to_root(rel) == to_root)
 		{
@@ -132,7 +133,7 @@ bdr_partition_open_local(BdrRelation *rel, LOCKMODE lockmode)
 			return local;
 		}
 		if (local != NULL)
-			relation_close(local, lockmode);
+			relation_close(local, NoLock);
 	}
 }
 
@@ -501,7 +502,8 @@ find_level(BdrRelation *root, Oid relid)
 		if (RelationGetRelid(((BdrLevel *) lfirst(lc))->rel) == relid)
 			return lfirst(lc);
 	}
-	partitioned = table_open(relid, RowExclusiveLock);
+	bdr_write_lock(relid);
+	partitioned = table_open(relid, NoLock);
 	old = MemoryContextSwitchTo(root->exec_context);
 	root->levels = lappend(root->levels, make_level(root, partitioned));
 	MemoryContextSwitchTo(old);
@@ -716,11 +718,14 @@ bdr_partition_candidates(BdrUpdate *update, Oid except, bool everywhere)
 		return leaf != except ? list_make1_oid(leaf) : NIL;
 	if (!OidIsValid(unknown_below) || !everywhere)
 		return NIL;
-	foreach(lc, find_all_inheritors(unknown_below, RowExclusiveLock, NULL))
+	foreach(lc, find_all_inheritors(unknown_below, NoLock, NULL))
 	{
 		Oid			relid = lfirst_oid(lc);
+		char		kind;
 
-		if (relid != except && get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+		bdr_write_lock(relid);
+		kind = get_rel_relkind(relid);
+		if (relid != except && kind != '\0' && kind != RELKIND_PARTITIONED_TABLE)
 			candidates = lappend_oid(candidates, relid);
 	}
 	return candidates;

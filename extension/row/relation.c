@@ -49,6 +49,7 @@
 #include "row/relation.h"
 #include "row/row_version.h"
 #include "row/trigger.h"
+#include "row/write_lock.h"
 #include "bdr_compat.h"
 #include "bdr_wire.h"
 #include "rewrite/rewriteHandler.h"
@@ -373,11 +374,11 @@ open_mapped(BdrRelation *rel, LOCKMODE lockmode)
 	{
 		bdr_partition_lock_ancestors(rel->ancestors);
 		/* taking the lock reads invalidations */
-		local = try_relation_open(rel->local_relid, lockmode);
+		local = bdr_write_lock_open(rel->local_relid, lockmode);
 		if (local != NULL && !rel->stale)
 			return local;
 		if (local != NULL)
-			table_close(local, lockmode);
+			table_close(local, NoLock);
 	}
 	drop_mapping(rel);
 	local = open_local(rel, lockmode);
@@ -407,7 +408,7 @@ open_local(BdrRelation *rel, LOCKMODE lockmode)
 	relid = RangeVarGetRelid(range, NoLock, true);
 	if (OidIsValid(relid))
 		bdr_partition_lock_ancestors(get_partition_ancestors(relid));
-	relid = RangeVarGetRelid(range, lockmode, true);
+	relid = bdr_write_lock_name(range, lockmode);
 	pfree(range);
 	return OidIsValid(relid) ? relation_open(relid, NoLock) : NULL;
 }

@@ -37,7 +37,7 @@ func release(node uint32, at int64, ids ...string) Command {
 }
 
 // apply requires that a command is carried out, and that what it writes is what changes.
-func apply(t *testing.T, s State, cmd Command) (State, Changes) {
+func apply(t *testing.T, s State, cmd Command) (State, Touched) {
 	t.Helper()
 	before := slices.Clone(s.Locks)
 	next, changes, fault := Apply(s, members, cmd)
@@ -107,7 +107,7 @@ func TestTurns(t *testing.T) {
 func TestNodes(t *testing.T) {
 	for node, want := range map[uint32]string{3: "has been parted", 4: "is joining", 5: "is being parted", 6: "is not a member"} {
 		next, changes, fault := Apply(State{}, members, acquire(node, "a", 5))
-		if fault == nil || fault.Code != pgerr.WrongState || !strings.Contains(fault.Detail, want) || !next.Empty() || !reflect.DeepEqual(changes, Changes{}) {
+		if fault == nil || fault.Code != pgerr.WrongState || !strings.Contains(fault.Detail, want) || !next.Empty() || !reflect.DeepEqual(changes, Touched{}) {
 			t.Errorf("node %d: %v", node, fault)
 		}
 	}
@@ -231,6 +231,60 @@ func TestPositions(t *testing.T) {
 	s.Locks = []catalog.GlobalLock{{ID: "e", Node: 3, GlobalLockKey: catalog.GlobalLockKey{Type: catalog.GlobalLockDDL}}}
 	if s, _ = apply(t, s, giveBack(1, 90, "e")); len(s.Locks) != 0 || len(s.Positions) != 2 || s.Positions[0].Position != 50 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Nodes are ready for a lock as long as it is there, and each says so once.
+func TestReadyNodes(t *testing.T) {
+	table := Command{Kind: Acquire, Node: 1, Time: 5, ID: "a", Type: catalog.GlobalLockDML, Schema: "s", Table: "t", PID: 10, LocalRequest: 5, Position: 7}
+	ready := func(node uint32, id string, position lsn.LSN) Command {
+		return Command{Kind: Ready, Node: node, Time: 6, ID: id, Position: position}
+	}
+	var s State
+	s, _ = apply(t, s, table)
+	s, _ = apply(t, s, acquire(2, "d", 6))
+	if s.Locks[0].Position != 7 || s.Locks[1].Position != 0 {
+		t.Errorf("%+v", s.Locks)
+	}
+	group := membersOf(map[uint32]cluster.State{1: cluster.Active, 2: cluster.Active, 3: cluster.Standby, 4: cluster.Catchup, 5: cluster.Parted})
+	missing := func() (ids []uint32) {
+		for _, n := range s.Missing("a", group, 1) {
+			ids = append(ids, n.ID)
+		}
+		return ids
+	}
+	if got := missing(); !slices.Equal(got, []uint32{2, 3}) {
+		t.Errorf("%v are waited for", got)
+	}
+	before := s
+	s, changes := apply(t, s, ready(3, "a", 30))
+	s, _ = apply(t, s, ready(2, "a", 20))
+	if want := []catalog.GlobalLockReady{{ID: "a", Node: 3, Position: 30}}; !slices.Equal(changes.Ready, want) || len(before.Ready) != 0 {
+		t.Errorf("%+v", changes)
+	}
+	for _, cmd := range []Command{ready(2, "a", 99), ready(2, "d", 1), ready(2, "f", 1)} {
+		if next, changes := apply(t, s, cmd); len(changes.Ready) != 0 || len(next.Ready) != 2 {
+			t.Errorf("%+v: %+v", cmd, changes)
+		}
+	}
+	if r, _ := s.IsReady("a", 2); len(missing()) != 0 || r.Position != 20 {
+		t.Errorf("%+v", s.Ready)
+	}
+	with := s
+	s, changes = apply(t, s, Command{Kind: Release, Node: 1, Time: 9, IDs: []string{"a"}, Position: 60})
+	if len(s.Ready) != 0 || len(with.Ready) != 2 || len(changes.Positions) != 1 || changes.Positions[0].Position != 60 {
+		t.Errorf("%+v, %+v", s, changes)
+	}
+	for name, spoil := range map[string]func(*Command){"no table": func(c *Command) { c.Table = "" }, "no schema": func(c *Command) { c.Schema = "" },
+		"long": func(c *Command) { c.Table = strings.Repeat("a", 64) }, "bytes": func(c *Command) { c.Schema = "\xff" }, "key": func(c *Command) { c.Key1 = 1 },
+		"advisory": func(c *Command) { c.Type = catalog.GlobalLockAdvisory }, "zero": func(c *Command) { c.Table = "a\x00" }} {
+		cmd := table
+		if spoil(&cmd); cmd.Check() == nil {
+			t.Errorf("%s: %+v is taken", name, cmd)
+		}
+	}
+	if ready(2, "A'", 1).Check() == nil || !Knows(Ready) {
+		t.Error("kinds")
 	}
 }
 

@@ -4,9 +4,11 @@
 package globallock
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
@@ -21,10 +23,11 @@ const Prefix = "lock"
 const (
 	Acquire = Prefix + "/acquire" // puts a session of Node into the queue
 	Release = Prefix + "/release" // takes sessions of Node, or of nodes that are gone, out
+	Ready   = Prefix + "/ready"   // says that users of Node do not write to the table of a lock
 )
 
 // Knows says whether a command is one of this version's.
-func Knows(kind string) bool { return kind == Acquire || kind == Release }
+func Knows(kind string) bool { return kind == Acquire || kind == Release || kind == Ready }
 
 // Limits of what a command may say.
 const (
@@ -32,6 +35,7 @@ const (
 	idBytesMax = 64
 	IDsMax     = 1000           // of a Release
 	timeMax    = int64(1) << 53 // microseconds: some 285 years
+	nameBytes  = 63             // NAMEDATALEN, less its end
 )
 
 // Command is one entry of the consensus log, stored as JSON.
@@ -40,18 +44,23 @@ type Command struct {
 	Node uint32 `json:"node"`
 	Time int64  `json:"time"` // there, in microseconds since 1970
 
-	// Acquire
+	// Acquire; Ready has the first
 	ID           string `json:"id,omitzero"`
 	Type         string `json:"type,omitzero"`
 	Key1         int32  `json:"key1,omitzero"`
 	Key2         int32  `json:"key2,omitzero"`
 	Bigint       bool   `json:"bigint,omitzero"`
+	Schema       string `json:"schema,omitzero"`
+	Table        string `json:"table,omitzero"`
 	PID          int64  `json:"pid,omitzero"`
 	LocalRequest int64  `json:"local_request,omitzero"`
 
 	// Release
-	IDs      []string `json:"ids,omitempty"`
-	Position lsn.LSN  `json:"position,omitzero"` // of Node's WAL: what was done under its locks is before it
+	IDs []string `json:"ids,omitempty"`
+
+	// Position is one of Node's WAL. Before it is what was done under locks (Release), what users
+	// wrote to the table (Ready), or what made the table (Acquire of its lock).
+	Position lsn.LSN `json:"position,omitzero"`
 }
 
 // Encode returns the form in the log.
@@ -67,6 +76,8 @@ func (cmd Command) Check() *pgerr.Error {
 			cmd.LocalRequest >= 0 && cmd.LocalRequest <= timeMax
 	case Release:
 		valid = valid && len(cmd.IDs) <= IDsMax && !slices.ContainsFunc(cmd.IDs, func(id string) bool { return !validID(id) })
+	case Ready:
+		valid = valid && validID(cmd.ID)
 	default:
 		return cluster.UnknownCommand(cmd.Kind)
 	}
@@ -78,12 +89,22 @@ func (cmd Command) Check() *pgerr.Error {
 
 // Key returns what an Acquire is about.
 func (cmd Command) Key() catalog.GlobalLockKey {
-	return catalog.GlobalLockKey{Type: cmd.Type, Key1: cmd.Key1, Key2: cmd.Key2, Bigint: cmd.Bigint}
+	return catalog.GlobalLockKey{Type: cmd.Type, Key1: cmd.Key1, Key2: cmd.Key2, Bigint: cmd.Bigint, Schema: cmd.Schema, Table: cmd.Table}
 }
 
-// validKey allows any advisory lock, and the one of the schema.
+// validKey allows any advisory lock, that of any table, and the one of the schema.
 func validKey(key catalog.GlobalLockKey) bool {
-	return key.Type == catalog.GlobalLockAdvisory || key == catalog.GlobalLockKey{Type: catalog.GlobalLockDDL}
+	switch key.Type {
+	case catalog.GlobalLockAdvisory:
+		return key.Schema == "" && key.Table == ""
+	case catalog.GlobalLockDML:
+		return key == catalog.GlobalLockKey{Type: key.Type, Schema: key.Schema, Table: key.Table} && validName(key.Schema) && validName(key.Table)
+	}
+	return key == catalog.GlobalLockKey{Type: catalog.GlobalLockDDL}
+}
+
+func validName(name string) bool {
+	return name != "" && len(name) <= nameBytes && utf8.ValidString(name) && !strings.ContainsRune(name, 0)
 }
 
 // validID allows what managers make.
@@ -96,8 +117,13 @@ func validID(id string) bool {
 type State struct {
 	Last      int64                        // the place that was given last
 	Locks     []catalog.GlobalLock         `json:",omitempty"` // by place
-	Positions []catalog.GlobalLockPosition `json:",omitempty"` // of nodes that have given the DDL lock back
+	Positions []catalog.GlobalLockPosition `json:",omitempty"` // of nodes that have given locks of the schema, or of tables, back
+	Ready     []catalog.GlobalLockReady    `json:",omitempty"` // by lock and node
 }
+
+// Changes says whether what is done under locks of this type, other nodes must apply before
+// somebody else does something under one.
+func Changes(lockType string) bool { return lockType != catalog.GlobalLockAdvisory }
 
 // Empty says whether nothing was ever agreed on.
 func (s State) Empty() bool { return s.Last == 0 }
@@ -118,6 +144,33 @@ func (s State) Find(id string) (catalog.GlobalLock, bool) {
 		return catalog.GlobalLock{}, false
 	}
 	return s.Locks[i], true
+}
+
+// IsReady says whether users of the node do not write to the table of this lock, and up to where
+// they did.
+func (s State) IsReady(id string, node uint32) (catalog.GlobalLockReady, bool) {
+	i, found := s.findReady(id, node)
+	if !found {
+		return catalog.GlobalLockReady{}, false
+	}
+	return s.Ready[i], true
+}
+
+func (s State) findReady(id string, node uint32) (int, bool) {
+	return slices.BinarySearchFunc(s.Ready, catalog.GlobalLockReady{ID: id, Node: node}, func(a, b catalog.GlobalLockReady) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Node, b.Node))
+	})
+}
+
+// Writers are the nodes, but for one, whose users can write, or soon will: those that a lock
+// of a table has to stop.
+func Writers(members cluster.Cluster, but uint32) []catalog.Node {
+	return members.Peers(but, func(s cluster.State) bool { return s >= cluster.Standby && s <= cluster.Active })
+}
+
+// Missing are those of them that have not.
+func (s State) Missing(id string, members cluster.Cluster, but uint32) []catalog.Node {
+	return slices.DeleteFunc(Writers(members, but), func(n catalog.Node) bool { _, ready := s.IsReady(id, n.ID); return ready })
 }
 
 // Elsewhere leaves out the positions of a node itself, which has what it wrote, and of those
@@ -158,6 +211,8 @@ func Title(key catalog.GlobalLockKey) string {
 	switch {
 	case key.Type == catalog.GlobalLockDDL:
 		return "the global DDL lock"
+	case key.Type == catalog.GlobalLockDML:
+		return "the global lock of table " + strconv.Quote(key.Schema+"."+key.Table)
 	case key.Bigint:
 		return "global advisory lock " + strconv.FormatInt(int64(key.Key1)<<32|int64(uint32(key.Key2)), 10)
 	}

@@ -141,9 +141,14 @@ func (l *Locker) release(ids []string) error {
 // transactions that had them have ended.
 func (l *Locker) position(ctx context.Context, ids []string) (lsn.LSN, error) {
 	locks := l.deps.Locks()
-	if !slices.ContainsFunc(ids, func(id string) bool { lock, _ := locks.Find(id); return lock.Type == catalog.GlobalLockDDL }) {
+	if !slices.ContainsFunc(ids, func(id string) bool { lock, _ := locks.Find(id); return globallock.Changes(lock.Type) }) {
 		return 0, nil
 	}
+	return l.insertPosition(ctx)
+}
+
+// insertPosition is the end of this node's WAL.
+func (l *Locker) insertPosition(ctx context.Context) (lsn.LSN, error) {
 	results, err := l.deps.Host.Run(ctx, catalog.SelectInsertPosition())
 	if err != nil {
 		return 0, err

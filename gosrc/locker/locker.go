@@ -4,11 +4,13 @@
 package locker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +26,7 @@ import (
 const (
 	proposeTimeMax = 10 * time.Second // for a majority to agree
 	aloneTimeMax   = 5 * time.Second  // the same, for who goes on without
+	blockedPeriod  = time.Second      // between two looks for deadlocks with writers
 )
 
 // errUnasked is that of a session that goes on without a lock.
@@ -45,6 +48,7 @@ type Host interface {
 // Deps is what the manager hands down.
 type Deps struct {
 	Host    Host
+	Spawn   func(name string, f func())
 	Node    func() (catalog.LocalNode, *pgerr.Error) // which node this is, and why it must not act
 	Cluster func() cluster.Cluster
 	Locks   func() globallock.State
@@ -81,8 +85,8 @@ func New(ctx context.Context, d Deps) *Locker {
 
 // Acquire answers "global_lock": the type, whether the key is a bigint, its two halves,
 // the session, when it began to wait, for how long it waits at most, and whether it
-// goes on when the group cannot be asked. The answer is where others gave the DDL lock
-// back. The lock is needed as long as the connection lasts, whose end ends ctx.
+// goes on when the group cannot be asked; of the lock of a table, its schema and name. The
+// answer is where others gave locks back, and stopped writing to the table. The lock is needed as long as the connection lasts, whose end ends ctx.
 func (l *Locker) Acquire(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
 	w, fault := l.read(r)
 	if fault != nil {
@@ -102,7 +106,7 @@ func (l *Locker) Acquire(ctx context.Context, r *ipc.Request) (ipc.Rows, error) 
 		l.end(w.ID)
 		return ipc.Rows{}, err
 	}
-	return ipc.Value(globallock.EncodePositions(l.earlier())), nil
+	return ipc.Value(globallock.EncodePositions(l.before(w.ID))), nil
 }
 
 // read reads the arguments.
@@ -116,7 +120,8 @@ func (l *Locker) read(r *ipc.Request) (wish, *pgerr.Error) {
 	}
 	local, _ := l.deps.Node()
 	cmd := globallock.Command{Kind: globallock.Acquire, Node: local.ID, Time: time.Now().UnixMicro(), ID: l.newID(), Type: r.Arg(0),
-		Key1: int32(numbers[0]), Key2: int32(numbers[1]), Bigint: r.Bool(1, false), PID: numbers[2], LocalRequest: numbers[3]}
+		Key1: int32(numbers[0]), Key2: int32(numbers[1]), Bigint: r.Bool(1, false), PID: numbers[2], LocalRequest: numbers[3],
+		Schema: r.Arg(8), Table: r.Arg(9)}
 	return wish{cmd, time.Duration(numbers[4]) * time.Millisecond, r.Bool(7, false)}, cmd.Check()
 }
 
@@ -163,13 +168,16 @@ func (l *Locker) acquire(caller context.Context, w wish) error {
 	if err == nil {
 		err = l.await(ctx, w.Command)
 	}
-	if err == nil && w.Type == catalog.GlobalLockDDL {
-		err = l.catchUp(ctx)
+	if err == nil && w.Type == catalog.GlobalLockDML {
+		err = l.awaitReady(ctx, w.Command)
+	}
+	if err == nil && globallock.Changes(w.Type) {
+		err = l.catchUp(ctx, w.Command)
 	}
 	switch {
 	case err == nil || caller.Err() != nil:
 		return errors.Join(err, caller.Err())
-	case pgerr.Code(err) == pgerr.ConfigLimit, pgerr.Code(err) == pgerr.LockNotAvailable, errors.Is(err, errUnasked):
+	case pgerr.Code(err) == pgerr.ConfigLimit, pgerr.Code(err) == pgerr.LockNotAvailable, pgerr.Code(err) == pgerr.Deadlock, errors.Is(err, errUnasked):
 		return err
 	}
 	return l.explain(w.Command, w.limit, err)
@@ -180,6 +188,12 @@ func (l *Locker) propose(ctx context.Context, w wish) error {
 	limit := proposeTimeMax
 	if w.alone {
 		limit = aloneTimeMax
+	}
+	if w.Type == catalog.GlobalLockDML {
+		var err error
+		if w.Position, err = l.insertPosition(ctx); err != nil {
+			return err
+		}
 	}
 	_, err := l.deps.Propose(ctx, limit, w.Encode())
 	if _, waits := l.deps.Locks().Find(w.ID); err != nil && w.alone && !waits && pgerr.Code(err) != pgerr.ConfigLimit {
@@ -205,26 +219,91 @@ func (l *Locker) await(ctx context.Context, cmd globallock.Command) error {
 	return err
 }
 
-// earlier is where other nodes gave the DDL lock back.
-func (l *Locker) earlier() []catalog.GlobalLockPosition {
-	local, _ := l.deps.Node()
-	return globallock.Elsewhere(l.deps.Locks().Positions, local.ID, l.deps.Cluster())
-}
-
-// catchUp waits until this node has what others changed under the lock before.
-func (l *Locker) catchUp(ctx context.Context) error {
-	for _, p := range l.earlier() {
-		if err := l.deps.WaitApplied(ctx, p.Node, p.Position); err != nil {
-			n, _ := l.deps.Cluster().Node(p.Node)
-			return errBehind(n, err)
+// awaitReady waits until nobody writes to the table on other nodes.
+func (l *Locker) awaitReady(ctx context.Context, cmd globallock.Command) error {
+	lost := false
+	err := pause.Until(ctx, l.deps.Changed, func() bool {
+		locks, members := l.deps.Locks(), l.deps.Cluster()
+		_, has := locks.Find(cmd.ID)
+		lost = !has || members.Gone(cmd.Node)
+		return lost || len(locks.Missing(cmd.ID, members, cmd.Node)) == 0
+	})
+	switch {
+	case lost:
+		return pgerr.New(pgerr.WrongState, "the group does not wait for this session any more")
+	case err != nil:
+		return err
+	}
+	for _, r := range l.deps.Locks().Ready {
+		if n, known := l.deps.Cluster().Node(r.Node); known && r.ID == cmd.ID && r.Position == 0 {
+			return errAbsent(cmd, n)
 		}
 	}
 	return nil
 }
 
+func errAbsent(cmd globallock.Command, n catalog.Node) *pgerr.Error {
+	return pgerr.New(pgerr.LockNotAvailable, "could not lock table %q on all nodes", cmd.Schema+"."+cmd.Table).
+		WithDetail("There is no such table on node %q.", n.Name).
+		WithHint("If this transaction has renamed the table, commit that first. If it is a table of this node only, set bdr.ddl_replication to off.")
+}
+
+// earlier is where other nodes gave locks back that others must have applied the changes of.
+func (l *Locker) earlier() []catalog.GlobalLockPosition {
+	local, _ := l.deps.Node()
+	return globallock.Elsewhere(l.deps.Locks().Positions, local.ID, l.deps.Cluster())
+}
+
+// before is the same, and up to where users of other nodes wrote to the table of a lock.
+func (l *Locker) before(id string) []catalog.GlobalLockPosition {
+	list := l.earlier()
+	for _, r := range l.deps.Locks().Ready {
+		if r.ID == id && r.Position != 0 {
+			list, _ = globallock.WithPosition(list, catalog.GlobalLockPosition{Node: r.Node, Position: r.Position})
+		}
+	}
+	return list
+}
+
+// catchUp waits until this node has what others did before. Rows of theirs may wait for the
+// transaction itself: the server does not see that deadlock.
+func (l *Locker) catchUp(ctx context.Context, cmd globallock.Command) error {
+	for _, p := range l.before(cmd.ID) {
+		n, _ := l.deps.Cluster().Node(p.Node)
+		for {
+			waiting, cancel := context.WithTimeout(ctx, blockedPeriod)
+			err := l.deps.WaitApplied(waiting, p.Node, p.Position)
+			passed := waiting.Err() != nil
+			cancel()
+			if err == nil {
+				break
+			}
+			if !passed || ctx.Err() != nil {
+				return errBehind(n, err)
+			}
+			if blocks, err := l.blocksWriter(ctx, cmd.PID); blocks || err != nil {
+				return cmp.Or(err, error(errBlocks(cmd, n)))
+			}
+		}
+	}
+	return nil
+}
+
+// blocksWriter says whether rows of other nodes wait for a session.
+func (l *Locker) blocksWriter(ctx context.Context, pid int64) (bool, error) {
+	results, err := l.deps.Host.Run(ctx, catalog.SelectBlockedWriters(pid))
+	return err == nil && len(results[0].Rows) > 0, err
+}
+
+func errBlocks(cmd globallock.Command, n catalog.Node) *pgerr.Error {
+	return pgerr.New(pgerr.Deadlock, "deadlock between this transaction and changes of node %q", n.Name).
+		WithDetail("It waits for %s, and they wait for what it has locked before.", globallock.Title(cmd.Key())).
+		WithHint("Begin the transaction with bdr.global_lock_table() of the tables that it changes, before they are locked otherwise.")
+}
+
 func errBehind(n catalog.Node, err error) *pgerr.Error {
-	return pgerr.New(pgerr.LockNotAvailable, "could not change the schema: this node does not have all earlier changes yet").
-		WithDetail("Node %q had the global DDL lock before, and what it changed has not been applied here: %s", n.Name, pgerr.From(err).Error()).
+	return pgerr.New(pgerr.LockNotAvailable, "could not get a global lock: this node does not have all earlier changes yet").
+		WithDetail("What node %q did before has not been applied here: %s", n.Name, pgerr.From(err).Error()).
 		WithHint("bdr.subscription_summary and bdr.worker_errors show why. A node that does not come back has to be parted.")
 }
 
@@ -232,6 +311,10 @@ func errBehind(n catalog.Node, err error) *pgerr.Error {
 func (l *Locker) explain(cmd globallock.Command, limit time.Duration, err error) error {
 	title := globallock.Title(cmd.Key())
 	holder, taken := l.deps.Locks().Holder(cmd.Key())
+	missing := l.deps.Locks().Missing(cmd.ID, l.deps.Cluster(), cmd.Node)
+	if errors.Is(err, context.DeadlineExceeded) && holder.ID == cmd.ID && cmd.Type == catalog.GlobalLockDML && len(missing) > 0 {
+		return errMissing(title, limit, missing)
+	}
 	if !errors.Is(err, context.DeadlineExceeded) || !taken || holder.ID == cmd.ID {
 		detail := pgerr.From(err).Error()
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -245,4 +328,16 @@ func (l *Locker) explain(cmd globallock.Command, limit time.Duration, err error)
 		WithDetail("The session with pid %d of node %q has it.", holder.PID, node.Name).
 		WithHint("Wait longer (bdr.global_lock_timeout), or end that session on its node. The lock of a node that does not come back goes when it is parted. " +
 			"The view bdr.global_locks shows who has, or waits for, which lock.")
+}
+
+// errMissing names the nodes whose users may still write to the table.
+func errMissing(title string, limit time.Duration, missing []catalog.Node) *pgerr.Error {
+	var names []string
+	for _, n := range missing {
+		names = append(names, strconv.Quote(n.Name))
+	}
+	return pgerr.New(pgerr.LockNotAvailable, "could not get %s within %s", title, limit).
+		WithDetail("Not all nodes have stopped writing to the table: %s.", strings.Join(names, ", ")).
+		WithHint("On a node that runs, a transaction has the table locked: there, pg_locks shows which. All nodes must run and apply changes: " +
+			"bdr.subscription_summary shows that. A node that does not come back has to be parted. Or wait longer (bdr.global_lock_timeout).")
 }

@@ -35,6 +35,9 @@ type world struct {
 	waited  []catalog.GlobalLockPosition // until it was applied
 	behind  bool                         // nothing is applied any more
 	log     []string
+
+	open  int      // tables to which users may still write; -1: there is no such table
+	gates []string // SQL about gates, in short
 }
 
 func newWorld(t *testing.T) *world {
@@ -45,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	for id, name := range []string{"a", "b"} {
 		w.members = w.members.WithNode(catalog.Node{ID: uint32(id + 1), Name: name, State: cluster.Active})
 	}
-	w.l = New(ctx, Deps{Host: w, Node: func() (catalog.LocalNode, *pgerr.Error) { return catalog.LocalNode{ID: 1}, nil },
+	w.l = New(ctx, Deps{Host: w, Spawn: func(_ string, f func()) { go f() }, Node: func() (catalog.LocalNode, *pgerr.Error) { return catalog.LocalNode{ID: 1}, nil },
 		Cluster: func() cluster.Cluster { w.mu.Lock(); defer w.mu.Unlock(); return w.members },
 		Locks:   func() globallock.State { w.mu.Lock(); defer w.mu.Unlock(); return w.state },
 		Changed: func() <-chan struct{} { w.mu.Lock(); defer w.mu.Unlock(); return w.changed },
@@ -85,6 +88,9 @@ func (w *world) propose(ctx context.Context, _ time.Duration, entry []byte) (str
 }
 
 func (w *world) Run(_ context.Context, statements ...ipc.Stmt) ([]ipc.Result, error) {
+	if results := w.runGates(statements[0].SQL); results != nil {
+		return results, nil
+	}
 	if strings.Contains(statements[0].SQL, "insert_lsn") {
 		return []ipc.Result{{Rows: [][]*string{{ipc.Text("0/64")}}}}, nil
 	}
@@ -205,10 +211,13 @@ func TestWhatAnEarlierManagerGot(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.leads = true
-	w.held = [][]string{{"100", "f", "0", "7", "t"}, {"102", "f", "0", "9", "t"}, {"103", "f", "0", "7", "f"}}
+	w.held = [][]string{{"100", "advisory", "0", "7", "t", "", ""}, {"102", "advisory", "0", "9", "t", "", ""}, {"103", "advisory", "0", "7", "f", "", ""},
+		{"104", "dml", "0", "0", "f", "s", "t"}}
 	w.setState(catalog.GlobalLock{ID: "0d-1", Node: 1, PID: 100, GlobalLockKey: key(7)}, catalog.GlobalLock{ID: "0d-2", Node: 1, PID: 101, GlobalLockKey: key(8)},
 		catalog.GlobalLock{ID: "0d-3", Node: 1, PID: 102, GlobalLockKey: key(9)}, catalog.GlobalLock{ID: "be", Node: 2, PID: 100, GlobalLockKey: key(9)},
-		catalog.GlobalLock{ID: "9e", Node: 3, PID: 100, GlobalLockKey: key(9)}, catalog.GlobalLock{ID: w.l.epoch + "f", Node: 1, PID: 1, GlobalLockKey: key(1)})
+		catalog.GlobalLock{ID: "9e", Node: 3, PID: 100, GlobalLockKey: key(9)}, catalog.GlobalLock{ID: w.l.epoch + "f", Node: 1, PID: 1, GlobalLockKey: key(1)},
+		catalog.GlobalLock{ID: "0d-4", Node: 1, PID: 104, GlobalLockKey: catalog.GlobalLockKey{Type: catalog.GlobalLockDML, Schema: "s", Table: "t"}},
+		catalog.GlobalLock{ID: "0d-5", Node: 1, PID: 104, GlobalLockKey: catalog.GlobalLockKey{Type: catalog.GlobalLockDML, Schema: "s", Table: "u"}})
 	w.l.live["new"] = catalog.LocalLock{PID: 102, GlobalLockKey: key(9)} // the session asks again
 	if period := w.l.settle(); period != watchPeriod {
 		t.Errorf("it looks again after %v", period)
@@ -217,7 +226,7 @@ func TestWhatAnEarlierManagerGot(t *testing.T) {
 	for _, l := range w.l.deps.Locks().Locks {
 		left = append(left, l.ID)
 	}
-	if got := strings.Join(left, " "); got != "0d-1 be" {
+	if got := strings.Join(left, " "); got != "0d-1 be 0d-4" {
 		t.Errorf("left: %s", got)
 	}
 	w.held = nil
@@ -286,7 +295,7 @@ func TestDDLLock(t *testing.T) {
 	}
 	w.behind = true
 	_, err := w.l.Acquire(context.Background(), ddlRequest(20*time.Millisecond, "f"))
-	if f := pgerr.From(err); f.Code != pgerr.LockNotAvailable || !strings.Contains(f.Message, "does not have all earlier changes") || !strings.Contains(f.Detail, `Node "b"`) {
+	if f := pgerr.From(err); f.Code != pgerr.LockNotAvailable || !strings.Contains(f.Message, "does not have all earlier changes") || !strings.Contains(f.Detail, `node "b"`) {
 		t.Errorf("%+v", f)
 	}
 	w.eventually(t, "it is not kept", func(s globallock.State) bool { return len(s.Locks) == 0 })

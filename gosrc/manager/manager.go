@@ -152,7 +152,7 @@ func (m *Manager) wire() {
 	propose := func(ctx context.Context, limit time.Duration, entry []byte) (string, error) {
 		return m.member.Propose(ctx, limit, entry)
 	}
-	m.locker = locker.New(m.ctx, locker.Deps{Host: m.main, Node: m.node, Cluster: agreed, Changed: changed,
+	m.locker = locker.New(m.ctx, locker.Deps{Host: m.main, Spawn: Go, Node: m.node, Cluster: agreed, Changed: changed,
 		Locks: func() globallock.State { return m.member.GlobalLocks() }, Leads: leads, Propose: propose,
 		Admit: func(ctx context.Context) error { return m.member.AdmitLocks(ctx) }, WaitApplied: m.subscriptions.WaitApplied})
 	m.sequencer = sequencer.New(m.ctx, sequencer.Deps{Host: m.main, Spawn: Go, Node: m.node, Cluster: agreed, Changed: changed,
@@ -252,6 +252,7 @@ func (m *Manager) become(ctx context.Context, local catalog.LocalNode) error {
 			Go("versions", func() { m.deadRows.Run(m.ctx) })
 			Go("sequences", m.sequencer.Run)
 			Go("global locks", m.locker.Run)
+			Go("table gates", m.locker.KeepGates)
 			m.main.OnSettings(m.warnOfSettings)
 			Go("settings", m.warnOfSettings)
 		})

@@ -3,11 +3,13 @@ package membership
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
 	"bdr/gosrc/consensus"
+	"bdr/gosrc/globallock"
 	"bdr/gosrc/ipc"
 	"bdr/gosrc/join"
 	"bdr/gosrc/pause"
@@ -256,10 +258,30 @@ func (j *joinRun) promote(ctx context.Context) error {
 	if err := j.passClocks(ctx); err != nil {
 		return err
 	}
+	if err := j.awaitTableLocks(ctx); err != nil {
+		return err
+	}
 	if err := j.reach(ctx, cluster.Active); err != nil {
 		return err
 	}
 	return j.advance(ctx, join.StepDone)
+}
+
+// awaitTableLocks waits until users of this node cannot write to tables that others have
+// locked. Who asks for a lock from now on counts us; who had it before may not.
+func (j *joinRun) awaitTableLocks(ctx context.Context) error {
+	self := j.s.localID()
+	return pause.Until(ctx, j.s.Changed, func() bool {
+		locks := j.s.GlobalLocks()
+		for _, l := range locks.Locks {
+			holder, _ := locks.Holder(l.GlobalLockKey)
+			if _, ready := locks.IsReady(l.ID, self); l.Type == catalog.GlobalLockDML && l.Node != self && l.ID == holder.ID && !ready {
+				j.note("waiting for the " + strings.TrimPrefix(globallock.Title(l.GlobalLockKey), "the "))
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // passClocks waits until what users commit here is newer than all that was copied,

@@ -43,6 +43,7 @@ const (
 	ProgramLimit             = "54000"
 	WrongState               = "55000"
 	ObjectInUse              = "55006"
+	Deadlock                 = "40P01"
 	LockNotAvailable         = "55P03"
 	QueryCanceled            = "57014"
 	AdminShutdown            = "57P01"

@@ -11,7 +11,7 @@ import (
 )
 
 // lockMachine holds what is agreed about global locks: bdr.global_lock,
-// bdr.global_lock_place and bdr.global_lock_position. SQL objects without them have an
+// bdr.global_lock_place, bdr.global_lock_position and bdr.global_lock_ready. SQL objects without them have an
 // empty state: nothing is proposed as long as a node has them.
 type lockMachine struct {
 	cluster *clusterMachine // of the same log
@@ -29,8 +29,8 @@ func (m *lockMachine) load(ctx context.Context, runner catalog.Runner) error {
 	if err != nil {
 		return err
 	}
-	locks, last, positions, err := catalog.GlobalLocks(results)
-	m.set(globallock.State{Last: last, Locks: locks, Positions: positions})
+	all, err := catalog.DecodeGlobalLocks(results)
+	m.set(globallock.State(all))
 	return err
 }
 
@@ -57,20 +57,23 @@ func (m *lockMachine) Restore(snapshot json.RawMessage) (Step, error) {
 
 // lockRows writes a whole state into empty tables.
 func lockRows(s globallock.State) []ipc.Stmt {
-	return lockStatements(globallock.Changes{Last: s.Last, Written: s.Locks, Positions: s.Positions})
+	return lockStatements(globallock.Touched{Last: s.Last, Written: s.Locks, Positions: s.Positions, Ready: s.Ready})
 }
 
 // lockStatements writes changes.
-func lockStatements(c globallock.Changes) []ipc.Stmt {
+func lockStatements(c globallock.Touched) []ipc.Stmt {
 	var list []ipc.Stmt
 	for _, id := range c.Removed {
-		list = append(list, catalog.DeleteGlobalLock(id))
+		list = append(list, catalog.DeleteGlobalLock(id)...)
 	}
 	for _, l := range c.Written {
 		list = append(list, catalog.UpsertGlobalLock(l))
 	}
 	for _, p := range c.Positions {
 		list = append(list, catalog.UpsertGlobalLockPosition(p))
+	}
+	for _, r := range c.Ready {
+		list = append(list, catalog.InsertGlobalLockReady(r))
 	}
 	if c.Last != 0 {
 		list = append(list, catalog.RecordGlobalLockPlace(c.Last))

@@ -14,6 +14,7 @@
 #include "base/settings.h"
 #include "ddl/command.h"
 #include "session/ddl/locking.h"
+#include "session/ddl/table_lock.h"
 #include "session/ddl/touched.h"
 #include "session/lock/global_lock.h"
 
@@ -24,10 +25,15 @@ static bool element_stands_alone(Node *element);
 void
 bdr_locking_take(Node *statement, int setting, bool about_temporary)
 {
-	if (setting != BDR_DDL_LOCKING_ALL || about_temporary || makes_temporary(statement))
+	int			locks;
+
+	if (setting == BDR_DDL_LOCKING_OFF || about_temporary || makes_temporary(statement))
 		return;
-	if (bdr_command_locks(statement) & BDR_COMMAND_LOCK_DDL)
+	locks = bdr_command_locks(statement);
+	if (setting == BDR_DDL_LOCKING_ALL && (locks & BDR_COMMAND_LOCK_DDL))
 		bdr_global_lock_take_ddl(stands_alone(statement));
+	if (locks & BDR_COMMAND_LOCK_DML)
+		bdr_table_lock_take_named(statement);
 }
 
 int

@@ -22,7 +22,9 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -53,6 +55,8 @@ static void take(const BdrGlobalLock *lock, bool alone);
 static void lock_here(const BdrGlobalLock *lock);
 static void describe_wait(void *arg);
 static void ask_group(Held *lock, TimestampTz begin, bool alone);
+static const char *type_name(BdrGlobalLockKind kind);
+static const char *table_name(Oid relid);
 static void release(Held *lock);
 static void set_tag(LOCKTAG *tag, const BdrGlobalLock *lock);
 
@@ -82,13 +86,28 @@ bdr_global_lock_take_ddl(bool alone)
 	AcceptInvalidationMessages();
 }
 
+void
+bdr_global_lock_take_table(Oid root)
+{
+	BdrGlobalLock lock = {BDR_GLOBAL_LOCK_DML, (int32) root};
+
+	take(&lock, false);
+	InvalidateCatalogSnapshot();
+	AcceptInvalidationMessages();
+}
+
+/* The last one has what those before it have. */
 const char *
 bdr_global_lock_earlier(void)
 {
-	BdrGlobalLock lock = {BDR_GLOBAL_LOCK_DDL};
-	Held	   *mine = find(&lock);
+	for (int i = list_length(held) - 1; i >= 0; i--)
+	{
+		Held	   *mine = list_nth(held, i);
 
-	return mine != NULL ? mine->earlier : NULL;
+		if (mine->earlier != NULL)
+			return mine->earlier;
+	}
+	return NULL;
 }
 
 void
@@ -139,6 +158,8 @@ bdr_global_lock_title(const BdrGlobalLock *lock)
 	{
 		case BDR_GLOBAL_LOCK_DDL:
 			return pstrdup("the global DDL lock");
+		case BDR_GLOBAL_LOCK_DML:
+			return psprintf("the global lock of table \"%s\"", table_name((Oid) lock->key1));
 		case BDR_GLOBAL_LOCK_BIGINT:
 			return psprintf("the global advisory lock " INT64_FORMAT,
 							(int64) ((uint64) (uint32) lock->key1 << 32 | (uint32) lock->key2));
@@ -265,20 +286,52 @@ describe_wait(void *arg)
 static void
 ask_group(Held *lock, TimestampTz begin, bool alone)
 {
-	const char *args[8];
+	bool		is_table = lock->lock.kind == BDR_GLOBAL_LOCK_DML;
+	const char *args[10];
 	char	   *answer;
 
-	args[0] = lock->lock.kind == BDR_GLOBAL_LOCK_DDL ? "ddl" : "advisory";
+	args[0] = type_name(lock->lock.kind);
 	args[1] = lock->lock.kind == BDR_GLOBAL_LOCK_BIGINT ? "t" : "f";
-	args[2] = psprintf("%d", lock->lock.key1);
+	args[2] = psprintf("%d", is_table ? 0 : lock->lock.key1);
 	args[3] = psprintf("%d", lock->lock.key2);
 	args[4] = psprintf("%d", MyProcPid);
 	args[5] = psprintf(INT64_FORMAT, begin + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
 	args[6] = psprintf("%d", bdr_global_lock_timeout);
 	args[7] = alone ? "t" : "f";
+	args[8] = is_table ? get_namespace_name(get_rel_namespace((Oid) lock->lock.key1)) : "";
+	args[9] = is_table ? get_rel_name((Oid) lock->lock.key1) : "";
+	if (args[8] == NULL || args[9] == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table was dropped while its global lock was waited for")));
 	lock->connection = bdr_request_and_stay("global_lock", lengthof(args), args, &answer);
 	if (answer != NULL && answer[0] != '\0')
 		lock->earlier = MemoryContextStrdup(TopMemoryContext, answer);
+}
+
+/* As in gosrc/catalog. */
+static const char *
+type_name(BdrGlobalLockKind kind)
+{
+	switch (kind)
+	{
+		case BDR_GLOBAL_LOCK_DDL:
+			return "ddl";
+		case BDR_GLOBAL_LOCK_DML:
+			return "dml";
+		case BDR_GLOBAL_LOCK_BIGINT:
+		case BDR_GLOBAL_LOCK_INTEGERS:
+			break;
+	}
+	return "advisory";
+}
+
+static const char *
+table_name(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+
+	return name != NULL ? quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name) : "";
 }
 
 /*

@@ -6,18 +6,21 @@
 #ifndef BDR_SESSION_LOCK_GLOBAL_LOCK_H
 #define BDR_SESSION_LOCK_GLOBAL_LOCK_H
 
+#include "postgres.h"
+
 /* Also the class of the local lock, in pg_locks.objsubid, an int2; gosrc/catalog has it, too. */
 typedef enum BdrGlobalLockKind
 {
 	BDR_GLOBAL_LOCK_BIGINT = 0x6264,	/* advisory, with one key */
 	BDR_GLOBAL_LOCK_INTEGERS = 0x6265,	/* advisory, with two */
-	BDR_GLOBAL_LOCK_DDL = 0x6266	/* of the schema; there is one */
+	BDR_GLOBAL_LOCK_DDL = 0x6266,	/* of the schema; there is one */
+	BDR_GLOBAL_LOCK_DML = 0x6267	/* of the rows of a tree of tables */
 } BdrGlobalLockKind;
 
 typedef struct BdrGlobalLock
 {
 	BdrGlobalLockKind kind;
-	int32		key1;			/* of a bigint the upper half */
+	int32		key1;			/* of a bigint the upper half, of a tree its root */
 	int32		key2;
 } BdrGlobalLock;
 
@@ -37,8 +40,15 @@ extern void bdr_global_lock_take(const BdrGlobalLock *lock);
 extern void bdr_global_lock_take_ddl(bool alone);
 
 /*
- * Where the other nodes gave the lock of the schema back before this transaction
- * got it, as the managers write it; NULL: it does not have it, or is the first.
+ * That of the rows of a table, which nobody but this transaction writes to on any
+ * node, but for those below it, too.  root has no table above it.
+ */
+extern void bdr_global_lock_take_table(Oid root);
+
+/*
+ * What other nodes must have before what this transaction does from now on: where
+ * others gave locks of the schema or of tables back, and stopped writing, as the
+ * managers write it; NULL: it has no such lock, or is the first.
  */
 extern const char *bdr_global_lock_earlier(void);
 
