@@ -100,8 +100,8 @@ read_statement(BdrReader *reader, BdrStatement *statement)
 	statement->settings = palloc(Max(statement->nsettings, 1) * sizeof(BdrSetting));
 	for (int i = 0; i < statement->nsettings; i++)
 	{
-		statement->settings[i].name = bdr_read_name(reader);
-		statement->settings[i].value = bdr_read_name(reader);
+		statement->settings[i].name = read_text(reader, bdr_read_uint16(reader));
+		statement->settings[i].value = read_text(reader, bdr_read_uint16(reader));
 		if (!bdr_statement_knows_setting(statement->settings[i].name))
 			bdr_frame_error("A statement comes with the setting \"%s\".", statement->settings[i].name);
 	}
@@ -147,7 +147,7 @@ read_text(BdrReader *reader, Size len)
 		bdr_frame_error("A statement has %zu bytes.", len);
 	text = pnstrdup(bdr_read_bytes(reader, len), len);
 	if (strlen(text) != len || !pg_verifymbstr(text, len, true))
-		bdr_frame_error("A statement is no text.");
+		bdr_frame_error("A statement has what is no text.");
 	return text;
 }
 

@@ -26,6 +26,8 @@ const bySuperuser = 1
 
 var sentStatements = []sentStatement{
 	{what: "what it may send", flags: bySuperuser, role: "postgres", settings: []string{"search_path", "public"}, text: "CREATE TABLE stated (a int)"},
+	{what: "a setting as long as any", flags: bySuperuser, role: "postgres", settings: []string{"search_path", strings.Repeat("public, ", 8000) + "public"}, text: "CREATE TABLE stated (a int)"},
+	{what: "a setting that is no text", flags: bySuperuser, role: "postgres", settings: []string{"search_path", "public\x00"}, text: "CREATE TABLE stated (a int)", code: "08P01", says: "no text"},
 	{what: "an unknown flag", flags: 2, role: "postgres", text: "CREATE TABLE stated (a int)", code: "08P01", says: "flags 2"},
 	{what: "another role", flags: bySuperuser, role: "nobody", text: "CREATE TABLE stated (a int)", code: "42704", says: "nobody"},
 	{what: "a role of more rights here", role: "postgres", text: "CREATE TABLE stated (a int)", code: "42501", says: "is a superuser here"},
