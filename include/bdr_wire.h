@@ -53,8 +53,11 @@
  *		             it; or the row with this key, which it deleted last, went
  *		             for another key's sake
  *		STATEMENT 'Q' since version 3: uint8 flags (1 = the role is a
- *		             superuser), name role, uint16 n, n x (name setting, name
- *		             value), rest text of the statement, which every node runs
+ *		             superuser; 2 = replication sets follow), name role,
+ *		             [uint16 n, n x name set: those that it goes with, where
+ *		             that is not the default one alone], uint16 n, n x (name
+ *		             setting, name value), rest text of the statement, which
+ *		             every node runs
  *		FORGET 'F'   n x uint32 relid: RELATION comes again before the next
  *		             change of these; between transactions
  *		MESSAGE 'M'  uint64 LSN, rest content
@@ -141,6 +144,8 @@
 
 /* Flags of STATEMENT. */
 #define BDR_STATEMENT_SUPERUSER	1
+#define BDR_STATEMENT_SETS		2
+#define BDR_STATEMENT_FLAGS		3	/* all of them */
 
 #define BDR_COLUMN_KEY			1
 

@@ -29,6 +29,17 @@ ALTER TABLE bdr.replication_set_table ALTER COLUMN set_att_list SET STORAGE PLAI
 ALTER TABLE bdr.replication_set_table ALTER COLUMN set_row_filter SET STORAGE PLAIN;
 COMMENT ON TABLE bdr.replication_set_table IS 'tables of replication sets, agreed by consensus';
 
+-- Which statements go with a set; regular expressions, of which NULL matches everything.  Read where a statement is typed.
+CREATE TABLE bdr.replication_set_ddl (
+    set_id oid NOT NULL,
+    set_ddl_name name NOT NULL PRIMARY KEY,
+    set_ddl_tag text,
+    set_ddl_role text,
+    set_ddl_query text,
+    set_ddl_exclusive boolean NOT NULL
+);
+COMMENT ON TABLE bdr.replication_set_ddl IS 'DDL filters of replication sets, agreed by consensus';
+
 -- One row, from the first set on: a call that the log brings twice is carried out once.
 CREATE TABLE bdr.replication_set_call (
     id integer NOT NULL PRIMARY KEY DEFAULT 1 CHECK (id OPERATOR(pg_catalog.=) 1),
@@ -74,6 +85,12 @@ CREATE VIEW bdr.replication_sets AS
            s.set_autoadd_tables, s.set_autoadd_seqs
     FROM bdr.replication_set s;
 COMMENT ON VIEW bdr.replication_sets IS 'all replication sets, the default one among them';
+
+CREATE VIEW bdr.ddl_replication AS
+    SELECT d.set_ddl_name, d.set_ddl_tag, d.set_ddl_role, s.set_name, d.set_ddl_query, d.set_ddl_exclusive
+    FROM bdr.replication_set_ddl d
+    JOIN bdr.replication_set s ON s.set_id = d.set_id;
+COMMENT ON VIEW bdr.ddl_replication IS 'DDL filters and the replication sets that they are of';
 
 CREATE VIEW bdr.node_group_replication_sets AS
     SELECT g.node_group_name, g.node_group_name AS def_repset,
@@ -161,6 +178,21 @@ AS 'MODULE_PATHNAME', 'bdr_replication_set_remove_table'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION bdr.replication_set_remove_table(regclass, name) IS 'take a table out of a replication set, on all nodes';
 REVOKE ALL ON FUNCTION bdr.replication_set_remove_table(regclass, name) FROM PUBLIC;
+
+CREATE FUNCTION bdr.replication_set_add_ddl_filter(set_name name, ddl_filter_name text, command_tag text, role_name text DEFAULT NULL,
+    base_relation_name text DEFAULT NULL, query_match text DEFAULT NULL, exclusive boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_replication_set_add_ddl_filter'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.replication_set_add_ddl_filter(name, text, text, text, text, text, boolean) IS 'have statements go with a replication set, on all nodes';
+REVOKE ALL ON FUNCTION bdr.replication_set_add_ddl_filter(name, text, text, text, text, text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION bdr.replication_set_remove_ddl_filter(set_name name, ddl_filter_name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'bdr_call'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION bdr.replication_set_remove_ddl_filter(name, text) IS 'take a DDL filter away from a replication set, on all nodes';
+REVOKE ALL ON FUNCTION bdr.replication_set_remove_ddl_filter(name, text) FROM PUBLIC;
 
 -- Of the local node only: what it sends, and what it wants of its peers.
 CREATE FUNCTION bdr.alter_node_replication_sets(node_name name, set_names text[])

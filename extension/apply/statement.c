@@ -48,6 +48,7 @@
 #include "bdr_wire.h"
 
 static void read_statement(BdrReader *reader, BdrStatement *statement);
+static void read_sets(BdrReader *reader, BdrStatement *statement, bool has_sets);
 static void await_earlier(const char *earlier);
 static char *read_text(BdrReader *reader, Size len);
 static Oid	role_of(const BdrStatement *statement);
@@ -95,20 +96,32 @@ read_statement(BdrReader *reader, BdrStatement *statement)
 {
 	uint8		flags = bdr_read_uint8(reader);
 
-	if (flags & ~BDR_STATEMENT_SUPERUSER)
+	if (flags & ~BDR_STATEMENT_FLAGS)
 		bdr_frame_error("A statement has the unknown flags %u.", flags);
 	statement->is_superuser = (flags & BDR_STATEMENT_SUPERUSER) != 0;
 	statement->role = bdr_read_name(reader);
+	read_sets(reader, statement, (flags & BDR_STATEMENT_SETS) != 0);
 	statement->nsettings = bdr_read_uint16(reader);
 	statement->settings = palloc(Max(statement->nsettings, 1) * sizeof(BdrSetting));
 	for (int i = 0; i < statement->nsettings; i++)
 	{
-		statement->settings[i].name = bdr_read_name(reader);
-		statement->settings[i].value = bdr_read_name(reader);
+		statement->settings[i].name = read_text(reader, bdr_read_uint16(reader));
+		statement->settings[i].value = read_text(reader, bdr_read_uint16(reader));
 		if (!bdr_statement_knows_setting(statement->settings[i].name))
 			bdr_frame_error("A statement comes with the setting \"%s\".", statement->settings[i].name);
 	}
 	statement->text = read_text(reader, bdr_reader_left(reader));
+}
+
+static void
+read_sets(BdrReader *reader, BdrStatement *statement, bool has_sets)
+{
+	statement->nsets = has_sets ? bdr_read_uint16(reader) : 0;
+	if (has_sets && statement->nsets == 0)
+		bdr_frame_error("A statement goes with no replication set.");
+	statement->sets = palloc(Max(statement->nsets, 1) * sizeof(char *));
+	for (int i = 0; i < statement->nsets; i++)
+		statement->sets[i] = bdr_read_name(reader);
 }
 
 /*
@@ -150,7 +163,7 @@ read_text(BdrReader *reader, Size len)
 		bdr_frame_error("A statement has %zu bytes.", len);
 	text = pnstrdup(bdr_read_bytes(reader, len), len);
 	if (strlen(text) != len || !pg_verifymbstr(text, len, true))
-		bdr_frame_error("A statement is no text.");
+		bdr_frame_error("A statement has what is no text.");
 	return text;
 }
 

@@ -165,7 +165,19 @@ enum
 };
 #define BDR_SET_TABLE_COLUMNS BDR_SET_TABLE_OUTSIDE
 
+enum
+{
+	BDR_SET_DDL_SET = 1,
+	BDR_SET_DDL_NAME,
+	BDR_SET_DDL_TAG,
+	BDR_SET_DDL_ROLE,
+	BDR_SET_DDL_QUERY,
+	BDR_SET_DDL_EXCLUSIVE
+};
+#define BDR_SET_DDL_COLUMNS BDR_SET_DDL_EXCLUSIVE
+
 /* ... of bdr.node_group and bdr.local_node */
+#define BDR_GROUP_ID			1
 #define BDR_GROUP_NAME			2
 #define BDR_LOCAL_PUBLISHED		4
 

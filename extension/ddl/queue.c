@@ -30,6 +30,7 @@
 PG_FUNCTION_INFO_V1(bdr_internal_refuse_queue);
 
 static void insert(char type, const BdrStatement *statement, ItemPointer row);
+static Datum sets_array(const BdrStatement *statement);
 static Datum settings_array(const BdrStatement *statement);
 
 void
@@ -50,8 +51,8 @@ insert(char type, const BdrStatement *statement, ItemPointer row)
 	namestrcpy(&role, statement->role);
 	values[BDR_QUEUE_QUEUED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[BDR_QUEUE_ROLE - 1] = NameGetDatum(&role);
-	values[BDR_QUEUE_REPLICATION_SETS - 1] = (Datum) 0;
-	nulls[BDR_QUEUE_REPLICATION_SETS - 1] = true;
+	nulls[BDR_QUEUE_REPLICATION_SETS - 1] = statement->nsets == 0;
+	values[BDR_QUEUE_REPLICATION_SETS - 1] = statement->nsets == 0 ? (Datum) 0 : sets_array(statement);
 	values[BDR_QUEUE_MESSAGE_TYPE - 1] = CharGetDatum(type);
 	values[BDR_QUEUE_MESSAGE - 1] = CStringGetTextDatum(type == BDR_QUEUE_DDL ? statement->text : "");
 	values[BDR_QUEUE_SETTINGS - 1] = settings_array(statement);
@@ -64,6 +65,16 @@ insert(char type, const BdrStatement *statement, ItemPointer row)
 	*row = tuple->t_self;
 	heap_freetuple(tuple);
 	table_close(queue, NoLock);
+}
+
+static Datum
+sets_array(const BdrStatement *statement)
+{
+	Datum	   *texts = palloc(statement->nsets * sizeof(Datum));
+
+	for (int i = 0; i < statement->nsets; i++)
+		texts[i] = CStringGetTextDatum(statement->sets[i]);
+	return PointerGetDatum(construct_array(texts, statement->nsets, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* Name, value, name, value. */

@@ -67,6 +67,8 @@ bdr_statement_describe(BdrStatement *statement, const char *text)
 	statement->role = GetUserNameFromId(GetUserId(), false);
 	statement->is_superuser = superuser();
 	statement->text = text;
+	statement->nsets = 0;
+	statement->sets = NULL;
 	statement->nsettings = 0;
 	statement->settings = palloc(lengthof(known_settings) * sizeof(BdrSetting));
 	for (int i = 0; i < lengthof(known_settings); i++)

@@ -24,6 +24,8 @@ typedef struct BdrStatement
 	int			nsettings;
 	BdrSetting *settings;
 	const char *text;			/* of one statement */
+	int			nsets;
+	const char **sets;			/* the replication sets that it goes with; none: the default one */
 } BdrStatement;
 
 /*

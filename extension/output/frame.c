@@ -42,6 +42,7 @@ static StringInfo message_begin(BdrOutput *output, char kind);
 static void message_end(BdrOutput *output);
 static void become_piece(BdrOutput *output);
 static void send_piece(BdrOutput *output);
+static void append_names(StringInfo buf, ArrayType *names, int each);
 static void append_row(BdrOutput *output, const BdrSentRelation *sent,
 					   const BdrRow *row, const BdrRow *fallback);
 static void append_value(BdrOutput *output, const BdrSentColumn *column, Datum value);
@@ -470,23 +471,33 @@ bdr_wire_write_tombstone(BdrOutput *output, Oid relid, char what, const char *in
 }
 
 /*
- * settings: name, value, name, value.
+ * sets: NULL for the default one; settings: name, value, name, value.
  */
 void
-bdr_wire_write_statement(BdrOutput *output, const char *role, bool is_superuser, ArrayType *settings, text *statement)
+bdr_wire_write_statement(BdrOutput *output, const char *role, bool is_superuser, ArrayType *sets, ArrayType *settings, text *statement)
 {
 	StringInfo	buf = message_begin(output, BDR_WIRE_STATEMENT);
+
+	pq_sendbyte(buf, (is_superuser ? BDR_STATEMENT_SUPERUSER : 0) | (sets != NULL ? BDR_STATEMENT_SETS : 0));
+	bdr_wire_append_name(buf, role);
+	if (sets != NULL)
+		append_names(buf, sets, 1);
+	append_names(buf, settings, 2);
+	append_bytes(output, VARDATA_ANY(statement), VARSIZE_ANY_EXHDR(statement));
+	message_end(output);
+}
+
+/* How many items there are of so many names each, and the names. */
+static void
+append_names(StringInfo buf, ArrayType *names, int each)
+{
 	Datum	   *texts;
 	int			n;
 
-	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &n);
-	pq_sendbyte(buf, is_superuser ? BDR_STATEMENT_SUPERUSER : 0);
-	bdr_wire_append_name(buf, role);
-	pq_sendint16(buf, n / 2);
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &texts, NULL, &n);
+	pq_sendint16(buf, n / each);
 	for (int i = 0; i < n; i++)
 		bdr_wire_append_name(buf, TextDatumGetCString(texts[i]));
-	append_bytes(output, VARDATA_ANY(statement), VARSIZE_ANY_EXHDR(statement));
-	message_end(output);
 }
 
 /* Names are identifiers, type names, encodings and settings: never long. */

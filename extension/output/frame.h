@@ -39,7 +39,7 @@ extern void bdr_wire_write_truncate(BdrOutput *output, uint8 flags, int ntables,
 extern void bdr_wire_write_message(BdrOutput *output, XLogRecPtr lsn,
 								   Size size, const char *content);
 extern void bdr_wire_write_statement(BdrOutput *output, const char *role, bool is_superuser,
-									 ArrayType *settings, text *statement);
+									 ArrayType *sets, ArrayType *settings, text *statement);
 extern void bdr_wire_write_tombstone(BdrOutput *output, Oid relid, char what,
 								  const char *index, ArrayType *values);
 extern void bdr_wire_append_name(StringInfo buf, const char *name);

@@ -159,6 +159,25 @@ read_default(BdrOutput *output, Oid table)
 	return names_have(published, group, group) && names_have(output->subscribed, group, group);
 }
 
+bool
+bdr_sets_have_one_of(BdrOutput *output, ArrayType *names)
+{
+	List	   *published = read_published();
+	char	   *group = read_group();
+	Datum	   *elements;
+	int			n;
+
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		const char *name = TextDatumGetCString(elements[i]);
+
+		if (names_have(published, name, group) && names_have(output->subscribed, name, group))
+			return true;
+	}
+	return false;
+}
+
 /* An empty list is the default set. */
 static bool
 names_have(const List *names, const char *name, const char *group)

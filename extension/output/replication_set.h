@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "utils/array.h"
+
 #include "output/output.h"
 
 /* The subscriber's sets: a list of names, as SQL has it. */
@@ -21,6 +23,9 @@ extern void bdr_sets_build(BdrOutput *output, BdrSentRelation *sent, Relation re
 
 /* Is that one of the tables which say what is sent? */
 extern bool bdr_sets_are_in(BdrOutput *output, Oid relid);
+
+/* Is one of these sets, by name, what this node publishes and the subscriber has chosen? */
+extern bool bdr_sets_have_one_of(BdrOutput *output, ArrayType *names);
 
 /*
  * As what a change of a row is sent: an insertion, an update, a deletion, or 0 when it

@@ -5,22 +5,40 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 
 #include "base/tables.h"
 #include "output/frame.h"
+#include "output/replication_set.h"
 #include "output/statement.h"
 
+static bool is_empty(Datum text);
+
 /*
- * Who gets only a part of the rows gets no statements.
+ * Which sets it goes with was decided where it was typed (session/ddl/sets.c); none
+ * are the default one.
  */
 bool
 bdr_statement_is_sent(BdrOutput *output, const BdrSentRelation *sent, TupleDesc desc, HeapTuple tuple)
 {
 	bool		isnull;
+	Datum		sets;
 
 	output->in_statement = DatumGetChar(heap_getattr(tuple, BDR_QUEUE_MESSAGE_TYPE, desc, &isnull)) == BDR_QUEUE_PART;
-	return !output->in_statement && sent->is_default;
+	if (output->in_statement)
+		return false;
+	sets = heap_getattr(tuple, BDR_QUEUE_REPLICATION_SETS, desc, &isnull);
+	if (!isnull)
+		return bdr_sets_have_one_of(output, DatumGetArrayTypeP(sets));
+	return sent->is_default || is_empty(heap_getattr(tuple, BDR_QUEUE_MESSAGE, desc, &isnull));
+}
+
+/* It only says what comes before the rows that follow, and those may be of any set. */
+static bool
+is_empty(Datum text)
+{
+	return toast_raw_datum_size(text) == VARHDRSZ;
 }
 
 /*
@@ -42,6 +60,7 @@ bdr_statement_write(BdrOutput *output, TupleDesc desc, HeapTuple tuple)
 				 errhint("Install a newer version of bdr on the subscriber; replication then continues by itself.")));
 	bdr_wire_write_statement(output, NameStr(*DatumGetName(values[BDR_QUEUE_ROLE - 1])),
 							 DatumGetBool(values[BDR_QUEUE_ROLE_SUPERUSER - 1]),
+							 nulls[BDR_QUEUE_REPLICATION_SETS - 1] ? NULL : DatumGetArrayTypeP(values[BDR_QUEUE_REPLICATION_SETS - 1]),
 							 DatumGetArrayTypeP(values[BDR_QUEUE_SETTINGS - 1]),
 							 DatumGetTextPP(values[BDR_QUEUE_MESSAGE - 1]));
 }

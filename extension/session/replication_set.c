@@ -15,7 +15,6 @@
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -37,7 +36,6 @@ PG_FUNCTION_INFO_V1(bdr_replication_set_add_table);
 PG_FUNCTION_INFO_V1(bdr_replication_set_remove_table);
 
 static Relation open_table(FunctionCallInfo fcinfo, const char *function);
-static void require_superuser(const char *function);
 static void check_table(Relation rel);
 static const char *check_columns(Relation rel, ArrayType *columns);
 static void warn_of_missing(Relation rel, Bitmapset *listed);
@@ -72,7 +70,7 @@ bdr_internal_check_row_filter(PG_FUNCTION_ARGS)
 Datum
 bdr_replication_set_add_table(PG_FUNCTION_ARGS)
 {
-	Relation	rel = open_table(fcinfo, "bdr.replication_set_add_table");
+	Relation	rel = open_table(fcinfo, "replication_set_add_table");
 	const char *args[6] = {0};
 
 	check_table(rel);
@@ -92,7 +90,7 @@ bdr_replication_set_add_table(PG_FUNCTION_ARGS)
 Datum
 bdr_replication_set_remove_table(PG_FUNCTION_ARGS)
 {
-	Relation	rel = open_table(fcinfo, "bdr.replication_set_remove_table");
+	Relation	rel = open_table(fcinfo, "replication_set_remove_table");
 	const char *args[3] = {0};
 
 	args[0] = get_namespace_name(RelationGetNamespace(rel));
@@ -107,22 +105,12 @@ bdr_replication_set_remove_table(PG_FUNCTION_ARGS)
 static Relation
 open_table(FunctionCallInfo fcinfo, const char *function)
 {
-	require_superuser(function);
+	bdr_require_superuser(function);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("relation must not be NULL")));
 	return relation_open(PG_GETARG_OID(0), AccessShareLock);
-}
-
-static void
-require_superuser(const char *function)
-{
-	if (!superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for function \"%s\"", function),
-				 errhint("Only superusers can call it.")));
 }
 
 static void

@@ -194,11 +194,22 @@ check_caller(const char *function)
 			leave_if_stopping();
 		return;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for function \"bdr.%s\"", function),
-			 rpc ? errhint("Only superusers and roles with the REPLICATION attribute can call it.") :
-			 errhint("Only superusers can call it.")));
+	if (rpc)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function \"bdr.%s\"", function),
+				 errhint("Only superusers and roles with the REPLICATION attribute can call it.")));
+	bdr_require_superuser(function);
+}
+
+void
+bdr_require_superuser(const char *function)
+{
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function \"bdr.%s\"", function),
+				 errhint("Only superusers can call it.")));
 }
 
 static bool

@@ -13,6 +13,9 @@
 /* Every such function; the manager knows what each of them does. */
 extern PGDLLEXPORT Datum bdr_call(PG_FUNCTION_ARGS);
 
+/* An error for others; function is one of the schema bdr. */
+extern void bdr_require_superuser(const char *function);
+
 /*
  * The same from C, for whoever the code that calls has checked: the manager
  * runs no SQL in the caller's session.  An argument may be NULL.

@@ -29,7 +29,7 @@ func (a *API) setResolver(ctx context.Context, r *ipc.Request) (ipc.Rows, error)
 }
 
 // checkResolver refuses what the list in gosrc/conflict does not have, and types
-// that nobody can meet yet.
+// for which nothing can be chosen yet.
 func checkResolver(chosen catalog.Resolver) error {
 	valid := conflict.ResolverNames(chosen.ConflictType)
 	switch {
@@ -41,7 +41,8 @@ func checkResolver(chosen catalog.Resolver) error {
 			WithHint("Valid resolvers are %s.", list(valid))
 	case len(conflict.Served(chosen.ConflictType)) == 0:
 		return pgerr.New(pgerr.FeatureNotSupported, "conflict type %q has no resolvers yet", chosen.ConflictType).
-			WithDetail("DDL is not replicated.")
+			WithDetail("A statement that fails here stops the subscription.").
+			WithHint("Put right what is in its way, which bdr.worker_errors shows; it is tried again by itself.")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func TestCheckResolver(t *testing.T) {
 		{"insert_exists", "skip", "", ""},
 		{"target_table_missing", "skip_if_recently_dropped", "", ""},
 		{"update_differing", "error", "", ""},
-		{"apply_error_ddl", "skip_transaction", pgerr.FeatureNotSupported, ""},
+		{"apply_error_ddl", "skip_transaction", pgerr.FeatureNotSupported, "bdr.worker_errors"},
 	} {
 		err := checkResolver(catalog.Resolver{ConflictType: test.conflictType, Name: test.resolver})
 		if (err == nil) != (test.code == "") {

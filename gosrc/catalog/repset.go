@@ -39,10 +39,29 @@ type ReplicationSetTable struct {
 	Outside string   `json:",omitzero"`  // a column of the filter that the replica identity had not
 }
 
+// DDLFilter is a row of bdr.replication_set_ddl. An empty part matches everything, as
+// that does as a regular expression.
+type DDLFilter struct {
+	SetID     uint32 `json:",omitzero"`
+	Name      string
+	Tag       string `json:",omitzero"`
+	Role      string `json:",omitzero"`
+	Query     string `json:",omitzero"`
+	Exclusive bool   `json:",omitzero"`
+}
+
 // ReplicationSetCalls is the row of bdr.replication_set_call.
 type ReplicationSetCalls struct {
 	LastID uint32   `json:",omitzero"`  // of a set
 	Calls  []string `json:",omitempty"` // the last ones that were carried out
+}
+
+// ReplicationSetRows is what consensus wrote about replication sets.
+type ReplicationSetRows struct {
+	Calls      ReplicationSetCalls
+	Sets       []ReplicationSet
+	Tables     []ReplicationSetTable
+	DDLFilters []DDLFilter
 }
 
 // SelectReplicationSets reads what consensus wrote about replication sets.
@@ -53,11 +72,13 @@ func SelectReplicationSets() []ipc.Stmt {
 		{SQL: `SELECT set_id, nspname, relname, is_member, pg_catalog.to_json(set_att_list), set_row_filter, set_filter_outside
  FROM bdr.replication_set_table ORDER BY set_id, nspname, relname`},
 		{SQL: `SELECT last_set_id, pg_catalog.to_json(calls) FROM bdr.replication_set_call`},
+		{SQL: `SELECT set_id, set_ddl_name, set_ddl_tag, set_ddl_role, set_ddl_query, set_ddl_exclusive
+ FROM bdr.replication_set_ddl ORDER BY set_ddl_name`},
 	}
 }
 
 // ReplicationSets decodes what SelectReplicationSets returned.
-func ReplicationSets(results []ipc.Result) (calls ReplicationSetCalls, sets []ReplicationSet, tables []ReplicationSetTable, err error) {
+func ReplicationSets(results []ipc.Result) (ReplicationSetRows, error) {
 	sets, errSets := each(results[0], func(c *columns) ReplicationSet {
 		return ReplicationSet{ID: c.oid(), Name: c.text(), Insert: c.boolean(), Update: c.boolean(), Delete: c.boolean(),
 			Truncate: c.boolean(), AutoAdd: c.boolean()}
@@ -65,11 +86,15 @@ func ReplicationSets(results []ipc.Result) (calls ReplicationSetCalls, sets []Re
 	tables, errTables := each(results[1], func(c *columns) ReplicationSetTable {
 		return ReplicationSetTable{SetID: c.oid(), TableName: tableName(c), Member: c.boolean(), Columns: c.texts(), Filter: c.text(), Outside: c.text()}
 	})
-	rows, errCalls := each(results[2], func(c *columns) ReplicationSetCalls { return ReplicationSetCalls{LastID: c.oid(), Calls: c.texts()} })
-	for _, row := range rows { // there is one, or none
-		calls = row
+	calls, errCalls := each(results[2], func(c *columns) ReplicationSetCalls { return ReplicationSetCalls{LastID: c.oid(), Calls: c.texts()} })
+	filters, errFilters := each(results[3], func(c *columns) DDLFilter {
+		return DDLFilter{SetID: c.oid(), Name: c.text(), Tag: c.text(), Role: c.text(), Query: c.text(), Exclusive: c.boolean()}
+	})
+	rows := ReplicationSetRows{Sets: sets, Tables: tables, DDLFilters: filters}
+	for _, row := range calls { // there is one, or none
+		rows.Calls = row
 	}
-	return calls, sets, tables, errors.Join(errSets, errTables, errCalls)
+	return rows, errors.Join(errSets, errTables, errCalls, errFilters)
 }
 
 // texts reads a list in JSON, nil for NULL.
@@ -104,9 +129,10 @@ func UpsertReplicationSet(s ReplicationSet) []ipc.Stmt {
 	}
 }
 
-// DeleteReplicationSet removes a row and those of its tables.
+// DeleteReplicationSet removes a row and those of its tables and DDL filters.
 func DeleteReplicationSet(id uint32) []ipc.Stmt {
 	return []ipc.Stmt{
+		{SQL: `DELETE FROM bdr.replication_set_ddl WHERE set_id = $1::oid`, Args: []any{id}},
 		{SQL: `DELETE FROM bdr.replication_set_table WHERE set_id = $1::oid`, Args: []any{id}},
 		{SQL: `DELETE FROM bdr.replication_set WHERE set_id = $1::oid`, Args: []any{id}},
 	}
@@ -134,15 +160,30 @@ func DeleteReplicationSetTable(t ReplicationSetTable) ipc.Stmt {
 		Args: []any{t.SetID, t.Schema, t.Name}}
 }
 
+// InsertDDLFilters writes rows of filters that there are not.
+func InsertDDLFilters(filters []DDLFilter) ipc.Stmt {
+	return ipc.Stmt{SQL: `INSERT INTO bdr.replication_set_ddl (set_id, set_ddl_name, set_ddl_tag, set_ddl_role, set_ddl_query, set_ddl_exclusive)
+ SELECT (n.value ->> 'SetID')::oid, n.value ->> 'Name', n.value ->> 'Tag', n.value ->> 'Role', n.value ->> 'Query',
+  COALESCE((n.value ->> 'Exclusive')::boolean, false)
+ FROM pg_catalog.json_array_elements($1::json) n`, Args: []any{jsonOf(filters)}}
+}
+
+// DeleteDDLFilter removes a row.
+func DeleteDDLFilter(name string) ipc.Stmt {
+	return ipc.Stmt{SQL: `DELETE FROM bdr.replication_set_ddl WHERE set_ddl_name = $1`, Args: []any{name}}
+}
+
 // DeleteReplicationSets removes all that consensus wrote about replication sets.
 func DeleteReplicationSets() []ipc.Stmt {
-	return []ipc.Stmt{{SQL: `DELETE FROM bdr.replication_set_table`}, {SQL: `DELETE FROM bdr.replication_set`}, {SQL: `DELETE FROM bdr.replication_set_call`}}
+	return []ipc.Stmt{{SQL: `DELETE FROM bdr.replication_set_ddl`}, {SQL: `DELETE FROM bdr.replication_set_table`},
+		{SQL: `DELETE FROM bdr.replication_set`}, {SQL: `DELETE FROM bdr.replication_set_call`}}
 }
 
 // ForgetReplicationSets does so where there are tables for it.
 func ForgetReplicationSets() ipc.Stmt {
 	return ipc.Stmt{SQL: `DO $do$ BEGIN IF pg_catalog.to_regclass('bdr.replication_set') IS NOT NULL THEN
- DELETE FROM bdr.replication_set_table; DELETE FROM bdr.replication_set; DELETE FROM bdr.replication_set_call; END IF; END $do$`}
+ DELETE FROM bdr.replication_set_ddl; DELETE FROM bdr.replication_set_table; DELETE FROM bdr.replication_set;
+ DELETE FROM bdr.replication_set_call; END IF; END $do$`}
 }
 
 // RecordReplicationSetCalls writes which calls were carried out last.

@@ -8,7 +8,7 @@ type Resolver string
 // A definition is what users may choose for one conflict type.
 type definition struct {
 	name    string
-	kind    Type // zero: nobody notices such a conflict yet
+	kind    Type // zero: nothing can be chosen for it yet
 	initial Resolver
 	choices []choice
 }

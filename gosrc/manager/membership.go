@@ -36,20 +36,22 @@ func newMember(m *Manager) member {
 // Handlers lists the functions that need to know which node this is by now.
 func (n nodeMember) Handlers() map[string]api.Handler {
 	return map[string]api.Handler{
-		"create_replication_set":       n.fresh(n.CreateReplicationSet),
-		"alter_replication_set":        n.fresh(n.AlterReplicationSet),
-		"drop_replication_set":         n.fresh(n.DropReplicationSet),
-		"replication_set_add_table":    n.fresh(n.AddTableToSet),
-		"replication_set_remove_table": n.fresh(n.RemoveTableFromSet),
-		"alter_node_replication_sets":  n.fresh(n.AlterNodeReplicationSets),
-		"create_node":                  n.fresh(n.CreateNode),
-		"drop_node":                    n.fresh(n.DropNode),
-		"create_node_group":            n.fresh(n.CreateNodeGroup),
-		"join_node_group":              n.fresh(n.JoinNodeGroup),
-		"wait_for_join_completion":     n.fresh(n.WaitForJoin),
-		"part_node":                    n.fresh(n.PartNode),
-		"get_raft_status":              n.fresh(n.RaftStatus),
-		"alter_sequence_set_kind":      n.fresh(n.m.sequencer.SetKind),
+		"create_replication_set":            n.fresh(n.CreateReplicationSet),
+		"alter_replication_set":             n.fresh(n.AlterReplicationSet),
+		"drop_replication_set":              n.fresh(n.DropReplicationSet),
+		"replication_set_add_table":         n.fresh(n.AddTableToSet),
+		"replication_set_remove_table":      n.fresh(n.RemoveTableFromSet),
+		"replication_set_add_ddl_filter":    n.fresh(n.AddDDLFilter),
+		"replication_set_remove_ddl_filter": n.fresh(n.RemoveDDLFilter),
+		"alter_node_replication_sets":       n.fresh(n.AlterNodeReplicationSets),
+		"create_node":                       n.fresh(n.CreateNode),
+		"drop_node":                         n.fresh(n.DropNode),
+		"create_node_group":                 n.fresh(n.CreateNodeGroup),
+		"join_node_group":                   n.fresh(n.JoinNodeGroup),
+		"wait_for_join_completion":          n.fresh(n.WaitForJoin),
+		"part_node":                         n.fresh(n.PartNode),
+		"get_raft_status":                   n.fresh(n.RaftStatus),
+		"alter_sequence_set_kind":           n.fresh(n.m.sequencer.SetKind),
 	}
 }
 

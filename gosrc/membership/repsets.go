@@ -138,6 +138,18 @@ func (s *Service) RemoveTableFromSet(ctx context.Context, r *ipc.Request) (ipc.R
 	return void(s.proposeSet(ctx, repset.Command{Kind: repset.Remove, Set: s.setName(r, 2), Table: catalog.TableName{Schema: r.Arg(0), Name: r.Arg(1)}}))
 }
 
+// AddDDLFilter is what bdr.replication_set_add_ddl_filter() asks for: set, name,
+// regular expressions for the command tag, the role and the text, exclusive.
+func (s *Service) AddDDLFilter(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
+	f := catalog.DDLFilter{Name: r.Arg(1), Tag: r.Arg(2), Role: r.Arg(3), Query: r.Arg(4), Exclusive: r.Bool(5, false)}
+	return void(s.proposeSet(ctx, repset.Command{Kind: repset.AddFilter, Set: r.Arg(0), DDLFilter: f}))
+}
+
+// RemoveDDLFilter is bdr.replication_set_remove_ddl_filter(set_name, ddl_filter_name).
+func (s *Service) RemoveDDLFilter(ctx context.Context, r *ipc.Request) (ipc.Rows, error) {
+	return void(s.proposeSet(ctx, repset.Command{Kind: repset.RemoveFilter, Set: r.Arg(0), DDLFilter: catalog.DDLFilter{Name: r.Arg(1)}}))
+}
+
 // setName is an argument, or the default set for NULL.
 func (s *Service) setName(r *ipc.Request, i int) string {
 	if r.Null(i) {

@@ -46,8 +46,12 @@ func apply(s State, cmd Command) (State, Changes, *pgerr.Error) {
 		return s.without(t.Name), Changes{RemovedSets: []uint32{t.ID}}, nil
 	case Add:
 		return applyAdd(s, t, cmd)
-	default:
+	case Remove:
 		return applyRemove(s, t, cmd)
+	case AddFilter:
+		return applyAddFilter(s, t, cmd.DDLFilter)
+	default:
+		return applyRemoveFilter(s, t, cmd.DDLFilter.Name)
 	}
 }
 
@@ -61,6 +65,10 @@ func errDefault(cmd Command) *pgerr.Error {
 		return pgerr.New(pgerr.WrongState, "cannot add a table to replication set %q", cmd.Set).
 			WithDetail("It is the default set, and every table is in it.").
 			WithHint("Make a set with bdr.create_replication_set() and add the table to it.")
+	case AddFilter, RemoveFilter:
+		return pgerr.New(pgerr.WrongState, "replication set %q has no DDL filters", cmd.Set).
+			WithDetail("It is the default set, and every statement goes with it that no exclusive filter keeps from that.").
+			WithHint("Make a set with bdr.create_replication_set() and add the filter to it.")
 	}
 	return pgerr.New(pgerr.WrongState, "cannot change replication set %q", cmd.Set).
 		WithDetail("It is the default set, and every table is in it.").
@@ -166,4 +174,26 @@ func applyRemove(s State, t Set, cmd Command) (State, Changes, *pgerr.Error) {
 		return s.with(t.with(row)), Changes{Tables: []catalog.ReplicationSetTable{row}}, nil
 	}
 	return s.with(t.without(cmd.Table)), Changes{RemovedTables: []catalog.ReplicationSetTable{row}}, nil
+}
+
+// applyAddFilter: a name is that of one filter, whatever the set, since an error about
+// a filter has no other.
+func applyAddFilter(s State, t Set, f catalog.DDLFilter) (State, Changes, *pgerr.Error) {
+	if other, has := s.setOfDDLFilter(f.Name); has {
+		return s, Changes{}, pgerr.New(pgerr.DuplicateObject, "DDL filter %q exists already", f.Name).
+			WithDetail("It is one of replication set %q.", other.Name)
+	}
+	if s.countDDLFilters() >= DDLFiltersMax {
+		return s, Changes{}, pgerr.New(pgerr.ConfigLimit, "there are %d DDL filters already", DDLFiltersMax)
+	}
+	f.SetID = t.ID
+	return s.with(t.withDDLFilter(f)), Changes{DDLFilters: []catalog.DDLFilter{f}}, nil
+}
+
+func applyRemoveFilter(s State, t Set, name string) (State, Changes, *pgerr.Error) {
+	if _, has := t.findDDLFilter(name); !has {
+		return s, Changes{}, pgerr.New(pgerr.UndefinedObject, "replication set %q has no DDL filter %q", t.Name, name).
+			WithHint("bdr.ddl_replication lists them.")
+	}
+	return s.with(t.withoutDDLFilter(name)), Changes{RemovedFilter: name}, nil
 }

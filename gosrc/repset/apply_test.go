@@ -9,6 +9,7 @@ import (
 
 	"bdr/gosrc/catalog"
 	"bdr/gosrc/cluster"
+	"bdr/gosrc/pgerr"
 )
 
 var members = cluster.Cluster{Groups: []catalog.Group{{ID: 9, Name: "g"}}}
@@ -30,7 +31,7 @@ func carried(t *testing.T, s State, commands ...Command) State {
 		if cmd.ID == "" {
 			cmd.ID = fmt.Sprintf("%d/%d", len(s.Calls), i)
 		}
-		sets, tables := rowsOf(s)
+		rows := rowsOf(s)
 		next, changes, fault := Apply(s, members, cmd)
 		if fault != nil {
 			t.Fatalf("%+v: %v", cmd, fault)
@@ -38,8 +39,7 @@ func carried(t *testing.T, s State, commands ...Command) State {
 		if changes.Calls == nil {
 			t.Fatalf("%+v was carried out before", cmd)
 		}
-		sets, tables = write(sets, tables, changes)
-		if written := StateOf(*changes.Calls, sets, tables); !reflect.DeepEqual(written, next) {
+		if written := StateOf(write(rows, changes)); !reflect.DeepEqual(written, next) {
 			t.Fatalf("%+v wrote %+v, expected %+v", cmd, written, next)
 		}
 		s = next
@@ -47,22 +47,26 @@ func carried(t *testing.T, s State, commands ...Command) State {
 	return s
 }
 
-func rowsOf(s State) (sets []catalog.ReplicationSet, tables []catalog.ReplicationSetTable) {
+func rowsOf(s State) catalog.ReplicationSetRows {
+	rows := catalog.ReplicationSetRows{Calls: s.ReplicationSetCalls}
 	for _, set := range s.Sets {
-		sets, tables = append(sets, set.ReplicationSet), append(tables, set.Tables...)
+		rows.Sets = append(rows.Sets, set.ReplicationSet)
+		rows.Tables = append(rows.Tables, set.Tables...)
+		rows.DDLFilters = append(rows.DDLFilters, set.DDLFilters...)
 	}
-	return sets, tables
+	return rows
 }
 
 // write is what package statemachine does with changes.
-func write(sets []catalog.ReplicationSet, tables []catalog.ReplicationSetTable, c Changes) ([]catalog.ReplicationSet, []catalog.ReplicationSetTable) {
+func write(rows catalog.ReplicationSetRows, c Changes) catalog.ReplicationSetRows {
 	keyed := map[string]catalog.ReplicationSetTable{}
 	byID := map[uint32]catalog.ReplicationSet{}
+	filters := map[string]catalog.DDLFilter{}
 	key := func(r catalog.ReplicationSetTable) string { return fmt.Sprint(r.SetID, r.TableName) }
-	for _, s := range append(sets, c.Sets...) {
+	for _, s := range append(rows.Sets, c.Sets...) {
 		byID[s.ID] = s
 	}
-	for _, r := range tables {
+	for _, r := range rows.Tables {
 		keyed[key(r)] = r
 	}
 	for _, r := range c.RemovedTables {
@@ -71,19 +75,28 @@ func write(sets []catalog.ReplicationSet, tables []catalog.ReplicationSetTable, 
 	for _, r := range c.Tables {
 		keyed[key(r)] = r
 	}
+	for _, f := range append(rows.DDLFilters, c.DDLFilters...) {
+		filters[f.Name] = f
+	}
+	delete(filters, c.RemovedFilter)
 	for _, id := range c.RemovedSets {
 		delete(byID, id)
 	}
-	sets, tables = nil, nil
+	after := catalog.ReplicationSetRows{Calls: *c.Calls}
 	for _, s := range byID {
-		sets = append(sets, s)
+		after.Sets = append(after.Sets, s)
 	}
 	for _, r := range keyed {
 		if _, has := byID[r.SetID]; has {
-			tables = append(tables, r)
+			after.Tables = append(after.Tables, r)
 		}
 	}
-	return sets, tables
+	for _, f := range filters {
+		if _, has := byID[f.SetID]; has {
+			after.DDLFilters = append(after.DDLFilters, f)
+		}
+	}
+	return after
 }
 
 // TestMembership exists because which tables are in a set decides where rows go.
@@ -162,6 +175,57 @@ func TestRefusals(t *testing.T) {
 	carried(t, s, Command{Kind: Remove, Set: "once", Table: table("a")}, Command{Kind: Alter, Set: "once", Update: flag(true)})
 }
 
+func filter(kind, set, name string, exclusive bool) Command {
+	return Command{Kind: kind, Set: set, DDLFilter: catalog.DDLFilter{Name: name, Tag: "^CREATE", Query: "x", Exclusive: exclusive}}
+}
+
+// TestDDLFilters exists because which statements go with a set decides which schema a
+// node has.
+func TestDDLFilters(t *testing.T) {
+	s := carried(t, State{}, create("one", false), create("other", true), filter(AddFilter, "one", "b", false), filter(AddFilter, "other", "c", true),
+		filter(AddFilter, "one", "a", true))
+	one, _ := s.Set("one")
+	want := []catalog.DDLFilter{{SetID: one.ID, Name: "a", Tag: "^CREATE", Query: "x", Exclusive: true}, {SetID: one.ID, Name: "b", Tag: "^CREATE", Query: "x"}}
+	if !reflect.DeepEqual(one.DDLFilters, want) {
+		t.Errorf("filters are %+v", one.DDLFilters)
+	}
+	long := strings.Repeat("x", RegexpBytesMax+1)
+	for _, refused := range []struct {
+		cmd  Command
+		code string
+	}{
+		{filter(AddFilter, "one", "c", false), pgerr.DuplicateObject}, // the other set's
+		{filter(AddFilter, "none", "d", false), pgerr.UndefinedObject}, {filter(AddFilter, "g", "d", false), pgerr.WrongState},
+		{filter(RemoveFilter, "one", "c", false), pgerr.UndefinedObject}, {filter(RemoveFilter, "g", "c", false), pgerr.WrongState},
+		{filter(AddFilter, "one", "", false), pgerr.InvalidParameter}, {filter(AddFilter, "one", long[:64], false), pgerr.InvalidParameter},
+		{filter(AddFilter, "one", "\xff", false), pgerr.FeatureNotSupported},
+		{Command{Kind: AddFilter, Set: "one", DDLFilter: catalog.DDLFilter{Name: "d", Tag: long}}, pgerr.ConfigLimit},
+		{Command{Kind: AddFilter, Set: "one", DDLFilter: catalog.DDLFilter{Name: "d", Role: long}}, pgerr.ConfigLimit},
+		{Command{Kind: AddFilter, Set: "one", DDLFilter: catalog.DDLFilter{Name: "d", Query: "\xff"}}, pgerr.FeatureNotSupported},
+	} {
+		refused.cmd.ID = "refused"
+		next, changes, fault := Apply(s, members, refused.cmd)
+		if fault == nil || fault.Code != refused.code || !reflect.DeepEqual(next, s) || !reflect.DeepEqual(changes, Changes{}) {
+			t.Errorf("%s of %.20q in %s: fault %v, changes %+v", refused.cmd.Kind, refused.cmd.DDLFilter.Name, refused.cmd.Set, fault, changes)
+		}
+	}
+	s = carried(t, s, Command{Kind: Drop, Set: "other"}, filter(AddFilter, "one", "c", false), filter(RemoveFilter, "one", "a", false), filter(RemoveFilter, "one", "b", false),
+		filter(RemoveFilter, "one", "c", false))
+	if one, _ := s.Set("one"); one.DDLFilters != nil {
+		t.Errorf("filters are left: %+v", one.DDLFilters)
+	}
+	for i := range DDLFiltersMax {
+		cmd := filter(AddFilter, "one", fmt.Sprint(i), false)
+		cmd.ID = fmt.Sprintf("filter %d", i)
+		s = carried(t, s, cmd)
+	}
+	many := filter(AddFilter, "one", "many", false)
+	many.ID = "many"
+	if _, _, fault := Apply(s, members, many); fault == nil || fault.Code != pgerr.ConfigLimit {
+		t.Errorf("one filter more: %v", fault)
+	}
+}
+
 // TestTwice exists because the log may bring a call twice, of which the user made one.
 func TestTwice(t *testing.T) {
 	cmd := create("s", false)
@@ -177,8 +241,7 @@ func TestTwice(t *testing.T) {
 	// The set is dropped by somebody else, and then the log brings the call again, to a
 	// node that was restarted and to one that was not.
 	s = carried(t, s, Command{Kind: Drop, Set: "s", ID: "other's"})
-	sets, tables := rowsOf(s)
-	for _, node := range []State{s, StateOf(s.ReplicationSetCalls, sets, tables)} {
+	for _, node := range []State{s, StateOf(rowsOf(s))} {
 		if again, _, fault := Apply(node, members, cmd); fault != nil || len(again.Sets) != 0 {
 			t.Errorf("a dropped set is there again: %v, %+v", fault, again)
 		}

@@ -20,11 +20,14 @@ const (
 	Drop   = Prefix + "/drop"
 	Add    = Prefix + "/add"    // a table
 	Remove = Prefix + "/remove" // a table
+
+	AddFilter    = Prefix + "/add_ddl_filter"
+	RemoveFilter = Prefix + "/remove_ddl_filter"
 )
 
 // Knows says whether a command is one of this version's.
 func Knows(kind string) bool {
-	return slices.Contains([]string{Create, Alter, Drop, Add, Remove}, kind)
+	return slices.Contains([]string{Create, Alter, Drop, Add, Remove, AddFilter, RemoveFilter}, kind)
 }
 
 // Limits of what a command may say. What does not fit into the tables would have the
@@ -36,6 +39,10 @@ const (
 	ColumnsBytesMax = 3000 // with 8 more for each name
 	TablesMax       = 20000
 	SetsMax         = 1000
+
+	// DDL filters: each statement is matched with all of them.
+	DDLFiltersMax  = 100
+	RegexpBytesMax = 1000
 )
 
 // Command is one entry of the consensus log, stored as JSON.
@@ -58,6 +65,9 @@ type Command struct {
 	Columns []string          `json:"columns,omitempty"` // nil: all
 	Filter  string            `json:"filter,omitzero"`
 	Outside string            `json:"outside,omitzero"` // a column of the filter that the replica identity has not
+
+	// AddFilter has all of it but the set's id, RemoveFilter the name.
+	DDLFilter catalog.DDLFilter `json:"ddl_filter,omitzero"`
 }
 
 // Encode returns the form in the log.
@@ -79,6 +89,24 @@ func (cmd Command) Check() *pgerr.Error {
 		return cmd.checkTables()
 	case Add, Remove:
 		return cmd.checkTable()
+	case AddFilter, RemoveFilter:
+		return checkDDLFilter(cmd.DDLFilter)
+	}
+	return nil
+}
+
+func checkDDLFilter(f catalog.DDLFilter) *pgerr.Error {
+	if fault := CheckName("DDL filter", f.Name); fault != nil {
+		return fault
+	}
+	for _, part := range []struct{ name, regexp string }{{"command_tag", f.Tag}, {"role_name", f.Role}, {"query_match", f.Query}} {
+		switch {
+		case len(part.regexp) > RegexpBytesMax:
+			return pgerr.New(pgerr.ConfigLimit, "%s of DDL filter %q is too long", part.name, f.Name).
+				WithDetail("It has %d bytes, and may have %d.", len(part.regexp), RegexpBytesMax)
+		case !isPlain(part.regexp):
+			return pgerr.New(pgerr.FeatureNotSupported, "%s of DDL filter %q is not valid UTF-8", part.name, f.Name)
+		}
 	}
 	return nil
 }
@@ -153,8 +181,10 @@ func isPlain(text string) bool {
 // Changes lists what a command touched, to be written to tables.
 type Changes struct {
 	RemovedTables []catalog.ReplicationSetTable // to be deleted before the rest is written
-	RemovedSets   []uint32                      // with their tables
+	RemovedSets   []uint32                      // with their tables and DDL filters
+	RemovedFilter string                        // a DDL filter
 	Sets          []catalog.ReplicationSet
 	Tables        []catalog.ReplicationSetTable
+	DDLFilters    []catalog.DDLFilter
 	Calls         *catalog.ReplicationSetCalls // nil: nothing was carried out
 }

@@ -1,6 +1,7 @@
 // Package repset is what all nodes agree on about replication sets: what each set
-// replicates, and which tables are in it. Which sets a node publishes and subscribes
-// to is that node's own. It is pure, so that every node reaches the same answer.
+// replicates, which tables are in it, and which statements go with it. Which sets a
+// node publishes and subscribes to is that node's own. It is pure, so that every node
+// reaches the same answer.
 package repset
 
 import (
@@ -12,10 +13,12 @@ import (
 )
 
 // A Set is a replication set and what is said of tables: those that have no row are
-// members if the set adds tables by itself.
+// members if the set adds tables by itself. A statement that one of its DDL filters
+// matches goes with it.
 type Set struct {
 	catalog.ReplicationSet
-	Tables []catalog.ReplicationSetTable `json:",omitempty"` // by name
+	Tables     []catalog.ReplicationSetTable `json:",omitempty"` // by name
+	DDLFilters []catalog.DDLFilter           `json:",omitempty"` // by name
 }
 
 // State is all that is agreed. It is a value: Apply never changes the one that it was
@@ -64,12 +67,33 @@ func (t Set) Has(name catalog.TableName) bool {
 	return row.Member
 }
 
+// setOfDDLFilter returns the set that has a filter of this name: no two sets have.
+func (s State) setOfDDLFilter(name string) (Set, bool) {
+	i := slices.IndexFunc(s.Sets, func(t Set) bool { _, has := t.findDDLFilter(name); return has })
+	if i < 0 {
+		return Set{}, false
+	}
+	return s.Sets[i], true
+}
+
+func (s State) countDDLFilters() int {
+	n := 0
+	for _, t := range s.Sets {
+		n += len(t.DDLFilters)
+	}
+	return n
+}
+
 func (s State) find(name string) (int, bool) {
 	return slices.BinarySearchFunc(s.Sets, name, func(t Set, name string) int { return cmp.Compare(t.Name, name) })
 }
 
 func (t Set) find(name catalog.TableName) (int, bool) {
 	return slices.BinarySearchFunc(t.Tables, name, func(r catalog.ReplicationSetTable, n catalog.TableName) int { return compareNames(r.TableName, n) })
+}
+
+func (t Set) findDDLFilter(name string) (int, bool) {
+	return slices.BinarySearchFunc(t.DDLFilters, name, func(f catalog.DDLFilter, name string) int { return cmp.Compare(f.Name, name) })
 }
 
 func byName(a, b catalog.ReplicationSetTable) int { return compareNames(a.TableName, b.TableName) }
@@ -113,6 +137,22 @@ func (t Set) without(name catalog.TableName) Set {
 	return t
 }
 
+// withDDLFilter returns a copy in which a filter is added.
+func (t Set) withDDLFilter(f catalog.DDLFilter) Set {
+	i, found := t.findDDLFilter(f.Name)
+	t.DDLFilters = cluster.With(t.DDLFilters, i, found, f)
+	return t
+}
+
+// withoutDDLFilter returns a copy without one.
+func (t Set) withoutDDLFilter(name string) Set {
+	t.DDLFilters = slices.DeleteFunc(slices.Clone(t.DDLFilters), func(f catalog.DDLFilter) bool { return f.Name == name })
+	if len(t.DDLFilters) == 0 {
+		t.DDLFilters = nil
+	}
+	return t
+}
+
 // noted returns a copy that knows a call as carried out.
 func (s State) noted(id string) State {
 	s.Calls = append(slices.Clone(s.Calls), id)
@@ -121,13 +161,18 @@ func (s State) noted(id string) State {
 }
 
 // StateOf puts together what the tables have, in whatever order.
-func StateOf(calls catalog.ReplicationSetCalls, sets []catalog.ReplicationSet, tables []catalog.ReplicationSetTable) State {
-	s := State{ReplicationSetCalls: calls}
-	for _, set := range sets {
+func StateOf(rows catalog.ReplicationSetRows) State {
+	s := State{ReplicationSetCalls: rows.Calls}
+	for _, set := range rows.Sets {
 		t := Set{ReplicationSet: set}
-		for _, row := range tables {
+		for _, row := range rows.Tables {
 			if row.SetID == set.ID {
 				t.Tables = append(t.Tables, row)
+			}
+		}
+		for _, row := range rows.DDLFilters {
+			if row.SetID == set.ID {
+				t = t.withDDLFilter(row)
 			}
 		}
 		slices.SortFunc(t.Tables, byName)

@@ -11,7 +11,7 @@ import (
 )
 
 // repsetMachine holds what is agreed about replication sets: bdr.replication_set,
-// bdr.replication_set_table and bdr.replication_set_call. SQL objects without these
+// bdr.replication_set_table, _ddl and _call. SQL objects without these
 // tables have an empty state: nothing is proposed as long as a node has them.
 type repsetMachine struct {
 	cluster *clusterMachine // of the same log
@@ -29,8 +29,8 @@ func (m *repsetMachine) load(ctx context.Context, runner catalog.Runner) error {
 	if err != nil {
 		return err
 	}
-	calls, sets, tables, err := catalog.ReplicationSets(results)
-	m.set(repset.StateOf(calls, sets, tables))
+	rows, err := catalog.ReplicationSets(results)
+	m.set(repset.StateOf(rows))
 	return err
 }
 
@@ -64,6 +64,7 @@ func repsetRows(s repset.State) []ipc.Stmt {
 	for _, t := range s.Sets {
 		all.Sets = append(all.Sets, t.ReplicationSet)
 		all.Tables = append(all.Tables, t.Tables...)
+		all.DDLFilters = append(all.DDLFilters, t.DDLFilters...)
 	}
 	return repsetStatements(all)
 }
@@ -77,11 +78,17 @@ func repsetStatements(c repset.Changes) []ipc.Stmt {
 	for _, id := range c.RemovedSets {
 		list = append(list, catalog.DeleteReplicationSet(id)...)
 	}
+	if c.RemovedFilter != "" {
+		list = append(list, catalog.DeleteDDLFilter(c.RemovedFilter))
+	}
 	for _, t := range c.Sets {
 		list = append(list, catalog.UpsertReplicationSet(t)...)
 	}
 	if len(c.Tables) > 0 {
 		list = append(list, catalog.UpsertReplicationSetTables(c.Tables)...)
+	}
+	if len(c.DDLFilters) > 0 {
+		list = append(list, catalog.InsertDDLFilters(c.DDLFilters))
 	}
 	if c.Calls != nil {
 		list = append(list, catalog.RecordReplicationSetCalls(*c.Calls))

@@ -36,6 +36,7 @@
 #include "session/ddl/form.h"
 #include "session/ddl/like.h"
 #include "session/ddl/locking.h"
+#include "session/ddl/sets.h"
 #include "session/ddl/text.h"
 #include "session/ddl/touched.h"
 #include "session/lock/global_lock.h"
@@ -64,12 +65,16 @@ PG_FUNCTION_INFO_V1(bdr_replicate_ddl_command);
 
 static Frame *current = NULL;
 
-/* Is replicated whatever the setting says, with these locks. */
+/* Is replicated whatever the setting says, with these locks and sets. */
 static Node *demanded = NULL;
 static int	demanded_locking;
+static ArrayType *demanded_sets;	/* NULL: the default one */
 
 static void process(const BdrUtility *statement);
 static bool decide(const BdrUtility *statement, Frame *frame);
+static void choose_sets(const BdrUtility *statement, Frame *frame);
+static bool is_temporary(const Frame *frame);
+static Node *node_of(const BdrUtility *statement, const Frame *frame);
 static void take_locks(const BdrUtility *statement, Frame *frame);
 static char *text_of_drop(DropStmt *drop, const BdrTouched *touched);
 static CreateTableAsStmt *created_by(Node *node);
@@ -80,7 +85,7 @@ static void queue_text(const BdrUtility *statement, Frame *frame);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
 static void queue_table(Frame *frame, Oid relid);
 static RawStmt *parse(const char *text);
-static void run_everywhere(RawStmt *raw, const char *text, int locking);
+static void run_everywhere(RawStmt *raw, const char *text, ArrayType *sets, int locking);
 
 void
 bdr_capture_init(void)
@@ -100,7 +105,10 @@ process(const BdrUtility *statement)
 		return;
 	}
 	if (frame.kind != FRAME_PART)
+	{
+		choose_sets(statement, &frame);
 		take_locks(statement, &frame);
+	}
 	if (frame.kind == FRAME_TEXT)
 		bdr_form_check(statement->pstmt->utilityStmt, statement->query, &frame.described);
 	if (frame.kind == FRAME_TEXT && bdr_queue_is_opened_by(statement->pstmt->utilityStmt))
@@ -148,13 +156,42 @@ decide(const BdrUtility *statement, Frame *frame)
 	return true;
 }
 
+/*
+ * Filters say nothing of what is demanded, nor of what stays here.
+ */
+static void
+choose_sets(const BdrUtility *statement, Frame *frame)
+{
+	Node	   *node = node_of(statement, frame);
+
+	if (node == demanded)
+		bdr_ddl_sets_name(&frame->described, demanded_sets);
+	else if (!is_temporary(frame))
+		bdr_ddl_sets_choose(&frame->described, node, bdr_text_as_typed(statement->pstmt, statement->query));
+}
+
+/* As far as names tell. */
+static bool
+is_temporary(const Frame *frame)
+{
+	if (frame->creates != NULL)
+		return bdr_touched_makes_temporary(frame->creates->into->rel);
+	return frame->touched.named.temporary && !frame->touched.named.permanent;
+}
+
+/* What is in EXPLAIN counts. */
+static Node *
+node_of(const BdrUtility *statement, const Frame *frame)
+{
+	return frame->creates != NULL ? (Node *) frame->creates : statement->pstmt->utilityStmt;
+}
+
 static void
 take_locks(const BdrUtility *statement, Frame *frame)
 {
-	Node	   *node = frame->creates != NULL ? (Node *) frame->creates : statement->pstmt->utilityStmt;
+	Node	   *node = node_of(statement, frame);
 
-	bdr_locking_take(node, node == demanded ? demanded_locking : bdr_ddl_locking,
-					 frame->touched.named.temporary && !frame->touched.named.permanent);
+	bdr_locking_take(node, node == demanded ? demanded_locking : bdr_ddl_locking, is_temporary(frame));
 	bdr_statement_set_earlier(&frame->described, bdr_global_lock_earlier());
 }
 
@@ -306,6 +343,7 @@ bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
 	char	   *ddl;
 	RawStmt    *raw;
 	BdrStatement described;
+	ArrayType  *sets;
 	int			locking;
 	Oid			self;
 
@@ -313,11 +351,7 @@ bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("ddl_cmd and execute_locally must not be NULL")));
-	if (!PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("replication_sets are not supported yet"),
-				 errhint("Leave them NULL.")));
+	sets = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 	locking = PG_ARGISNULL(2) ? bdr_ddl_locking : bdr_locking_setting(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	if (!bdr_is_member(&self))
 		ereport(ERROR,
@@ -330,15 +364,16 @@ bdr_replicate_ddl_command(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot replicate %s", CreateCommandName(raw->stmt))));
 	if (PG_GETARG_BOOL(3))
-		run_everywhere(raw, ddl, locking);
+		run_everywhere(raw, ddl, sets, locking);
 	else if (IsA(raw->stmt, CreateTableAsStmt) || IsA(raw->stmt, CreateRoleStmt) || IsA(raw->stmt, AlterRoleStmt))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot replicate %s without running it here", CreateCommandName(raw->stmt))));
 	else
 	{
-		bdr_locking_take(raw->stmt, locking, false);
 		bdr_statement_describe(&described, ddl);
+		bdr_ddl_sets_name(&described, sets);
+		bdr_locking_take(raw->stmt, locking, false);
 		bdr_statement_set_earlier(&described, bdr_global_lock_earlier());
 		bdr_queue_add(&described);
 	}
@@ -361,7 +396,7 @@ parse(const char *text)
  * As our own code runs it, but for the setting.
  */
 static void
-run_everywhere(RawStmt *raw, const char *text, int locking)
+run_everywhere(RawStmt *raw, const char *text, ArrayType *sets, int locking)
 {
 	PlannedStmt *pstmt;
 	QueryCompletion completion;
@@ -370,6 +405,7 @@ run_everywhere(RawStmt *raw, const char *text, int locking)
 	pstmt = bdr_statement_plan(raw, text);
 	demanded = pstmt->utilityStmt;
 	demanded_locking = locking;
+	demanded_sets = sets;
 	PG_TRY();
 	{
 		InitializeQueryCompletion(&completion);

@@ -48,6 +48,14 @@ span_of(const PlannedStmt *pstmt, const char *query)
 	return span;
 }
 
+char *
+bdr_text_as_typed(const PlannedStmt *pstmt, const char *query)
+{
+	Span		span = span_of(pstmt, query);
+
+	return pnstrdup(query + span.start, span.end - span.start);
+}
+
 /* ---------------------------------------------------------------------
  * Passwords
  * ---------------------------------------------------------------------
@@ -66,7 +74,7 @@ bdr_text_with_password(const PlannedStmt *pstmt, const char *query)
 	Span		literal;
 
 	if (stored == NULL)
-		return pnstrdup(query + span.start, span.end - span.start);
+		return bdr_text_as_typed(pstmt, query);
 	literal = literal_after(query, password->location);
 	return psprintf("%.*s%s%.*s", literal.start - span.start, query + span.start, quote_literal_cstr(stored),
 					span.end - literal.end, query + literal.end);

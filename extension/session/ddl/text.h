@@ -15,7 +15,10 @@
 #include "nodes/primnodes.h"
 #include "utils/relcache.h"
 
-/* The part of the query that is this statement, which has run; its password as it was stored. */
+/* The part of the query that is this statement, as it was typed. */
+extern char *bdr_text_as_typed(const PlannedStmt *pstmt, const char *query);
+
+/* The same of one that has run, with its password as it was stored. */
 extern char *bdr_text_with_password(const PlannedStmt *pstmt, const char *query);
 
 /* The statement in EXPLAIN of one that begins with CREATE. */

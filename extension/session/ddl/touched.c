@@ -43,6 +43,7 @@ static bool has_schema(Oid class);
 static void note_schema(BdrTemporality *found, Oid schema);
 static void note_named(BdrTouched *touched, Node *statement);
 static void note_relation(BdrTouched *touched, const RangeVar *name);
+static void note_new(BdrTouched *touched, Node *statement);
 static void note_object(BdrTouched *touched, ObjectType type, Node *object);
 static int	names_after_relation(ObjectType type);
 
@@ -52,6 +53,7 @@ bdr_touched_begin(BdrTouched *touched, Node *statement)
 	memset(touched, 0, sizeof(*touched));
 	touched->context = CurrentMemoryContext;
 	note_named(touched, statement);
+	note_new(touched, statement);
 }
 
 /*
@@ -287,6 +289,22 @@ note_relation(BdrTouched *touched, const RangeVar *name)
 
 	if (OidIsValid(relid))
 		note_schema(&touched->named, get_rel_namespace(relid));
+}
+
+/* What it makes; where a permanent one is to be is not known yet. */
+static void
+note_new(BdrTouched *touched, Node *statement)
+{
+	const RangeVar *name = NULL;
+
+	if (IsA(statement, CreateStmt))
+		name = ((CreateStmt *) statement)->relation;
+	else if (IsA(statement, CreateSeqStmt))
+		name = ((CreateSeqStmt *) statement)->sequence;
+	else if (IsA(statement, ViewStmt))
+		name = ((ViewStmt *) statement)->view;
+	if (name != NULL && bdr_touched_makes_temporary(name))
+		touched->named.temporary = true;
 }
 
 /* The relation that an object belongs to, or is. */

@@ -15,6 +15,7 @@ type sentStatement struct {
 	what     string
 	flags    byte
 	role     string
+	sets     []string // where the flags say that they follow
 	settings []string // name, value, and so on
 	text     string
 	cut      int // bytes that are missing at the end of the settings
@@ -22,11 +23,16 @@ type sentStatement struct {
 	says     string // in the message or its detail
 }
 
-const bySuperuser = 1
+const bySuperuser, withSets = 1, 2
 
 var sentStatements = []sentStatement{
 	{what: "what it may send", flags: bySuperuser, role: "postgres", settings: []string{"search_path", "public"}, text: "CREATE TABLE stated (a int)"},
-	{what: "an unknown flag", flags: 2, role: "postgres", text: "CREATE TABLE stated (a int)", code: "08P01", says: "flags 2"},
+	{what: "a setting as long as any", flags: bySuperuser, role: "postgres", settings: []string{"search_path", strings.Repeat("public, ", 8000) + "public"}, text: "CREATE TABLE stated (a int)"},
+	{what: "a setting that is no text", flags: bySuperuser, role: "postgres", settings: []string{"search_path", "public\x00"}, text: "CREATE TABLE stated (a int)", code: "08P01", says: "no text"},
+	{what: "replication sets", flags: bySuperuser | withSets, role: "postgres", sets: []string{"app_group", "none"}, text: "CREATE TABLE stated (a int)"},
+	{what: "no replication set", flags: bySuperuser | withSets, role: "postgres", text: "CREATE TABLE stated (a int)", code: "08P01", says: "no replication set"},
+	{what: "a set with a long name", flags: bySuperuser | withSets, role: "postgres", sets: []string{strings.Repeat("x", 64)}, text: "CREATE TABLE stated (a int)", code: "08P01", says: "64 bytes"},
+	{what: "an unknown flag", flags: 4, role: "postgres", text: "CREATE TABLE stated (a int)", code: "08P01", says: "flags 4"},
 	{what: "another role", flags: bySuperuser, role: "nobody", text: "CREATE TABLE stated (a int)", code: "42704", says: "nobody"},
 	{what: "a role of more rights here", role: "postgres", text: "CREATE TABLE stated (a int)", code: "42501", says: "is a superuser here"},
 	{what: "a setting for superusers", flags: bySuperuser, role: "postgres", settings: []string{"session_preload_libraries", "x"}, text: "CREATE TABLE stated (a int)", code: "08P01", says: "session_preload_libraries"},
@@ -75,6 +81,12 @@ func (s sentStatement) message() []byte {
 		return append(binary.BigEndian.AppendUint16(to, uint16(len(text))), text...)
 	}
 	body := name([]byte{s.flags}, s.role)
+	if s.flags&withSets != 0 {
+		body = binary.BigEndian.AppendUint16(body, uint16(len(s.sets)))
+		for _, set := range s.sets {
+			body = name(body, set)
+		}
+	}
 	body = binary.BigEndian.AppendUint16(body, uint16(len(s.settings)/2))
 	for _, text := range s.settings {
 		body = name(body, text)

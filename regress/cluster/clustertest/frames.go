@@ -151,13 +151,19 @@ func isFrame(b []byte) bool {
 
 // statement leaves the values of settings out: those are the server's.
 func statement(c *cursor) string {
-	flags, role := c.u8(), c.name()
+	flags, who := c.u8(), c.name()
+	if flags&2 != 0 { // replication sets
+		who += " sets"
+		for range c.u16() {
+			who += " " + c.name()
+		}
+	}
 	var settings []string
 	for range c.u16() {
 		settings = append(settings, c.name())
 		c.name()
 	}
-	return fmt.Sprintf("STATEMENT flags %d role %s %q settings %s", flags, role, c.take(len(c.rest)), strings.Join(settings, " "))
+	return fmt.Sprintf("STATEMENT flags %d role %s %q settings %s", flags, who, c.take(len(c.rest)), strings.Join(settings, " "))
 }
 
 func (f *FrameReader) forget(c *cursor) string {

@@ -1,6 +1,7 @@
 package ddl
 
 import (
+	"strings"
 	"testing"
 
 	"bdr/gosrc/pgtest"
@@ -40,7 +41,8 @@ var groups = []struct {
 		"INSERT INTO s.t VALUES (1, 1)", "ALTER SCHEMA s RENAME TO s2", "CREATE SCHEMA s3", "ALTER TABLE s2.t SET SCHEMA s3", "INSERT INTO s3.t VALUES (2, 2)"}},
 	{"search_path", []string{
 		"CREATE SCHEMA here", "SET search_path = here, public; CREATE TABLE found (a int PRIMARY KEY); INSERT INTO found VALUES (1); CREATE VIEW foundv AS SELECT * FROM found; RESET search_path",
-		"CREATE TABLE public.found (b int)"}},
+		"CREATE TABLE public.found (b int)", "SET search_path = here" + strings.Repeat(", public", 100) + "; CREATE TABLE found2 (a int PRIMARY KEY); RESET search_path",
+		"CREATE TABLE here.long (a int)", "INSERT INTO here.long VALUES (1)", "ALTER TABLE here.long ADD " + strings.Repeat("n", 63) + " timestamptz DEFAULT now(), ADD b text DEFAULT repeat('x', 1000) || now()"}},
 	{"indexes", []string{
 		"CREATE TABLE i (a int PRIMARY KEY, b text)", "INSERT INTO i SELECT g, g FROM generate_series(1, 50) g", "CREATE INDEX i1 ON i (b)",
 		"CREATE UNIQUE INDEX CONCURRENTLY i2 ON i (b, a)", "CREATE INDEX CONCURRENTLY i3 ON i (upper(b)) WHERE a > 3", "DROP INDEX CONCURRENTLY i1",

@@ -838,6 +838,36 @@ COMMIT commit 1 end 1 changes 1`)
 	}
 }
 
+// A statement that goes with other sets than the default one says so, and comes to
+// whoever has one of them.
+func TestOutputStatementsOfSets(t *testing.T) {
+	n := pgtest.NewCluster(t, 1, pgtest.WithSettings(map[string]string{"bdr.ddl_replication": "on"})).Nodes[0]
+	n.Exec("SELECT bdr.create_replication_set('s')", "SELECT bdr.create_replication_set('other')", "SELECT bdr.replication_set_add_ddl_filter('s', 'views', 'VIEW')",
+		"SELECT bdr.replication_set_add_ddl_filter('other', 'own', NULL, query_match := 'own', exclusive := true)",
+		"SELECT bdr.alter_node_replication_sets('"+n.Name+"', '{app_group,s}')")
+	at := clustertest.CreateSlot(n, "s")
+	n.Exec("CREATE TABLE t (a int PRIMARY KEY)", "CREATE VIEW v AS SELECT 1 AS one", "CREATE VIEW own AS SELECT 1 AS one",
+		"SELECT bdr.alter_node_replication_sets('"+n.Name+"', '{other,s}')", "CREATE VIEW own2 AS SELECT 1 AS one", "CREATE TABLE u (a int)")
+	const (
+		table = `STATEMENT flags 1 role postgres "CREATE TABLE t (a int PRIMARY KEY)"`
+		view  = `STATEMENT flags 3 role postgres sets app_group s "CREATE VIEW v AS SELECT 1 AS one"`
+		own   = `STATEMENT flags 3 role postgres sets other "CREATE VIEW own2 AS SELECT 1 AS one"`
+	)
+	for _, test := range []struct{ sets, want string }{{"app_group", table + "\n" + view}, {"s", view}, {`"other"`, own}, {"other, s", view + "\n" + own}, {"none", ""}} {
+		n.Wait(10*time.Second, "SELECT active FROM pg_replication_slots WHERE slot_name = 's'", "f")
+		r := clustertest.OpenStream(t, n, "s", at, map[string]string{"proto_max": "3", "replication_sets": test.sets})
+		r.UntilMessage(n, "end")
+		var lines []string
+		for _, line := range r.Lines() {
+			if line, _, found := strings.Cut(line, " settings "); found {
+				lines = append(lines, line)
+			}
+		}
+		clustertest.RequireLines(t, lines, test.want)
+		r.Stream.Close()
+	}
+}
+
 // Of two versions that both ends know the higher one is used, and the hint of a
 // refusal names the end that is behind.
 func TestOutputChoosesProtocol(t *testing.T) {

@@ -48,6 +48,7 @@ func TestRowFilters(t *testing.T) {
 	a.Exec("SELECT bdr.replication_set_add_table('regional', 'part', row_filter := $$region IN ('eu', 'us') AND id > 0$$)",
 		"SELECT bdr.create_replication_set('once', replicate_update := false, replicate_delete := false)",
 		"SELECT bdr.replication_set_add_table('insertions', 'once', row_filter := 'n > 10')")
+	agreed(c)
 	for _, n := range c.Nodes {
 		choose(n, "part", "once")
 	}

@@ -37,7 +37,8 @@ func arrived(t *testing.T, c *pgtest.Cluster) {
 // agreed waits until all nodes have the same sets: each sends by what it knows.
 func agreed(c *pgtest.Cluster) {
 	const sets = `SELECT md5(concat((SELECT string_agg(s::text, ' ' ORDER BY s.set_id) FROM bdr.replication_set s),
- (SELECT string_agg(t::text, ' ' ORDER BY t::text) FROM bdr.replication_set_table t), (SELECT c::text FROM bdr.replication_set_call c)))`
+ (SELECT string_agg(t::text, ' ' ORDER BY t::text) FROM bdr.replication_set_table t),
+ (SELECT string_agg(d::text, ' ' ORDER BY d::text) FROM bdr.replication_set_ddl d), (SELECT c::text FROM bdr.replication_set_call c)))`
 	want := c.Nodes[0].Value(sets)
 	for _, n := range c.Nodes[1:] {
 		n.Wait(limit, sets, want)
