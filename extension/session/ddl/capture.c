@@ -36,6 +36,7 @@
 #include "ddl/command.h"
 #include "ddl/queue.h"
 #include "session/ddl/capture.h"
+#include "session/ddl/column_type.h"
 #include "session/ddl/form.h"
 #include "session/ddl/like.h"
 #include "session/ddl/locking.h"
@@ -278,6 +279,8 @@ accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 {
 	if (current == NULL)
 		return;
+	if (!creating_extension)
+		bdr_column_type_check(access, class, object, sub, arg);
 	if (current->kind == FRAME_TEXT)
 	{
 		bdr_touched_access(&current->touched, access, class, object, arg);

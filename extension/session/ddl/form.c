@@ -25,6 +25,7 @@
 
 #include "base/bdr.h"
 #include "base/settings.h"
+#include "session/ddl/column_type.h"
 #include "session/ddl/form.h"
 #include "session/ddl/value.h"
 #include "session/rows.h"
@@ -233,6 +234,8 @@ check_column(Oid relid, AlterTableCmd *cmd, const char *query, BdrStatement *des
 
 	if (cmd->subtype == AT_AlterColumnType)
 		refused = differs(relid, column->raw_default, query);
+	else if (cmd->subtype == AT_SetLogged)
+		bdr_column_type_check_table(relid);
 	else if (cmd->subtype == AT_AddColumn)
 		refused = !bdr_values_describe(described, relid, column, cmd->missing_ok, query);
 	if (refused && bdr_table_has_rows(relid))

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bdr/gosrc/pgtest"
+	"bdr/regress/cluster/clustertest"
 )
 
 // TestStaysHere exists because nobody else may hear of what is local: objects of a
@@ -65,4 +66,20 @@ func TestReplicateCommand(t *testing.T) {
 			t.Errorf("not refused: %s", refused)
 		}
 	}
+}
+
+// TestRefusedTypes exists because a value that no node takes from another one stops
+// all others: the server reads pg_node_tree and its like from nobody.
+func TestRefusedTypes(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a := c.Nodes[0]
+	a.Exec("CREATE TABLE t (a text)", "INSERT INTO t VALUES ('x')", "CREATE DOMAIN d AS pg_node_tree", "CREATE TYPE ct AS (a int)", "CREATE TABLE uses (c ct)", "CREATE UNLOGGED TABLE un AS SELECT * FROM pg_class",
+		"CREATE TEMP TABLE tmp AS SELECT * FROM pg_class", "CREATE TEMP TABLE tmp2 (a pg_node_tree)", "ALTER TABLE tmp2 ADD b d", "ALTER TABLE un ADD b d", "CREATE VIEW v AS SELECT * FROM pg_class", "CREATE MATERIALIZED VIEW mv AS SELECT * FROM pg_index", "REFRESH MATERIALIZED VIEW mv", "ALTER TABLE un ALTER relpages TYPE bigint",
+		"CREATE TABLE texts AS SELECT relname, relpartbound::text, pg_get_expr(relpartbound, oid) AS e FROM pg_class", "CREATE TYPE of_nobody AS (a pg_node_tree)")
+	for _, refused := range []string{"CREATE TABLE x AS SELECT * FROM pg_class", "SELECT stxdndistinct INTO x FROM pg_statistic_ext_data", "CREATE TABLE x (a int, b pg_node_tree)", "CREATE TABLE x (LIKE pg_attrdef)", "CREATE TABLE x (a pg_class)", "CREATE TABLE x (a pg_index[])",
+		"CREATE TABLE x (a d)", "CREATE TABLE x (a gtsvector) PARTITION BY LIST (a)", "CREATE SCHEMA s CREATE TABLE x (a pg_mcv_list)", "CREATE TABLE x OF of_nobody", "CREATE TABLE x () INHERITS (un)", "ALTER TABLE t ADD COLUMN b pg_ndistinct",
+		"ALTER TABLE t ALTER a TYPE pg_dependencies USING NULL", "ALTER TYPE ct ADD ATTRIBUTE b pg_brin_bloom_summary", "ALTER TABLE un SET LOGGED", "DO $$BEGIN EXECUTE 'CREATE TABLE x AS SELECT * FROM pg_index'; END$$"} {
+		clustertest.RequireRefused(t, a, refused, "0A000", "cannot replicate column ")
+	}
+	c.RequireSameSchemas()
 }
