@@ -38,6 +38,7 @@
 #include "session/ddl/capture.h"
 #include "session/ddl/column_type.h"
 #include "session/ddl/form.h"
+#include "session/ddl/function_body.h"
 #include "session/ddl/like.h"
 #include "session/ddl/locking.h"
 #include "session/ddl/text.h"
@@ -280,7 +281,10 @@ accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 	if (current == NULL)
 		return;
 	if (!creating_extension)
+	{
 		bdr_column_type_check(access, class, object, sub, arg);
+		bdr_function_body_check(access, class, object, sub, arg);
+	}
 	if (current->kind == FRAME_TEXT)
 	{
 		bdr_touched_access(&current->touched, access, class, object, arg);

@@ -83,3 +83,28 @@ func TestRefusedTypes(t *testing.T) {
 	}
 	c.RequireSameSchemas()
 }
+
+// TestRefusedFunctions exists because a function that finds its names in a session, and
+// not where rows are applied, stops all other nodes with the first row.
+func TestRefusedFunctions(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a := c.Nodes[0]
+	a.Exec("CREATE TABLE t (a int, b text)", "CREATE FUNCTION helper(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1'", "CREATE FUNCTION calls(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT helper($1)'",
+		"CREATE TYPE mood AS ENUM ('sad')", "CREATE FUNCTION says(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 IS NULL OR ''sad''::mood IS NOT NULL'",
+		"CREATE TABLE has_default (a int DEFAULT calls(1))", "CREATE TEMP TABLE tmp (a int CHECK (calls(a) > 0), b int GENERATED ALWAYS AS (calls(a)) STORED)", "CREATE VIEW v AS SELECT calls(a) FROM t")
+	for _, index := range []struct{ sql, since17 string }{{"CREATE INDEX ON t (calls(a))", "42883"}, {"CREATE INDEX CONCURRENTLY ON t ((calls(a) + 1))", "42883"}, {"CREATE INDEX ON t (a) WHERE calls(a) > 1", "42883"}, {"CREATE INDEX ON t (a) WHERE says(b)", "42704"}} {
+		if pgtest.Major(t) < 17 {
+			clustertest.RequireRefused(t, a, index.sql, "0A000", " cannot be called where rows are applied")
+		} else { // the server itself builds indexes with that search_path
+			clustertest.RequireRefused(t, a, index.sql, index.since17, "does not exist")
+		}
+	}
+	for _, refused := range []string{"ALTER TABLE t ADD CHECK (calls(a) > 0)", "ALTER TABLE t ADD CHECK (calls(a) > 0) NOT VALID", "ALTER TABLE t ADD c int GENERATED ALWAYS AS (calls(a)) STORED",
+		"CREATE TABLE x (a int CHECK (calls(a) > 0))", "CREATE TABLE x (a int, b int GENERATED ALWAYS AS (a + calls(a)) STORED)", "CREATE DOMAIN d AS int CHECK (calls(VALUE) > 0)"} {
+		clustertest.RequireRefused(t, a, refused, "0A000", " cannot be called where rows are applied")
+	}
+	a.Exec("ALTER FUNCTION calls(int) SET search_path = public", "CREATE FUNCTION qualified(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT public.helper($1)'", "CREATE FUNCTION atomic(int) RETURNS int LANGUAGE sql IMMUTABLE RETURN helper($1)",
+		"CREATE INDEX ON t (calls(a))", "CREATE INDEX CONCURRENTLY ON t (qualified(a))", "ALTER TABLE t ADD CHECK (atomic(a) > 0), ADD c int GENERATED ALWAYS AS (calls(a)) STORED", "CREATE DOMAIN d AS int CHECK (qualified(VALUE) > 0)",
+		"INSERT INTO t VALUES (1, 'x')", "UPDATE t SET a = 2")
+	c.RequireSameSchemas()
+}
