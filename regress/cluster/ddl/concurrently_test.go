@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -74,9 +75,12 @@ func TestFailedIndex(t *testing.T) {
 }
 
 // TestIndexUnderWrites exists because other nodes make the index first and build it
-// later, with rows that come in between.
+// later, with rows that come in between. The server builds large ones in parallel, and
+// here any.
 func TestIndexUnderWrites(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	settings := maps.Clone(on)
+	settings["min_parallel_table_scan_size"] = "0"
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(settings))
 	a, b := c.Nodes[0], c.Nodes[1]
 	a.Exec(clustertest.LoadTables...)
 	c.WaitDrained(a, b)
@@ -102,6 +106,26 @@ func TestIndexUnderWrites(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestReadersOfAnIndexThatIsBuilt exists because CONCURRENTLY means that a table can be
+// used meanwhile; on other nodes it can be read.
+func TestReadersOfAnIndexThatIsBuilt(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a, b := c.Nodes[0], c.Nodes[1]
+	a.Exec(gate, "CREATE TABLE t (a int PRIMARY KEY, v int)", "INSERT INTO t SELECT g, g FROM generate_series(1, 1000) g")
+	c.WaitDrained(a, b)
+	open, _ := clustertest.Hold(t, b, "SELECT pg_advisory_xact_lock(1)")
+	a.Exec("CREATE INDEX CONCURRENTLY built ON t (gate(v))", "INSERT INTO t VALUES (0, 0)")
+	b.Wait(clustertest.ResumeLimit, atTheGate, "1")
+	for _, query := range []string{"SELECT count(*) FROM t", "SELECT count(*) FROM t WHERE a BETWEEN 1 AND 1000"} {
+		if got := b.Value("BEGIN; SET LOCAL lock_timeout = '30s'; " + query + "; COMMIT"); got != "1000" {
+			t.Errorf("%s: %s rows", query, got)
+		}
+	}
+	open()
+	requireStates(c, "t", "built true")
+	c.RequireSameSchemas()
 }
 
 // TestIndexKilled exists because the server may die while an index is built, where it
