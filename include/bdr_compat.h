@@ -199,11 +199,15 @@ bdr_equal_strategy(Relation index, int i)
 #define bdr_truncate_guts(rels, relids, logged, behavior, restart) \
 	ExecuteTruncateGuts(rels, relids, logged, behavior, restart, false)
 #define bdr_origin_session_setup(origin)	replorigin_session_setup(origin, 0)
+#define bdr_define_unbuilt_index(relid, create) \
+	DefineIndex(relid, create, InvalidOid, InvalidOid, InvalidOid, -1, false, true, true, true, false)
 #else
 #define bdr_epq_init(epq, estate)	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
 #define bdr_truncate_guts(rels, relids, logged, behavior, restart) \
 	ExecuteTruncateGuts(rels, relids, logged, behavior, restart)
 #define bdr_origin_session_setup(origin)	replorigin_session_setup(origin)
+#define bdr_define_unbuilt_index(relid, create) \
+	DefineIndex(relid, create, InvalidOid, InvalidOid, InvalidOid, false, true, true, true, false)
 #endif
 
 #if PG_VERSION_NUM >= 180000

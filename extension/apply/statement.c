@@ -39,6 +39,7 @@
 #include "apply/deferred.h"
 #include "apply/state.h"
 #include "apply/statement.h"
+#include "apply/statement_index.h"
 #include "apply/statement_value.h"
 #include "base/user_context.h"
 #include "ddl/command.h"
@@ -217,7 +218,8 @@ run_as(Oid role, const BdrStatement *statement)
 		SetUserIdAndSecContext(role, context);
 	if (bdr_queue_is_opened_by(raw->stmt))
 		bdr_queue_open(statement);
-	run(raw, statement->text);
+	if (!bdr_statement_run_index(raw->stmt, statement))
+		run(raw, statement->text);
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(before, context);
 }

@@ -27,7 +27,7 @@
 #include "base/form.h"
 #include "bdr_wire.h"
 
-static bool is_text_only(Oid type);
+static bool is_among(Oid type, const Oid *types, int ntypes);
 static bool can_be_received(Oid type);
 
 static const struct
@@ -96,6 +96,18 @@ static const Oid text_only_types[] =
 	TXID_SNAPSHOTOID,
 };
 
+/* Of these, types whose values the server reads from nobody. */
+static const Oid unreadable_types[] =
+{
+	PG_NODE_TREEOID,
+	PG_NDISTINCTOID,
+	PG_DEPENDENCIESOID,
+	PG_MCV_LISTOID,
+	PG_BRIN_BLOOM_SUMMARYOID,
+	PG_BRIN_MINMAX_MULTI_SUMMARYOID,
+	GTSVECTOROID,
+};
+
 /*
  * The best form, BDR_FORMAT_*, for values of a type that is no domain.  Arrays
  * with a type modifier are left to array_recv, which applies it to each
@@ -113,7 +125,7 @@ bdr_form_best(Oid type, int32 typmod)
 		return BDR_FORMAT_TEXT;
 	if (bdr_form_inside(element) != BDR_INSIDE_UNKNOWN && !(is_array && typmod >= 0))
 		return BDR_FORMAT_INTERNAL;
-	if (is_text_only(element) || !can_be_received(element) || !can_be_received(type))
+	if (is_among(element, text_only_types, lengthof(text_only_types)) || !can_be_received(element) || !can_be_received(type))
 		return BDR_FORMAT_TEXT;
 	return BDR_FORMAT_BINARY;
 }
@@ -143,12 +155,18 @@ bdr_form_element(Oid type)
 	return OidIsValid(element) && get_array_type(element) == type ? element : InvalidOid;
 }
 
-static bool
-is_text_only(Oid type)
+bool
+bdr_form_is_unreadable(Oid type)
 {
-	for (int i = 0; i < lengthof(text_only_types); i++)
+	return is_among(type, unreadable_types, lengthof(unreadable_types));
+}
+
+static bool
+is_among(Oid type, const Oid *types, int ntypes)
+{
+	for (int i = 0; i < ntypes; i++)
 	{
-		if (text_only_types[i] == type)
+		if (types[i] == type)
 			return true;
 	}
 	return false;

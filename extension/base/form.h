@@ -38,4 +38,7 @@ extern BDR_OWN_COPY char bdr_form_best(Oid type, int32 typmod);
 extern BDR_OWN_COPY BdrInside bdr_form_inside(Oid type);
 extern BDR_OWN_COPY Oid bdr_form_element(Oid type);
 
+/* Can no value of it come from a peer? */
+extern BDR_OWN_COPY bool bdr_form_is_unreadable(Oid type);
+
 #endif							/* BDR_BASE_FORM_H */

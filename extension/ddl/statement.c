@@ -19,6 +19,11 @@
 /* No setting of a server: where other nodes changed the schema before. */
 #define EARLIER "bdr.ddl_earlier"
 
+/* Nor this: - or +, and the name of an index that is not built yet, or is. */
+#define INDEX "bdr.index"
+#define INDEX_BEGUN	'-'
+#define INDEX_BUILT	'+'
+
 /*
  * All may be set by everybody.  One that a server does not have is left out
  * there, and passed over.
@@ -32,6 +37,7 @@ static const char *const known_settings[] = {
 	EARLIER,
 	"bdr.default_replica_identity",
 	"bdr.default_sequence_kind",
+	INDEX,
 	"bytea_output",
 	"check_function_bodies",
 	"createrole_self_grant",	/* since 16 */
@@ -59,6 +65,7 @@ static const char *const known_settings[] = {
 
 static void add_setting(BdrStatement *statement, const char *name, const char *value);
 static void append_setting(BdrStatement *statement, const char *name, const char *value);
+static BdrSetting *find_setting(const BdrStatement *statement, const char *name);
 static bool is_value(const char *name);
 
 void
@@ -144,12 +151,43 @@ bdr_statement_set_earlier(BdrStatement *statement, const char *earlier)
 const char *
 bdr_statement_earlier(const BdrStatement *statement)
 {
+	BdrSetting *setting = find_setting(statement, EARLIER);
+
+	return setting != NULL ? setting->value : NULL;
+}
+
+static BdrSetting *
+find_setting(const BdrStatement *statement, const char *name)
+{
 	for (int i = 0; i < statement->nsettings; i++)
 	{
-		if (strcmp(statement->settings[i].name, EARLIER) == 0)
-			return statement->settings[i].value;
+		if (strcmp(statement->settings[i].name, name) == 0)
+			return &statement->settings[i];
 	}
 	return NULL;
+}
+
+void
+bdr_statement_set_index(BdrStatement *statement, const char *index, bool is_built)
+{
+	BdrSetting *setting = find_setting(statement, INDEX);
+	char	   *value = psprintf("%c%s", is_built ? INDEX_BUILT : INDEX_BEGUN, index);
+
+	if (setting != NULL)
+		setting->value = value;
+	else
+		append_setting(statement, INDEX, value);
+}
+
+const char *
+bdr_statement_index(const BdrStatement *statement, bool *is_built)
+{
+	BdrSetting *setting = find_setting(statement, INDEX);
+
+	if (setting == NULL || strlen(setting->value) < 2)
+		return NULL;			/* a peer that lies */
+	*is_built = setting->value[0] == INDEX_BUILT;
+	return setting->value + 1;
 }
 
 PlannedStmt *

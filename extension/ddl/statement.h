@@ -44,6 +44,13 @@ extern void bdr_statement_describe(BdrStatement *statement, const char *text);
 extern void bdr_statement_set_earlier(BdrStatement *statement, const char *earlier);
 extern const char *bdr_statement_earlier(const BdrStatement *statement);
 
+/*
+ * CREATE INDEX CONCURRENTLY is two statements: one where the index has been made,
+ * one where it has been built.  NULL: it is neither.
+ */
+extern void bdr_statement_set_index(BdrStatement *statement, const char *index, bool is_built);
+extern const char *bdr_statement_index(const BdrStatement *statement, bool *is_built);
+
 /* One that was parsed, to be given to ProcessUtility under a snapshot. */
 extern PlannedStmt *bdr_statement_plan(RawStmt *raw, const char *text);
 

@@ -7,6 +7,9 @@
  *		stands in WAL where it has run (ddl/queue.c).  What runs inside of it, as
  *		the script of an extension does, is part of it.
  *
+ *		CREATE INDEX CONCURRENTLY is queued twice: in the transaction that makes
+ *		the index, and in the last one, which has it built.
+ *
  *		CREATE TABLE AS runs its query here only.  The table is queued when it has
  *		been made and is still empty, and its rows follow as rows of any table
  *		do.
@@ -33,7 +36,9 @@
 #include "ddl/command.h"
 #include "ddl/queue.h"
 #include "session/ddl/capture.h"
+#include "session/ddl/column_type.h"
 #include "session/ddl/form.h"
+#include "session/ddl/function_body.h"
 #include "session/ddl/like.h"
 #include "session/ddl/locking.h"
 #include "session/ddl/sets.h"
@@ -57,6 +62,8 @@ typedef struct Frame
 	BdrStatement described;		/* but for its text */
 	CreateTableAsStmt *creates; /* FRAME_ROWS */
 	bool		queued;			/* its table is */
+	bool		is_stepwise;	/* its index is made in one transaction, and built in others */
+	char	   *index;			/* that was made so */
 	char	   *text;			/* NULL: as it was typed */
 	ItemPointerData row;
 } Frame;
@@ -83,6 +90,8 @@ static bool is_applied(void);
 static void run_in_frame(const BdrUtility *statement, Frame *frame);
 static void queue_text(const BdrUtility *statement, Frame *frame);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
+static bool is_stepwise(Node *node, const BdrTouched *touched);
+static void queue_index(Frame *frame, Oid relid);
 static void queue_table(Frame *frame, Oid relid);
 static RawStmt *parse(const char *text);
 static void run_everywhere(RawStmt *raw, const char *text, ArrayType *sets, int locking);
@@ -152,6 +161,9 @@ decide(const BdrUtility *statement, Frame *frame)
 			frame->text = text_of_drop((DropStmt *) node, &frame->touched);
 		else if (IsA(node, CreateStmt))
 			frame->text = bdr_like_text(statement->pstmt, statement->query);
+		frame->is_stepwise = is_stepwise(node, &frame->touched);
+		if (frame->is_stepwise)
+			frame->text = bdr_text_with_password(statement->pstmt, statement->query);
 	}
 	return true;
 }
@@ -201,7 +213,7 @@ take_locks(const BdrUtility *statement, Frame *frame)
 static char *
 text_of_drop(DropStmt *drop, const BdrTouched *touched)
 {
-	bool		is_lenient = bdr_form_drops_invalid_index(drop);
+	bool		is_lenient = bdr_form_drops_odd_index(drop);
 
 	if (touched->named.temporary && touched->named.permanent)
 		return bdr_text_of_drop(drop, bdr_touched_permanent(drop->objects), is_lenient);
@@ -295,6 +307,8 @@ queue_text(const BdrUtility *statement, Frame *frame)
 	if (!objects.permanent && objects.temporary)
 		return;
 	frame->described.text = frame->text != NULL ? frame->text : bdr_text_with_password(statement->pstmt, statement->query);
+	if (frame->index != NULL)
+		bdr_statement_set_index(&frame->described, frame->index, true);
 	bdr_queue_add(&frame->described);
 }
 
@@ -303,11 +317,45 @@ accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 {
 	if (current == NULL)
 		return;
+	if (!creating_extension)
+	{
+		bdr_column_type_check(access, class, object, sub, arg);
+		bdr_function_body_check(access, class, object, sub, arg);
+	}
 	if (current->kind == FRAME_TEXT)
+	{
 		bdr_touched_access(&current->touched, access, class, object, arg);
+		if (current->is_stepwise && access == OAT_POST_CREATE && class == RelationRelationId)
+			queue_index(current, object);
+	}
 	else if (current->kind == FRAME_ROWS && !current->queued && access == OAT_POST_CREATE &&
 			 class == RelationRelationId && sub == 0)
 		queue_table(current, object);
+}
+
+/* The server does as much for a temporary table at once. */
+static bool
+is_stepwise(Node *node, const BdrTouched *touched)
+{
+	return IsA(node, IndexStmt) && ((IndexStmt *) node)->concurrent && touched->named.permanent;
+}
+
+/*
+ * It stays if it cannot be built, and other statements may use it.  The server
+ * makes its rows of the catalogs visible next, in any case.
+ */
+static void
+queue_index(Frame *frame, Oid relid)
+{
+	MemoryContext old = MemoryContextSwitchTo(frame->touched.context);
+	Relation	index = RelationIdGetRelation(relid);
+
+	frame->index = pstrdup(RelationGetRelationName(index));
+	frame->described.text = frame->text;
+	bdr_statement_set_index(&frame->described, frame->index, false);
+	MemoryContextSwitchTo(old);
+	RelationClose(index);
+	bdr_queue_add(&frame->described);
 }
 
 /*

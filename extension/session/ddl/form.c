@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
@@ -23,6 +25,7 @@
 
 #include "base/bdr.h"
 #include "base/settings.h"
+#include "session/ddl/column_type.h"
 #include "session/ddl/form.h"
 #include "session/ddl/value.h"
 #include "session/rows.h"
@@ -32,6 +35,10 @@ static bool is_kept_here(ObjectType type);
 static bool is_of_this_database(const GrantStmt *grant);
 static bool is_about_roles(Node *statement);
 static bool is_about_bdr(Node *statement);
+static bool is_leftover(const char *name);
+static bool is_invalid(const RangeVar *name);
+static void check_indexes(Node *statement);
+static void check_index(const RangeVar *name);
 static void check_column(Oid relid, AlterTableCmd *cmd, const char *query, BdrStatement *described);
 static bool differs(Oid relid, Node *raw, const char *query);
 static bool tells_time(Node *node, void *context);
@@ -107,12 +114,18 @@ is_about_bdr(Node *statement)
 	return name != NULL && strcmp(name, BDR_EXTENSION) == 0;
 }
 
+/* ---------------------------------------------------------------------
+ * Indexes that other nodes may not have
+ * ---------------------------------------------------------------------
+ */
+
 /*
- * CREATE INDEX CONCURRENTLY and REINDEX CONCURRENTLY that fail leave an index on
- * this node only; DROP INDEX CONCURRENTLY that fails leaves one on all.
+ * REINDEX CONCURRENTLY that fails leaves one on this node only, and what rewrites
+ * the table makes it valid.  DROP INDEX CONCURRENTLY that fails leaves one on all;
+ * so does CREATE INDEX CONCURRENTLY, but for nodes that joined since.
  */
 bool
-bdr_form_drops_invalid_index(DropStmt *drop)
+bdr_form_drops_odd_index(DropStmt *drop)
 {
 	ListCell   *lc;
 
@@ -120,16 +133,76 @@ bdr_form_drops_invalid_index(DropStmt *drop)
 		return false;
 	foreach(lc, drop->objects)
 	{
-		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
-		bool		is_valid = !HeapTupleIsValid(tuple) || ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+		RangeVar   *name = makeRangeVarFromNameList(lfirst(lc));
 
-		if (HeapTupleIsValid(tuple))
-			ReleaseSysCache(tuple);
-		if (!is_valid)
+		if (is_leftover(name->relname) || is_invalid(name))
 			return true;
 	}
 	return false;
+}
+
+/* The suffixes are those of ReindexRelationConcurrently(); a number makes them unique. */
+static bool
+is_leftover(const char *name)
+{
+	int			len = strlen(name);
+
+	while (len > 0 && isdigit((unsigned char) name[len - 1]))
+		len--;
+	return len > 6 && (strncmp(name + len - 6, "_ccnew", 6) == 0 || strncmp(name + len - 6, "_ccold", 6) == 0);
+}
+
+static bool
+is_invalid(const RangeVar *name)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
+	bool		is_invalid = HeapTupleIsValid(tuple) && !((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return is_invalid;
+}
+
+static void
+check_indexes(Node *statement)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(statement))
+	{
+		case T_RenameStmt:
+			check_index(((RenameStmt *) statement)->relation);
+			break;
+		case T_AlterTableStmt:
+			check_index(((AlterTableStmt *) statement)->relation);
+			foreach(lc, ((AlterTableStmt *) statement)->cmds)
+			{
+				AlterTableCmd *cmd = lfirst(lc);
+
+				if (cmd->subtype == AT_AttachPartition)
+					check_index(((PartitionCmd *) cmd->def)->name);
+			}
+			break;
+		case T_CommentStmt:
+			if (((CommentStmt *) statement)->objtype == OBJECT_INDEX)
+				check_index(makeRangeVarFromNameList(castNode(List, ((CommentStmt *) statement)->object)));
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+check_index(const RangeVar *name)
+{
+	if (name == NULL || !is_leftover(name->relname) || !is_invalid(name))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("index \"%s\" is not valid, and on this node only", name->relname),
+			 errdetail("A REINDEX CONCURRENTLY that failed has left it."),
+			 errhint("Drop it with DROP INDEX.")));
 }
 
 /* ---------------------------------------------------------------------
@@ -143,6 +216,7 @@ bdr_form_check(Node *statement, const char *query, BdrStatement *described)
 	Oid			relid;
 	ListCell   *lc;
 
+	check_indexes(statement);
 	if (!IsA(statement, AlterTableStmt))
 		return;
 	relid = RangeVarGetRelid(alter->relation, NoLock, true);
@@ -160,6 +234,8 @@ check_column(Oid relid, AlterTableCmd *cmd, const char *query, BdrStatement *des
 
 	if (cmd->subtype == AT_AlterColumnType)
 		refused = differs(relid, column->raw_default, query);
+	else if (cmd->subtype == AT_SetLogged)
+		bdr_column_type_check_table(relid);
 	else if (cmd->subtype == AT_AddColumn)
 		refused = !bdr_values_describe(described, relid, column, cmd->missing_ok, query);
 	if (refused && bdr_table_has_rows(relid))

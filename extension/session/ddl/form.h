@@ -16,7 +16,7 @@
 extern bool bdr_form_is_local(Node *statement);
 
 /* Does it drop an index that other nodes may not have? */
-extern bool bdr_form_drops_invalid_index(DropStmt *drop);
+extern bool bdr_form_drops_odd_index(DropStmt *drop);
 
 /*
  * An error for one that would do something else on each node; what makes it do the

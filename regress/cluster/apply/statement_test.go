@@ -50,13 +50,19 @@ var sentStatements = []sentStatement{
 	{what: "more than the role may do", role: "plain", text: "DROP TABLE kept", code: "42501", says: "must be owner of table kept"},
 	{what: "a value of no type", flags: bySuperuser, role: "postgres", settings: []string{"bdr.value.b", "=x"}, text: "ALTER TABLE kept ADD b int DEFAULT 1", code: "22P02", says: "invalid input syntax"},
 	{what: "a value of no column", flags: bySuperuser, role: "postgres", settings: []string{"bdr.value.none", "=x"}, text: "ALTER TABLE kept ADD b int DEFAULT 1"},
+	{what: "an index of another's table", role: "plain", settings: []string{"bdr.index", "-i"}, text: "CREATE INDEX ON kept (a)", code: "42501", says: "must be owner of table kept"},
+	{what: "another's index, to be built", role: "plain", settings: []string{"bdr.index", "+kept_i"}, text: "CREATE INDEX ON kept (a)", code: "42501", says: "must be owner of table kept"},
+	{what: "an index that was not begun", flags: bySuperuser, role: "postgres", settings: []string{"bdr.index", "+i"}, text: "CREATE INDEX ON kept (a)"},
+	{what: "an index of another table", flags: bySuperuser, role: "postgres", settings: []string{"bdr.index", "+kept_i"}, text: "CREATE INDEX ON other (a)", code: "42P07", says: "kept_i"},
+	{what: "an index of no name", flags: bySuperuser, role: "postgres", settings: []string{"bdr.index", "-"}, text: "CREATE INDEX ON kept (a)"},
+	{what: "an index that is no index", flags: bySuperuser, role: "postgres", settings: []string{"bdr.index", "-i"}, text: "CREATE TABLE stated (a int)"},
 }
 
 // TestLiesInStatements exists because a peer that lies would have this server run
 // whatever it likes, as whoever it likes.
 func TestLiesInStatements(t *testing.T) {
 	f := newForger(t)
-	f.n.Exec("CREATE TABLE kept (a int)", "INSERT INTO kept VALUES (1)", "CREATE ROLE plain; GRANT CREATE ON SCHEMA public TO plain")
+	f.n.Exec("CREATE TABLE kept (a int)", "CREATE TABLE other (a int)", "CREATE INDEX kept_i ON kept (a)", "INSERT INTO kept VALUES (1)", "CREATE ROLE plain; GRANT CREATE ON SCHEMA public TO plain")
 	for _, s := range sentStatements {
 		t.Run(s.what, func(t *testing.T) {
 			_, err := pgtest.RunOn(f.conn, fmt.Sprintf("ROLLBACK; BEGIN; SELECT bdr_test.apply('\\x%x')", s.message()), 30*time.Second)

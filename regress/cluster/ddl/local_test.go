@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bdr/gosrc/pgtest"
+	"bdr/regress/cluster/clustertest"
 )
 
 // TestStaysHere exists because nobody else may hear of what is local: objects of a
@@ -65,4 +66,45 @@ func TestReplicateCommand(t *testing.T) {
 			t.Errorf("not refused: %s", refused)
 		}
 	}
+}
+
+// TestRefusedTypes exists because a value that no node takes from another one stops
+// all others: the server reads pg_node_tree and its like from nobody.
+func TestRefusedTypes(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a := c.Nodes[0]
+	a.Exec("CREATE TABLE t (a text)", "INSERT INTO t VALUES ('x')", "CREATE DOMAIN d AS pg_node_tree", "CREATE TYPE ct AS (a int)", "CREATE TABLE uses (c ct)", "CREATE UNLOGGED TABLE un AS SELECT * FROM pg_class",
+		"CREATE TEMP TABLE tmp AS SELECT * FROM pg_class", "CREATE TEMP TABLE tmp2 (a pg_node_tree)", "ALTER TABLE tmp2 ADD b d", "ALTER TABLE un ADD b d", "CREATE VIEW v AS SELECT * FROM pg_class", "CREATE MATERIALIZED VIEW mv AS SELECT * FROM pg_index", "REFRESH MATERIALIZED VIEW mv", "ALTER TABLE un ALTER relpages TYPE bigint",
+		"CREATE TABLE texts AS SELECT relname, relpartbound::text, pg_get_expr(relpartbound, oid) AS e FROM pg_class", "CREATE TYPE of_nobody AS (a pg_node_tree)")
+	for _, refused := range []string{"CREATE TABLE x AS SELECT * FROM pg_class", "SELECT stxdndistinct INTO x FROM pg_statistic_ext_data", "CREATE TABLE x (a int, b pg_node_tree)", "CREATE TABLE x (LIKE pg_attrdef)", "CREATE TABLE x (a pg_class)", "CREATE TABLE x (a pg_index[])",
+		"CREATE TABLE x (a d)", "CREATE TABLE x (a gtsvector) PARTITION BY LIST (a)", "CREATE SCHEMA s CREATE TABLE x (a pg_mcv_list)", "CREATE TABLE x OF of_nobody", "CREATE TABLE x () INHERITS (un)", "ALTER TABLE t ADD COLUMN b pg_ndistinct",
+		"ALTER TABLE t ALTER a TYPE pg_dependencies USING NULL", "ALTER TYPE ct ADD ATTRIBUTE b pg_brin_bloom_summary", "ALTER TABLE un SET LOGGED", "DO $$BEGIN EXECUTE 'CREATE TABLE x AS SELECT * FROM pg_index'; END$$"} {
+		clustertest.RequireRefused(t, a, refused, "0A000", "cannot replicate column ")
+	}
+	c.RequireSameSchemas()
+}
+
+// TestRefusedFunctions exists because a function that finds its names in a session, and
+// not where rows are applied, stops all other nodes with the first row.
+func TestRefusedFunctions(t *testing.T) {
+	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
+	a := c.Nodes[0]
+	a.Exec("CREATE TABLE t (a int, b text)", "CREATE FUNCTION helper(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1'", "CREATE FUNCTION calls(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT helper($1)'",
+		"CREATE TYPE mood AS ENUM ('sad')", "CREATE FUNCTION says(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 IS NULL OR ''sad''::mood IS NOT NULL'",
+		"CREATE TABLE has_default (a int DEFAULT calls(1))", "CREATE TEMP TABLE tmp (a int CHECK (calls(a) > 0), b int GENERATED ALWAYS AS (calls(a)) STORED)", "CREATE VIEW v AS SELECT calls(a) FROM t")
+	for _, index := range []struct{ sql, since17 string }{{"CREATE INDEX ON t (calls(a))", "42883"}, {"CREATE INDEX CONCURRENTLY ON t ((calls(a) + 1))", "42883"}, {"CREATE INDEX ON t (a) WHERE calls(a) > 1", "42883"}, {"CREATE INDEX ON t (a) WHERE says(b)", "42704"}} {
+		if pgtest.Major(t) < 17 {
+			clustertest.RequireRefused(t, a, index.sql, "0A000", " cannot be called where rows are applied")
+		} else { // the server itself builds indexes with that search_path
+			clustertest.RequireRefused(t, a, index.sql, index.since17, "does not exist")
+		}
+	}
+	for _, refused := range []string{"ALTER TABLE t ADD CHECK (calls(a) > 0)", "ALTER TABLE t ADD CHECK (calls(a) > 0) NOT VALID", "ALTER TABLE t ADD c int GENERATED ALWAYS AS (calls(a)) STORED",
+		"CREATE TABLE x (a int CHECK (calls(a) > 0))", "CREATE TABLE x (a int, b int GENERATED ALWAYS AS (a + calls(a)) STORED)", "CREATE DOMAIN d AS int CHECK (calls(VALUE) > 0)"} {
+		clustertest.RequireRefused(t, a, refused, "0A000", " cannot be called where rows are applied")
+	}
+	a.Exec("ALTER FUNCTION calls(int) SET search_path = public", "CREATE FUNCTION qualified(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT public.helper($1)'", "CREATE FUNCTION atomic(int) RETURNS int LANGUAGE sql IMMUTABLE RETURN helper($1)",
+		"CREATE INDEX ON t (calls(a))", "CREATE INDEX CONCURRENTLY ON t (qualified(a))", "ALTER TABLE t ADD CHECK (atomic(a) > 0), ADD c int GENERATED ALWAYS AS (calls(a)) STORED", "CREATE DOMAIN d AS int CHECK (qualified(VALUE) > 0)",
+		"INSERT INTO t VALUES (1, 'x')", "UPDATE t SET a = 2")
+	c.RequireSameSchemas()
 }

@@ -65,6 +65,17 @@ END$$`, "CREATE TABLE m.t (a int PRIMARY KEY)", "INSERT INTO m.t VALUES (1)")
 	c.WaitDrained(a, b)
 	mallory.Exec("ALTER TABLE m.t ADD COLUMN b text DEFAULT m.tries()", "CREATE INDEX ON m.t ((m.tries()))",
 		"ALTER TABLE m.t ADD CHECK (m.tries() <> '')", "ALTER TABLE m.t ALTER COLUMN b TYPE text USING m.tries()", "CREATE MATERIALIZED VIEW m.mv AS SELECT m.tries()")
+	// a superuser's statement runs code of the owner as the owner, wherever it is done
+	mallory.Exec("CREATE FUNCTION m.who(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN IF current_user <> 'mallory' THEN RAISE 'I am %', current_user; END IF; RETURN a; END$$")
+	session := a.Session()
+	if _, err := pgtest.RunOn(session, "CREATE INDEX CONCURRENTLY who ON m.t ((m.who(a) + m.who(0))) WHERE m.who(a) > m.who(0)", time.Minute); err != nil {
+		t.Fatal(pgtest.Explain(err))
+	}
+	c.WaitDrained(a, b)
+	if state := b.Value("SELECT indisvalid FROM pg_index WHERE indexrelid = 'm.who'::regclass"); state != "t" {
+		t.Errorf("node2 has not built the index: %s", state)
+	}
+	mallory.Exec("DROP INDEX m.who")
 	c.RequireSameSchemas()
 	for _, n := range c.Nodes {
 		if said := n.Value("SELECT b FROM m.t") + " " + n.Value("SELECT * FROM m.mv"); strings.Contains(said, "postgres") || strings.Contains(said, "!") {

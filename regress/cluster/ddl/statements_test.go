@@ -145,17 +145,3 @@ func TestNested(t *testing.T) {
 		"CREATE TABLE n8 AS SELECT makes() AS one")
 	c.RequireSameSchemas()
 }
-
-// TestInvalidIndex exists because an index that could not be made is on one node only.
-func TestInvalidIndex(t *testing.T) {
-	c := pgtest.NewCluster(t, 2, pgtest.WithSettings(on))
-	a := c.Nodes[0]
-	a.Exec("CREATE TABLE t (a int PRIMARY KEY, b int)", "INSERT INTO t VALUES (1, 1), (2, 1)")
-	for _, drop := range []string{"DROP INDEX invalid", "DROP INDEX CONCURRENTLY public.invalid"} {
-		if e := pgtest.PgError(a.Try("CREATE UNIQUE INDEX CONCURRENTLY invalid ON t (b)")); e == nil || e.Code != "23505" {
-			t.Fatalf("a unique index of equal values: %v", e)
-		}
-		a.Exec(drop)
-	}
-	c.RequireSameSchemas()
-}
