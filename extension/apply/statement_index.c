@@ -31,6 +31,7 @@
 #include "utils/syscache.h"
 
 #include "apply/statement_index.h"
+#include "base/table_gate.h"
 #include "base/user_context.h"
 #include "bdr_compat.h"
 
@@ -133,6 +134,7 @@ build(Oid relid, Oid index)
 	if (is_valid(index))
 		return;
 	table = table_open(relid, ShareLock);
+	bdr_gate_lock_pass(relid, BDR_GATE_KEEP_OUT, false);
 	rel = index_open(index, RowExclusiveLock);
 	bdr_rights_take(table->rd_rel->relowner, &before);
 	index_build(table, rel, BuildIndexInfo(rel), false, false);
