@@ -136,10 +136,12 @@ func DeleteGlobalLocks() []ipc.Stmt {
 		{SQL: `DELETE FROM bdr.global_lock_ready`}}
 }
 
-// ForgetGlobalLocks does the same where there are tables for it.
+// ForgetGlobalLocks does the same where there are tables for it, and lets users write to those
+// that others had locked.
 func ForgetGlobalLocks() ipc.Stmt {
 	return ipc.Stmt{SQL: `DO $do$ BEGIN IF pg_catalog.to_regclass('bdr.global_lock') IS NOT NULL THEN
- DELETE FROM bdr.global_lock; DELETE FROM bdr.global_lock_place; DELETE FROM bdr.global_lock_position; DELETE FROM bdr.global_lock_ready; END IF; END $do$`}
+ DELETE FROM bdr.global_lock; DELETE FROM bdr.global_lock_place; DELETE FROM bdr.global_lock_position; DELETE FROM bdr.global_lock_ready;
+ PERFORM bdr.internal_leave_gates(g.lock_id) FROM bdr.internal_gates() g; DELETE FROM bdr.table_gate; END IF; END $do$`}
 }
 
 // Classes of the local locks that go with global ones; BdrGlobalLockKind in C.

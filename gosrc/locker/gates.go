@@ -43,7 +43,7 @@ func (l *Locker) KeepGates() {
 			}
 			break
 		}
-		l.complain(err)
+		l.deps.Host.Log(ipc.Log, "could not read which tables other nodes have locked and will try again", pgerr.From(err).Error(), "")
 		if !pause.For(l.ctx, gateRetry) {
 			return
 		}
@@ -56,8 +56,12 @@ func (l *Locker) KeepGates() {
 	})
 }
 
-// left lists what an earlier manager has left.
+// left lists what an earlier manager has left; older SQL objects have no tables for that.
 func (g *gates) left() ([]catalog.TableGate, error) {
+	has, err := catalog.HasSequences(g.l.ctx, g.l.deps.Host)
+	if err != nil || !has {
+		return nil, err
+	}
 	results, err := g.l.deps.Host.Run(g.l.ctx, catalog.SelectTableGates())
 	if err != nil {
 		return nil, err

@@ -176,6 +176,8 @@ check_table(Oid relid)
 
 		if (!gate->closed || gate->pid != 0)
 			continue;
+		if (!OidIsValid(bdr_catalog_extension()))
+			return;				/* nobody is left to open it */
 		if (below == NIL)
 			below = find_all_inheritors(relid, NoLock, NULL);
 		if (list_member_oid(below, gate->relid))

@@ -180,6 +180,27 @@ func TestNodeIsMissing(t *testing.T) {
 	c.RequireConvergedAmong(rest...)
 }
 
+// TestPartedNodeIsFree exists because a node that leaves is not waited for any more, and its
+// users need not wait either.
+func TestPartedNodeIsFree(t *testing.T) {
+	c := withTable(t, 3)
+	a, b, d := c.Nodes[0], c.Nodes[1], c.Nodes[2]
+	holder := begin(t, a)
+	holder.must(lockTable)
+	requireCode(t, b.Try(fmt.Sprintf(writeTo, 2, "x")), lockTaken)
+	d.Exec("SELECT bdr.part_node('node2')")
+	pgtest.Eventually(t, stepLimit, "the parted node is free", func() (bool, string) {
+		err := b.Try(fmt.Sprintf(writeTo, 2, "x"))
+		return err == nil, fmt.Sprint(err)
+	})
+	requireCode(t, d.Try(fmt.Sprintf(writeTo, 3, "x")), lockTaken)
+	holder.must("ALTER TABLE t DROP COLUMN b; COMMIT")
+	b.Exec("SELECT bdr.drop_node('node2')", "DROP EXTENSION bdr CASCADE", "INSERT INTO t VALUES (4, 'x')")
+	rest := []*pgtest.Node{a, d}
+	c.WaitDrained(rest...)
+	c.RequireConvergedAmong(rest...)
+}
+
 // TestHolderOfTableDies exists because users of all nodes wait for it. Where its server goes
 // down, too, the stream that keeps their nodes' locks ends: they may have to try again.
 func TestHolderOfTableDies(t *testing.T) {
