@@ -40,6 +40,7 @@
 #include "ddl/queue.h"
 #include "session/ddl/table_lock.h"
 #include "session/lock/global_lock.h"
+#include "session/lock/table_gate.h"
 #include "bdr_compat.h"
 
 PG_FUNCTION_INFO_V1(bdr_global_lock_table);
@@ -91,17 +92,16 @@ Datum
 bdr_global_lock_table(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
-	char		kind = get_rel_relkind(relid);
 	Oid			self;
 
 	if (!bdr_is_member(&self))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database is not a member of a node group")));
-	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+	if (!bdr_table_gate_is_for(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("relation with OID %u is not a table", relid)));
+				 errmsg("relation with OID %u is not a table of users", relid)));
 	if (!may_write(relid, ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(relid));
 	if (take(list_make1_oid(relid)))
@@ -272,8 +272,8 @@ is_wanted(Oid relid)
 
 	if (rel == NULL)
 		return false;
-	is_wanted = (rel->rd_rel->relkind == RELKIND_RELATION || rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
-		rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT && rel->rd_createSubid == InvalidSubTransactionId;
+	is_wanted = bdr_table_gate_is_for(relid) && rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
+		rel->rd_createSubid == InvalidSubTransactionId;
 	relation_close(rel, AccessShareLock);
 	return is_wanted;
 }

@@ -18,6 +18,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
@@ -305,6 +306,14 @@ look_up(const RangeVar *name)
  * ---------------------------------------------------------------------
  */
 
+bool
+bdr_table_gate_is_for(Oid relid)
+{
+	char		kind = get_rel_relkind(relid);
+
+	return (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && relid >= FirstNormalObjectId && !bdr_catalog_has(relid);
+}
+
 /*
  * How many tables of the tree users may write to still; NULL: there is no such
  * table.  To be asked again until that is 0.
@@ -321,7 +330,7 @@ bdr_internal_close_gates(PG_FUNCTION_ARGS)
 	int			nopen;
 
 	bdr_require_preloaded();
-	if (!OidIsValid(relid) || (get_rel_relkind(relid) != RELKIND_RELATION && get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE))
+	if (!OidIsValid(relid) || !bdr_table_gate_is_for(relid))
 		PG_RETURN_NULL();
 	load();
 	tables = find_all_inheritors(relid, NoLock, NULL);
