@@ -303,7 +303,7 @@ stage_assert() {
 }
 
 # Not those that are about the manager, time or load, nor the very long ones.
-assert_run='Apply|Sequences|StartOfTheNew|Setval|Look$|Calls|Copy$|Plans|IdsAscend|Galloc|Switch|KindInThe|FastPath|PagesStay|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
+assert_run='Apply|Gate|SchemaChanges|Sequences|StartOfTheNew|Setval|Look$|Calls|Copy$|Plans|IdsAscend|Galloc|Switch|KindInThe|FastPath|PagesStay|Trigger|Owner|Partition|Column|Types|Frames|Message|Truncate|Unchanged|Deferrable|Identity|Conflicts|ConflictLog|Rewrite|Vanish|Foreign|Transactions|Schedules|OfAUser|Fetch|Values|History|Storm|JoinRuns|JoinNames|JoinTells|JoinCopies|Publication'
 
 stage_mixed() {
     tested=(mixed)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -700,17 +701,16 @@ func TestOutputLargeTransactionStreamsThrough(t *testing.T) {
 	n.Exec(`INSERT INTO t SELECT g, repeat('x', 50) FROM generate_series(1, 300000) g`)
 	r := clustertest.OpenStream(t, n, "s", at, nil)
 	r.Keep = false
-	sender := n.ProcessesTitled("walsender", "postgres")
-	if len(sender) != 1 {
-		t.Fatalf("walsenders: %v", sender)
-	}
+	pid, err := strconv.Atoi(n.Value("SELECT active_pid FROM pg_replication_slots WHERE slot_name = 's'"))
+	n.Must(err)
+	sender := pgtest.Process{PID: pid}
 	peak := 0
 	for frames := 0; r.Commits == 0; frames++ {
 		if err := r.Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if frames%50 == 0 {
-			peak = max(peak, sender[0].AnonymousKilobytes())
+			peak = max(peak, sender.AnonymousKilobytes())
 		}
 	}
 	t.Logf("walsender: at most %d kB of its own", peak)
