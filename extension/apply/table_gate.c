@@ -26,6 +26,7 @@
 
 #include "apply/state.h"
 #include "apply/table_gate.h"
+#include "base/lock_wait.h"
 #include "base/table_gate.h"
 
 /* Beyond deadlock_timeout, at which the server looks who is in the way. */
@@ -37,6 +38,7 @@ static void at_transaction_end(XactEvent event, void *arg);
 static long serve(const List *gates);
 static bool close_gate(const BdrGate *gate);
 static bool lock_table(Oid relid);
+static void lock_for_session(Oid relid);
 static void open_gate(const BdrGate *gate);
 static void unlock_table(Oid relid);
 
@@ -111,39 +113,25 @@ close_gate(const BdrGate *gate)
 	return true;
 }
 
-/*
- * In a subtransaction: the end of the whole would take other gates with it.
- */
 static bool
 lock_table(Oid relid)
 {
 	MemoryContext context = CurrentMemoryContext;
-	LockRelId	table = {relid, MyDatabaseId};
-	volatile bool got = true;
+	bool		got;
 
 	StartTransactionCommand();
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		LockTimeout = DeadlockTimeout + TRY_MORE_MS;
-		LockRelationIdForSession(&table, BDR_GATE_LOCK);
-		LockTimeout = 0;
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		LockTimeout = 0;
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE && geterrcode() != ERRCODE_T_R_DEADLOCK_DETECTED)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		got = false;
-	}
-	PG_END_TRY();
+	got = bdr_lock_wait(lock_for_session, relid, DeadlockTimeout + TRY_MORE_MS, true);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return got;
+}
+
+static void
+lock_for_session(Oid relid)
+{
+	LockRelId	table = {relid, MyDatabaseId};
+
+	LockRelationIdForSession(&table, BDR_GATE_LOCK);
 }
 
 static void

@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "executor/executor.h"
 #include "utils/memutils.h"
 
 #include "base/hooks.h"
@@ -20,6 +21,10 @@
 static BdrUtilityHandler utility_handlers[HANDLERS_MAX];
 static int	nutility_handlers = 0;
 static ProcessUtility_hook_type previous_utility_hook = NULL;
+
+static BdrStartHandler start_handlers[HANDLERS_MAX];
+static int	nstart_handlers = 0;
+static ExecutorStart_hook_type previous_start_hook = NULL;
 
 static object_access_hook_type access_handlers[HANDLERS_MAX];
 static int	naccess_handlers = 0;
@@ -34,6 +39,7 @@ static List *created = NIL;
 static void process(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
 					ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 					QueryCompletion *completion);
+static void start(QueryDesc *query, int eflags);
 static void accessed(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
 static void run_and_tell(const BdrUtility *statement);
 static void note_created(ObjectAccessType access, Oid class, Oid object, int sub, void *arg);
@@ -76,6 +82,30 @@ bdr_hooks_run_utility(const BdrUtility *statement)
 	}
 	server(inner.pstmt, inner.query, inner.read_only_tree, inner.context, inner.params, inner.environment,
 		   inner.dest, inner.completion);
+}
+
+void
+bdr_hooks_on_start(BdrStartHandler handler)
+{
+	if (nstart_handlers == HANDLERS_MAX)
+		elog(ERROR, "too many handlers of plans");
+	if (nstart_handlers == 0)
+	{
+		previous_start_hook = ExecutorStart_hook;
+		ExecutorStart_hook = start;
+	}
+	start_handlers[nstart_handlers++] = handler;
+}
+
+static void
+start(QueryDesc *query, int eflags)
+{
+	if (previous_start_hook)
+		previous_start_hook(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+	for (int i = 0; i < nstart_handlers; i++)
+		start_handlers[i] (query, eflags);
 }
 
 void

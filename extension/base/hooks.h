@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "catalog/objectaccess.h"
+#include "executor/execdesc.h"
 #include "tcop/utility.h"
 
 /* A utility statement, on its way through those who asked for it. */
@@ -33,6 +34,11 @@ extern void bdr_hooks_on_utility(BdrUtilityHandler handler);
 
 /* What comes behind the handler that calls this: at last, the server. */
 extern void bdr_hooks_run_utility(const BdrUtility *statement);
+
+/* A plan that the server has started: its tables are open and locked, nothing has run. */
+typedef void (*BdrStartHandler) (QueryDesc *query, int eflags);
+
+extern void bdr_hooks_on_start(BdrStartHandler handler);
 
 /* Who comes first is called first. */
 extern void bdr_hooks_on_access(object_access_hook_type handler);

@@ -130,13 +130,14 @@ enum
 #define BDR_QUEUE_DDL			'D'	/* a statement, which has run */
 #define BDR_QUEUE_PART			'P'	/* what is written from here to the next row is part of that */
 
-/* ... of bdr.table_gate, sql/58_table_gate.sql. */
+/* ... of bdr.table_gate, sql/57_global_lock.sql. */
 enum
 {
-	BDR_GATE_RELID = 1,
-	BDR_GATE_NODE,
-	BDR_GATE_LOCK_ID
+	BDR_TABLE_GATE_RELID = 1,
+	BDR_TABLE_GATE_NODE,
+	BDR_TABLE_GATE_LOCK_ID
 };
+#define BDR_TABLE_GATE_COLUMNS BDR_TABLE_GATE_LOCK_ID
 
 /* ... of what says which tables are sent, sql/43_replication_set.sql. */
 enum

@@ -16,14 +16,12 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
-#include "utils/resowner.h"
 
+#include "base/lock_wait.h"
 #include "base/table_gate.h"
-#include "base/user_context.h"
 #include "row/write_lock.h"
 
 /* Where gates are closed there is one to pass soon; else deadlocks are to be found. */
@@ -31,7 +29,7 @@
 #define WAIT_MORE_MS		10000
 
 static void pass(Oid relid);
-static bool wait_for_lock(Oid relid, int limit_ms);
+static void lock(Oid relid);
 
 void
 bdr_write_lock(Oid relid)
@@ -44,7 +42,7 @@ bdr_write_lock(Oid relid)
 			return;
 		}
 		if (ConditionalLockRelationOid(relid, RowExclusiveLock) ||
-			wait_for_lock(relid, bdr_gate_exists() ? GATED_WAIT_MS : DeadlockTimeout + WAIT_MORE_MS))
+			bdr_lock_wait(lock, relid, bdr_gate_exists() ? GATED_WAIT_MS : DeadlockTimeout + WAIT_MORE_MS, false))
 			return;
 	}
 }
@@ -57,41 +55,10 @@ pass(Oid relid)
 	LockRelationOid(relid, BDR_GATE_PASS_LOCK);
 }
 
-/*
- * Returns false when the time is over.  Only a subtransaction gives back what a
- * wait has left.
- */
-static bool
-wait_for_lock(Oid relid, int limit_ms)
+static void
+lock(Oid relid)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	int			before = LockTimeout;
-	volatile bool got = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		LockTimeout = limit_ms;
-		LockRelationOid(relid, RowExclusiveLock);
-		LockTimeout = before;
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		LockTimeout = before;
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		got = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return got;
+	LockRelationOid(relid, RowExclusiveLock);
 }
 
 Relation

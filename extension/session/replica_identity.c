@@ -31,6 +31,7 @@
 #include "utils/relcache.h"
 
 #include "base/bdr.h"
+#include "base/hooks.h"
 #include "base/membership.h"
 #include "base/worker_settings.h"
 #include "session/key_removal.h"
@@ -38,10 +39,9 @@
 #include "session/unchanged_toast.h"
 #include "bdr_compat.h"
 
-static ExecutorStart_hook_type previous_start_hook = NULL;
 static ExecutorFinish_hook_type previous_finish_hook = NULL;
 
-static void start_executor(QueryDesc *query, int eflags);
+static void check_started(QueryDesc *query, int eflags);
 static void finish_executor(QueryDesc *query);
 static void check_plan(EState *estate, Plan *plan);
 static CmdType changing_command(ModifyTable *plan, int i);
@@ -52,21 +52,15 @@ static bool is_member(void);
 void
 bdr_replica_identity_init(void)
 {
-	previous_start_hook = ExecutorStart_hook;
-	ExecutorStart_hook = start_executor;
+	bdr_hooks_on_start(check_started);
 	previous_finish_hook = ExecutorFinish_hook;
 	ExecutorFinish_hook = finish_executor;
 }
 
 static void
-start_executor(QueryDesc *query, int eflags)
+check_started(QueryDesc *query, int eflags)
 {
 	PlannedStmt *statement = query->plannedstmt;
-
-	if (previous_start_hook)
-		previous_start_hook(query, eflags);
-	else
-		standard_ExecutorStart(query, eflags);
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;

@@ -169,10 +169,7 @@ func (g *gates) holds(gate catalog.TableGate) bool {
 func (g *gates) catchUp(gate catalog.TableGate) error {
 	local, _ := g.l.deps.Node()
 	return g.during(func() bool { return !g.l.deps.Cluster().Gone(gate.Node) && !g.l.deps.Cluster().Gone(local.ID) }, func(ctx context.Context) error {
-		for _, p := range g.ends(gate) {
-			return g.l.deps.WaitApplied(ctx, p.Node, p.Position)
-		}
-		return nil
+		return g.waitApplied(ctx, g.ends(gate))
 	})
 }
 
@@ -200,10 +197,8 @@ func (g *gates) close(gate catalog.TableGate) error {
 // wrote itself.
 func (g *gates) stopUsers(ctx context.Context, gate catalog.TableGate, lock catalog.GlobalLock) (lsn.LSN, error) {
 	before := append(g.l.earlier(), catalog.GlobalLockPosition{Node: lock.Node, Position: lock.Position})
-	for _, p := range before {
-		if err := g.l.deps.WaitApplied(ctx, p.Node, p.Position); err != nil {
-			return 0, err
-		}
+	if err := g.waitApplied(ctx, before); err != nil {
+		return 0, err
 	}
 	for wait := gateLookMin; ; wait = min(2*wait, gateLookMax) {
 		results, err := g.l.deps.Host.Run(ctx, catalog.CloseGates(lock.GlobalLockKey, gate))
@@ -220,6 +215,15 @@ func (g *gates) stopUsers(ctx context.Context, gate catalog.TableGate, lock cata
 			return 0, ctx.Err()
 		}
 	}
+}
+
+func (g *gates) waitApplied(ctx context.Context, positions []catalog.GlobalLockPosition) error {
+	for _, p := range positions {
+		if err := g.l.deps.WaitApplied(ctx, p.Node, p.Position); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *gates) record(ctx context.Context, gate catalog.TableGate) (lsn.LSN, error) {

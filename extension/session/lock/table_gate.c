@@ -15,9 +15,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
@@ -25,7 +26,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
-#include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -35,7 +35,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 #include "base/bdr.h"
@@ -62,13 +61,10 @@ PG_FUNCTION_INFO_V1(bdr_internal_close_gates);
 PG_FUNCTION_INFO_V1(bdr_internal_leave_gates);
 PG_FUNCTION_INFO_V1(bdr_internal_gates);
 
-static ExecutorStart_hook_type previous_start_hook = NULL;
-
 /* This session knows that those of before the server's start are in the list. */
 static bool is_loaded = false;
 
-static void start_executor(QueryDesc *query, int eflags);
-static void check_plan(const PlannedStmt *statement);
+static void check_started(QueryDesc *query, int eflags);
 static void process(const BdrUtility *statement);
 static void check_named(const RangeVar *name);
 static void check_table(Oid relid);
@@ -83,8 +79,7 @@ static Oid	look_up(const RangeVar *name);
 void
 bdr_table_gate_init(void)
 {
-	previous_start_hook = ExecutorStart_hook;
-	ExecutorStart_hook = start_executor;
+	bdr_hooks_on_start(check_started);
 	bdr_hooks_on_utility(process);
 }
 
@@ -93,25 +88,14 @@ bdr_table_gate_init(void)
  * ---------------------------------------------------------------------
  */
 
-/*
- * A plan has the locks of its tables by now.
- */
 static void
-start_executor(QueryDesc *query, int eflags)
+check_started(QueryDesc *query, int eflags)
 {
-	if (unlikely(query->plannedstmt->resultRelations != NIL && (!is_loaded || bdr_gate_exists())))
-		check_plan(query->plannedstmt);
-	if (previous_start_hook)
-		previous_start_hook(query, eflags);
-	else
-		standard_ExecutorStart(query, eflags);
-}
-
-static void
-check_plan(const PlannedStmt *statement)
-{
+	const PlannedStmt *statement = query->plannedstmt;
 	ListCell   *lc;
 
+	if (likely(statement->resultRelations == NIL || (is_loaded && !bdr_gate_exists())))
+		return;
 	foreach(lc, statement->resultRelations)
 		check_table(rt_fetch(lfirst_int(lc), statement->rtable)->relid);
 }
@@ -208,24 +192,23 @@ static List *
 read_rows(Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
 	List	   *gates = NIL;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		BdrGate    *gate = palloc0(sizeof(BdrGate));
+		Datum		values[BDR_TABLE_GATE_COLUMNS];
+		bool		nulls[BDR_TABLE_GATE_COLUMNS];
 
-		slot_getallattrs(slot);
-		gate->relid = DatumGetObjectId(slot->tts_values[BDR_GATE_RELID - 1]);
-		gate->node = DatumGetObjectId(slot->tts_values[BDR_GATE_NODE - 1]);
-		strlcpy(gate->lock_id, TextDatumGetCString(slot->tts_values[BDR_GATE_LOCK_ID - 1]), sizeof(gate->lock_id));
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		gate->relid = DatumGetObjectId(values[BDR_TABLE_GATE_RELID - 1]);
+		gate->node = DatumGetObjectId(values[BDR_TABLE_GATE_NODE - 1]);
+		strlcpy(gate->lock_id, TextDatumGetCString(values[BDR_TABLE_GATE_LOCK_ID - 1]), sizeof(gate->lock_id));
 		gates = lappend(gates, gate);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
+	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return gates;
 }

@@ -338,28 +338,30 @@ func stopManager(t *testing.T, n *pgtest.Node) {
 	}
 }
 
+// replaceManager ends the manager by a fault, and returns when another one runs.
+func replaceManager(t *testing.T, n *pgtest.Node) {
+	t.Helper()
+	before := clustertest.OnlyProcess(t, n, clustertest.ManagerTitle)
+	_ = n.Try("SELECT bdr_test.internal_debug_fault('panic')") // the call ends with it
+	pgtest.Eventually(t, stepLimit, "another manager runs", func() (bool, string) {
+		now := n.ProcessesTitled(clustertest.ManagerTitle)
+		return len(now) == 1 && now[0].PID != before.PID, fmt.Sprint(now)
+	})
+}
+
 // TestManagerDies exists because the sessions go on: a new manager must not give away
 // what they have, and must not keep what they do not have any more.
 func TestManagerDies(t *testing.T) {
 	c := pgtest.NewCluster(t, 3, pgtest.WithFaults())
 	a, b := c.Nodes[0], c.Nodes[1]
 	a.LoadTestFunctions()
-	killManager := func() {
-		t.Helper()
-		before := clustertest.OnlyProcess(t, a, clustertest.ManagerTitle)
-		_ = a.Try("SELECT bdr_test.internal_debug_fault('panic')") // the call ends with it
-		pgtest.Eventually(t, stepLimit, "another manager runs", func() (bool, string) {
-			now := a.ProcessesTitled(clustertest.ManagerTitle)
-			return len(now) == 1 && now[0].PID != before.PID, fmt.Sprint(now)
-		})
-	}
 	holder, other := begin(t, a), begin(t, a)
 	holder.must(lockSeven)
 	other.must("SELECT bdr.global_advisory_lock(8)")
 	waiter := begin(t, b)
 	done := waiter.start(lockSeven)
 	b.Wait(stepLimit, stages, "node1 7 acquired 1; node1 8 acquired 0; node2 7 waiting 0")
-	killManager()
+	replaceManager(t, a)
 	other.must("COMMIT")
 	b.Wait(stepLimit, stages, "node1 7 acquired 1; node2 7 waiting 0")
 	requireWaiting(t, done)
@@ -371,7 +373,7 @@ func TestManagerDies(t *testing.T) {
 	waiter.must("COMMIT")
 
 	holder.must("BEGIN; " + lockSeven)
-	killManager()
+	replaceManager(t, a)
 	holder.must("COMMIT; BEGIN; " + lockSeven) // the lock of the old manager makes room for this one
 	b.Wait(stepLimit, stages, "node1 7 acquired 0")
 	holder.must("COMMIT")

@@ -276,12 +276,7 @@ func TestManagerDiesUnderDDL(t *testing.T) {
 	holder.must("ALTER TABLE t ADD COLUMN b int")
 	done := (&tx{t, b, b.Session()}).start("ALTER TABLE t RENAME COLUMN b TO c")
 	b.Wait(stepLimit, ddlStages, "node1 acquired; node2 waiting")
-	before := clustertest.OnlyProcess(t, a, clustertest.ManagerTitle)
-	_ = a.Try("SELECT bdr_test.internal_debug_fault('panic')") // the call ends with it
-	pgtest.Eventually(t, stepLimit, "another manager runs", func() (bool, string) {
-		now := a.ProcessesTitled(clustertest.ManagerTitle)
-		return len(now) == 1 && now[0].PID != before.PID, fmt.Sprint(now)
-	})
+	replaceManager(t, a)
 	holder.must("CREATE VIEW v AS SELECT b FROM t")
 	requireWaiting(t, done)
 	holder.must("COMMIT")
